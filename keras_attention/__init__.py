@@ -1,0 +1,33 @@
+"""Attention layers for Keras 3."""
+
+from keras_attention.layers.attention_pooling import AttentionPooling
+from keras_attention.layers.content_attention import ContentAttention
+from keras_attention.layers.multi_head_attention import MultiHeadAttention
+from keras_attention.layers.self_attention import SelfAttention
+from keras_attention.scores import (
+    AdditiveScore,
+    BilinearScore,
+    ConcatScore,
+    CosineScore,
+    DotScore,
+    ScaledDotScore,
+    Score,
+    TanhDotScore,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdditiveScore",
+    "AttentionPooling",
+    "BilinearScore",
+    "ConcatScore",
+    "ContentAttention",
+    "CosineScore",
+    "DotScore",
+    "MultiHeadAttention",
+    "ScaledDotScore",
+    "Score",
+    "SelfAttention",
+    "TanhDotScore",
+]

@@ -1,0 +1,1 @@
+"""Pure functions of tensors: no weights, no layers, `keras.ops` only."""

@@ -1,0 +1,94 @@
+"""Masks: every boolean mask of the package is made and combined here.
+
+`True` means "may be attended to", and masks only ever combine by AND. Axes: B batch, H heads,
+T query steps, S value steps, D features.
+"""
+
+from keras import ops
+
+
+def combine(*masks):
+    """AND of all masks that are not `None`, broadcast against each other; `None` if all are."""
+    combined = None
+    for mask in masks:
+        if mask is None:
+            continue
+        mask = ops.cast(mask, "bool")
+        combined = mask if combined is None else ops.logical_and(combined, mask)
+    return combined
+
+
+def causal(query_length, value_length):
+    """Mask `(T, S)` that hides the future, aligned at the end: the last query sees every step.
+
+    For `T == S` this is the usual lower triangle. For `T < S` the queries are taken to be the
+    last `T` of `S` steps, as in decoding with a cache (Keras aligns at the start instead).
+    """
+    query_steps = ops.expand_dims(ops.arange(query_length, dtype="int32"), -1)
+    value_steps = ops.expand_dims(ops.arange(value_length, dtype="int32"), 0)
+    return ops.less_equal(value_steps, query_steps + (value_length - query_length))
+
+
+def attention(
+    query,
+    value,
+    query_mask=None,
+    value_mask=None,
+    key_mask=None,
+    attention_mask=None,
+    use_causal_mask=False,
+    use_heads=False,
+):
+    """All masks of one call as a single one, or `None` if every step may be attended to.
+
+    Args:
+        query: Tensor `(B, T, D)`; only its length is read.
+        value: Tensor `(B, S, D)`; only its length is read.
+        query_mask: `(B, T)` or `None`. A masked query attends to nothing.
+        value_mask: `(B, S)` or `None`.
+        key_mask: `(B, S)` or `None`.
+        attention_mask: `(T, S)`, `(B, T, S)`, with heads also `(B, H, T, S)`, or `None`.
+        use_causal_mask: Whether to hide the future, see `causal`.
+        use_heads: Whether the scores have a head axis.
+
+    Returns:
+        Boolean mask that broadcasts to the scores: `(B, T, S)`, with heads `(B, H, T, S)`.
+    """
+    if attention_mask is not None and use_heads and len(attention_mask.shape) == 3:
+        attention_mask = ops.expand_dims(attention_mask, 1)
+    padding = combine(value_mask, key_mask)
+    for _ in range(2 if use_heads else 1):
+        query_mask = None if query_mask is None else ops.expand_dims(query_mask, 1)
+        padding = None if padding is None else ops.expand_dims(padding, 1)
+    if query_mask is not None:  # (B, 1, T) or (B, 1, 1, T): the step axis moves before S
+        query_mask = ops.swapaxes(query_mask, -1, -2)
+    future = causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None
+    return combine(attention_mask, future, padding, query_mask)
+
+
+def reachable_values(value_mask=None, key_mask=None, attention_mask=None):
+    """Mask `(B, S)` or `(S,)` of the value steps that some query may see; `None` if all."""
+    return combine(value_mask, key_mask, _any(attention_mask, axis=-2))
+
+
+def active_queries(query_mask=None, attention_mask=None):
+    """Mask `(B, T)` or `(T,)` of the queries that may see some value step; `None` if all."""
+    return combine(query_mask, _any(attention_mask, axis=-1))
+
+
+def _any(attention_mask, axis):
+    if attention_mask is None:
+        return None
+    seen = ops.any(ops.cast(attention_mask, "bool"), axis=axis)
+    return ops.any(seen, axis=1) if len(seen.shape) == 3 else seen  # over heads
+
+
+def blank(x, mask):
+    """Zeros in place of the masked steps of `x`, a tensor `(B, S, D)`; `mask` as `(B, S)`.
+
+    A weight of zero is not enough to hide a step: `0 * nan` is `nan`, in the output and in the
+    gradient of whatever projected the step. So layers blank their inputs first.
+    """
+    if mask is None:
+        return x
+    return ops.where(ops.expand_dims(ops.cast(mask, "bool"), -1), x, ops.zeros_like(x))

@@ -1,0 +1,170 @@
+"""Normalizers: a row of scores becomes a row of weights.
+
+Every normalizer is a function `(scores, mask=None) -> weights` over the last axis. Masked steps
+get a weight of exactly zero, a row without any allowed step is all zeros, and the arithmetic runs
+in float32 at least, whatever the dtype of the scores.
+"""
+
+import keras
+from keras import ops
+
+# What stands in for a masked score once the row's maximum over allowed steps is subtracted. Small
+# on purpose: float16 and int8 calibration survive it, and exp(-30) is far below float32's 1e-7.
+_MASKED_SCORE = -30.0
+_LOWEST = -3e38
+
+
+def softmax(scores, mask=None):
+    """`exp(scores) / sum(exp(scores))` over the allowed steps.
+
+    Example:
+        >>> scores = keras.ops.array([[1.0, 1.0, 5.0]])
+        >>> print(keras.ops.convert_to_numpy(softmax(scores, [[True, True, False]])))
+        [[0.5 0.5 0. ]]
+    """
+    shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=_MASKED_SCORE)
+    return _finish(ops.softmax(shifted, axis=-1), mask, dtype)
+
+
+def sparsemax(scores, mask=None):
+    """Euclidean projection of the scores onto the simplex: many weights are exactly zero.
+
+    Reference:
+        Martins & Astudillo, 2016, Algorithm 1, https://arxiv.org/abs/1602.02068
+    """
+    # A score more than 1 below the maximum has weight 0, so -2 says the same as -1000, and keeps
+    # the cumulative sums of long rows exact.
+    shifted, mask, dtype = _shift(scores, mask, floor=-2.0, masked_score=-2.0)
+    ordered = _descending(ops.stop_gradient(shifted))  # (..., S)
+    rank = _ranks(ordered)
+    support = ordered * rank + 1.0 > ops.cumsum(ordered, axis=-1)
+    inside, size = _support(shifted, ordered, support)
+    threshold = (ops.sum(inside * shifted, axis=-1, keepdims=True) - 1.0) / size
+    return _finish(ops.relu(shifted - threshold), mask, dtype)
+
+
+def entmax15(scores, mask=None):
+    """Entmax with alpha = 1.5: between softmax and sparsemax, smooth and sparse.
+
+    Reference:
+        Peters, Niculae & Martins, 2019, Algorithm 2, https://arxiv.org/abs/1905.05702
+    """
+    # A score more than 2 below the maximum has weight 0.
+    shifted, mask, dtype = _shift(scores, mask, floor=-4.0, masked_score=-4.0)
+    half = shifted / 2.0
+    ordered = _descending(ops.stop_gradient(half))  # (..., S)
+    rank = _ranks(ordered)
+    mean = ops.cumsum(ordered, axis=-1) / rank
+    spread = ops.cumsum(ops.square(ordered), axis=-1) - rank * ops.square(mean)
+    threshold = mean - ops.sqrt(ops.maximum((1.0 - spread) / rank, 0.0))
+    inside, size = _support(half, ordered, threshold <= ordered)
+    # Once more over the support alone, so that the gradient passes through it.
+    mean = ops.sum(inside * half, axis=-1, keepdims=True) / size
+    spread = ops.sum(inside * ops.square(half - mean), axis=-1, keepdims=True)
+    threshold = mean - ops.sqrt((1.0 - spread) / size)
+    return _finish(ops.square(ops.relu(half - threshold)), mask, dtype)
+
+
+def hard(scores, mask=None, noise=None):
+    """One step takes all: weight 1 for the highest score, 0 for the others.
+
+    The gradient is the one of softmax (straight-through). With Gumbel `noise` of the shape of the
+    scores, as layers pass it in training, the step is a sample from softmax(scores).
+
+    Reference:
+        Jang, Gu & Poole, 2017, section 2.2, https://arxiv.org/abs/1611.01144
+    """
+    if noise is not None:
+        scores = ops.add(ops.cast(scores, noise.dtype), noise)
+    shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=_LOWEST)
+    winner = ops.top_k(shifted, 1)[1]  # argmax of floats has no TFLite operator; (..., 1)
+    steps = ops.arange(ops.shape(shifted)[-1], dtype=winner.dtype)
+    chosen = ops.cast(ops.equal(winner, steps), shifted.dtype)  # (..., S)
+    if noise is not None:
+        soft = softmax(shifted, mask)
+        chosen = ops.add(ops.stop_gradient(ops.subtract(chosen, soft)), soft)
+    return _finish(chosen, mask, dtype)
+
+
+def gumbel_noise(shape, seed):
+    """Standard Gumbel noise: float32 of `shape`; `seed` as in `keras.random`."""
+    uniform = keras.random.uniform(shape, minval=1e-7, maxval=1.0, dtype="float32", seed=seed)
+    return -ops.log(-ops.log(uniform))
+
+
+NORMALIZERS = {
+    "softmax": softmax,
+    "sparsemax": sparsemax,
+    "entmax15": entmax15,
+    "hard": hard,
+}
+
+
+def get(identifier):
+    """The normalizer for a name, a function `(scores, mask) -> weights` or a saved config.
+
+    Raises:
+        ValueError: for anything else, with the names that exist.
+    """
+    if isinstance(identifier, str) and identifier in NORMALIZERS:
+        return NORMALIZERS[identifier]
+    if isinstance(identifier, dict):
+        identifier = keras.saving.deserialize_keras_object(identifier)
+    if callable(identifier):
+        return identifier
+    raise ValueError(
+        f"`normalizer` must be one of {', '.join(map(repr, NORMALIZERS))} or a function "
+        f"`(scores, mask) -> weights`. Received: normalizer={identifier!r}"
+    )
+
+
+def serialize(normalizer):
+    """The name of one of our normalizers, or Keras' config of a registered function."""
+    for name, known in NORMALIZERS.items():
+        if normalizer is known:
+            return name
+    return keras.saving.serialize_keras_object(normalizer)
+
+
+def _shift(scores, mask, floor, masked_score):
+    """Scores minus the row's maximum over allowed steps, in float32 or wider."""
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    if dtype in ("float16", "bfloat16"):
+        scores = ops.cast(scores, "float32")
+    if mask is None:
+        if floor is None:  # plain softmax shifts by itself
+            return scores, None, dtype
+        scores = scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
+        return ops.maximum(scores, floor), None, dtype
+    mask = ops.cast(mask, "bool")
+    allowed = ops.where(mask, scores, _LOWEST)
+    scores = scores - ops.stop_gradient(ops.max(allowed, axis=-1, keepdims=True))
+    if floor is not None:
+        scores = ops.maximum(scores, floor)
+    return ops.where(mask, scores, masked_score), mask, dtype
+
+
+def _finish(weights, mask, dtype):
+    """Exact zeros where masked, also in rows where nothing is allowed, in the scores' dtype."""
+    if mask is not None:
+        weights = ops.where(mask, weights, 0.0)
+    return weights if weights.dtype == dtype else ops.cast(weights, dtype)
+
+
+def _descending(x):
+    return ops.top_k(x, ops.shape(x)[-1])[0]
+
+
+def _ranks(x):
+    """1, 2, ... S in the dtype of `x`."""
+    return ops.cast(ops.arange(1, ops.shape(x)[-1] + 1, dtype="int32"), x.dtype)
+
+
+def _support(x, ordered, support):
+    """Which elements of `x` lie in the support, as 0 or 1, and how many `(..., 1)`.
+
+    `support` is true for the first k of `ordered`. Elements that tie with the k-th lie in it too.
+    """
+    last = ops.min(ops.where(support, ordered, 0.0), axis=-1, keepdims=True)
+    inside = ops.cast(ops.stop_gradient(x) >= last, x.dtype)
+    return inside, ops.sum(inside, axis=-1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Attention layers: one public class a file, named as the class."""

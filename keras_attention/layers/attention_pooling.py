@@ -1,0 +1,156 @@
+"""Attention pooling: a sequence becomes a vector."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.base import AttentionLayer
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class AttentionPooling(AttentionLayer):
+    """Averages the steps of a sequence by their relevance to a learned or a given query.
+
+        weights = normalizer(score(query, key));  output = weights value
+
+    What `GlobalAveragePooling1D` does with equal weights, this does with weights of its own, and
+    an empty sequence gives zeros. Several learned queries give a matrix, the structured
+    self-attentive embedding. Costs O(B Q S) memory for Q queries.
+
+    Masking: see the contract at `AttentionLayer`. No mask leaves the layer, as the steps are gone.
+
+    Args:
+        num_queries: Positive integer Q, the number of learned queries; without meaning when a
+            query is given in the call.
+        score: As in `ContentAttention`. The default `"tanh_dot"` is the papers' score.
+        normalizer: As in `ContentAttention`.
+        penalty: Number of at least 0, the strength of the penalty that keeps several queries from
+            looking at the same steps: `penalty * |A A^T - I|^2` (squared Frobenius norm, mean over
+            the batch), added to the model's loss. A is the matrix of weights `(Q, S)`.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        value: Float tensor `(B, S, D_value)`.
+        query: `None` for the learned query, or a float tensor `(B, D_query)` or `(B, Q, D_query)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        mask: Boolean `(B, S)`; Keras fills it from the value's implicit mask.
+        value_mask: The same mask, by the name under which Keras fills it when other tensors are
+            passed as well.
+        query_mask: Boolean `(B, Q)`, for a given query of three axes.
+        key_mask: Boolean `(B, S)`.
+        attention_mask: Boolean `(Q, S)` or `(B, Q, S)`.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The average `(B, D_value)`, or `(B, Q, D_value)` for a given query of three axes or several
+        learned ones; with `return_attention_scores` also the weights `(B, S)` or `(B, Q, S)`, each
+        row summing to one over the allowed steps.
+
+    Example:
+        >>> vector, weights = ka.AttentionPooling()(
+        ...     keras.ops.ones((2, 5, 4)), return_attention_scores=True
+        ... )
+        >>> tuple(vector.shape), tuple(weights.shape)
+        ((2, 4), (2, 5))
+
+    Reference:
+        Yang et al., 2016, eq. 5 to 7, https://aclanthology.org/N16-1174
+        Lin et al., 2017, eq. 5 to 8, https://arxiv.org/abs/1703.03130
+        As in the papers.
+    """
+
+    def __init__(
+        self,
+        num_queries=1,
+        score="tanh_dot",
+        normalizer="softmax",
+        penalty=0.0,
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs
+        )
+        self.num_queries = checks.positive_integer("num_queries", num_queries)
+        self.penalty = checks.non_negative("penalty", penalty)
+
+    def build(self, value_shape, query_shape=None, key_shape=None):
+        key_shape = value_shape if key_shape is None else key_shape
+        checks.sequence("value", value_shape)
+        checks.sequence("key", key_shape)
+        checks.same_length(value_shape, key_shape)
+        if query_shape is None:
+            size = self.score.query_size(key_shape[-1])
+            # A query of zeros would leave the score without a gradient, so it starts random.
+            self.query = self.add_weight(
+                name="query", shape=(self.num_queries, size), initializer="glorot_uniform"
+            )
+            query_shape = (1, self.num_queries, size)
+        elif len(query_shape) not in (2, 3) or query_shape[-1] is None:
+            raise ValueError(
+                "`query` must have the shape (batch, features) or (batch, queries, features) "
+                f"with a known number of features. Received: query_shape={tuple(query_shape)}"
+            )
+        else:
+            self.query = None
+        self._build_score((query_shape[0], None, query_shape[-1]), key_shape)
+        self.built = True
+
+    def call(
+        self,
+        value,
+        query=None,
+        key=None,
+        mask=None,
+        value_mask=None,
+        query_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        if (query is None) != (self.query is not None):
+            built, called = ("without", "with") if query is not None else ("with", "without")
+            raise ValueError(
+                f"`{self.name}` was built {built} a given `query` and is now called {called} one."
+            )
+        use_one_query = self.num_queries == 1 if query is None else len(query.shape) == 2
+        if query is None:
+            query = ops.expand_dims(ops.cast(self.query, value.dtype), 0)  # (1, Q, D_query)
+        elif len(query.shape) == 2:
+            query = ops.expand_dims(query, 1)  # (B, 1, D_query)
+
+        value_mask = masks.combine(mask, value_mask)
+        allowed = masks.attention(query, value, query_mask, value_mask, key_mask, attention_mask)
+        reachable = masks.reachable_values(value_mask, key_mask, attention_mask)
+        query = masks.blank(query, query_mask)
+        value = masks.blank(value, reachable)  # (B, S, D_value)
+        key = value if key is None else masks.blank(key, reachable)  # (B, S, D_key)
+        pooled, weights = self._attend(query, value, key, allowed, self.score, training)
+        if self.penalty:
+            self.add_loss(self.penalty * _overlap(weights))
+        if use_one_query:
+            pooled, weights = ops.squeeze(pooled, 1), ops.squeeze(weights, 1)
+        return (pooled, weights) if return_attention_scores else pooled
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # the steps are gone
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_queries": self.num_queries,
+            "penalty": self.penalty,
+        }
+
+
+def _overlap(weights):
+    """`|A A^T - I|^2` for A = weights `(B, Q, S)`, mean over the batch."""
+    weights = ops.cast(weights, "float32")
+    product = ops.matmul(weights, ops.swapaxes(weights, -1, -2))  # (B, Q, Q)
+    difference = product - ops.eye(product.shape[-1])
+    return ops.mean(ops.sum(ops.square(difference), axis=(-1, -2)))

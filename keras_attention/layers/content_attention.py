@@ -1,0 +1,95 @@
+"""Attention by content, with any score and any normalizer."""
+
+import keras
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.base import AttentionLayer
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ContentAttention(AttentionLayer):
+    """Each query step averages the values whose keys score high.
+
+        weights = normalizer(score(query, key));  context = weights value
+
+    `keras.layers.Attention` and `AdditiveAttention` with a choice: learned scores as their papers
+    have them, sparse and hard weights, and masks that hold. Costs O(B T S) memory, with the
+    additive score O(B T S U). For several views at once prefer `MultiHeadAttention`.
+
+    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+
+    Args:
+        score: `"dot"`, `"scaled_dot"`, `"bilinear"` (or `"general"`), `"cosine"`, `"concat"`,
+            `"additive"`, `"tanh_dot"`, or an instance of a `Score`, for arguments of its own.
+        normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"hard"`, or a function
+            `(scores, mask) -> weights`.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
+        value_mask: Boolean `(B, S)`.
+        key_mask: Boolean `(B, S)`.
+        attention_mask: Boolean `(T, S)` or `(B, T, S)`.
+        use_causal_mask: Whether a query sees no later step; aligned at the end.
+        return_attention_scores: Whether to return the weights too (Keras' name for them).
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The context `(B, T, D_value)`; with `return_attention_scores` also the weights
+        `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Example:
+        >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
+        >>> layer = ka.ContentAttention(score="additive", normalizer="sparsemax")
+        >>> context, weights = layer(query, value, return_attention_scores=True)
+        >>> tuple(context.shape), tuple(weights.shape)
+        ((2, 3, 4), (2, 3, 5))
+
+    Reference:
+        Bahdanau, Cho & Bengio, 2015, eq. 5 and 6, https://arxiv.org/abs/1409.0473
+        Luong, Pham & Manning, 2015, section 3.1, https://arxiv.org/abs/1508.04025
+    """
+
+    def __init__(
+        self, score="scaled_dot", normalizer="softmax", dropout=0.0, seed=None, **kwargs
+    ):
+        super().__init__(
+            score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs
+        )
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        key_shape = value_shape if key_shape is None else key_shape
+        checks.sequence("query", query_shape)
+        checks.sequence("value", value_shape)
+        checks.sequence("key", key_shape)
+        checks.same_length(value_shape, key_shape)
+        self._build_score(query_shape, key_shape)
+        self.built = True
+
+    def call(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        use_causal_mask=False,
+        return_attention_scores=False,
+        training=None,
+    ):
+        mask = masks.attention(
+            query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+        )
+        reachable = masks.reachable_values(value_mask, key_mask, attention_mask)
+        query = masks.blank(query, masks.active_queries(query_mask, attention_mask))
+        value = masks.blank(value, reachable)  # (B, S, D_value)
+        key = value if key is None else masks.blank(key, reachable)  # (B, S, D_key)
+        context, weights = self._attend(query, value, key, mask, self.score, training)
+        return (context, weights) if return_attention_scores else context

@@ -1,0 +1,63 @@
+"""Additive score."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class AdditiveScore(Score):
+    """A hidden layer over query and key; Bahdanau's score.
+
+        score(q, k) = v . tanh(W_q q + W_k k + b)      W_q: (D_query, U), W_k: (D_key, U), v: (U)
+
+    Takes queries and keys of different sizes. Costs O(T S U) time and memory, U times the memory
+    of a dot product: prefer that for long sequences. Luong's "concat" score
+    `v . tanh(W [q; k])` is this one without b, since `W [q; k]` splits into the two products.
+
+    Args:
+        units: Positive integer U, the size of the hidden layer; `None` for the size of the key.
+        use_bias: Whether to add b.
+        kernel_initializer: Initializer of W_q, W_k and v.
+
+    Example:
+        >>> score = ka.AdditiveScore(units=8)
+        >>> score(keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+
+    Reference:
+        Bahdanau, Cho & Bengio, 2015, appendix A.1.2, https://arxiv.org/abs/1409.0473
+        As in the paper, which has no b.
+    """
+
+    def __init__(self, units=None, use_bias=False, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.units = checks.positive_integer("units", units, optional=True)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, query_shape, key_shape):
+        units = self.units or key_shape[-1]
+        self.query_dense = self._dense(units, "query")
+        self.key_dense = self._dense(units, "key", use_bias=self.use_bias)
+        self.score_dense = self._dense(1, "score")
+        self.query_dense.build(query_shape)
+        self.key_dense.build(key_shape)
+        self.score_dense.build((None, units))
+        self.built = True
+
+    def call(self, query, key):
+        query = ops.expand_dims(self.query_dense(query), -2)  # (..., T, 1, U)
+        key = ops.expand_dims(self.key_dense(key), -3)  # (..., 1, S, U)
+        hidden = ops.tanh(query + key)  # (..., T, S, U)
+        return ops.squeeze(self.score_dense(hidden), -1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -1,0 +1,51 @@
+"""Bilinear score."""
+
+import keras
+from keras import ops
+
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class BilinearScore(Score):
+    """A learned bilinear form of query and key; Luong's "general" score.
+
+        score(q, k) = q^T W k      W: (D_query, D_key)
+
+    Takes queries and keys of different sizes. Costs O(T S D_key) time and O(T S) memory.
+
+    Args:
+        kernel_initializer: Initializer of W.
+        kernel_regularizer: Regularizer of W, or `None`.
+
+    Example:
+        >>> score = ka.BilinearScore()
+        >>> score(keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+
+    Reference:
+        Luong, Pham & Manning, 2015, eq. 8 (general), https://arxiv.org/abs/1508.04025
+        As in the paper.
+    """
+
+    def __init__(self, kernel_initializer="glorot_uniform", kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, query_shape, key_shape):
+        self.query_dense = self._dense(
+            key_shape[-1], "query", kernel_regularizer=self.kernel_regularizer
+        )
+        self.query_dense.build(query_shape)
+        self.built = True
+
+    def call(self, query, key):
+        return ops.matmul(self.query_dense(query), ops.swapaxes(key, -2, -1))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

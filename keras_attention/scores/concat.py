@@ -1,0 +1,126 @@
+"""Score of a concatenation of query, key and their combinations."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.scores.score import Score
+
+_PAIRWISE = {
+    "q*k": ops.multiply,
+    "q-k": ops.subtract,
+    "|q-k|": lambda query, key: ops.abs(query - key),
+}
+_TERMS = ("q", "k", *_PAIRWISE)
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ConcatScore(Score):
+    """A learned function of query, key and their combinations, concatenated.
+
+        score(q, k) = v . activation(W [t_1; t_2; ...] + b)      with a hidden layer, or
+        score(q, k) = w . [t_1; t_2; ...]                        linear, for `activation=None`
+
+    A linear score of `[q; k]` is `w_q . q + w_k . k`: its first part is the same for every key and
+    vanishes in a softmax, so the weights would not depend on the query at all. A combination such
+    as `"q,k,q*k"` keeps the query; `"q,k"` alone is refused without a hidden layer.
+
+    The products of the `q` and `k` terms are shared among all pairs; every other term costs
+    O(T S D U) time and O(T S max(D, U)) memory.
+
+    Args:
+        combination: Comma-separated terms out of `q`, `k`, `q*k`, `q-k`, `|q-k|`. All but the
+            first two need queries and keys of the same size.
+        units: Positive integer U, the size of the hidden layer; `None` for the size of the key.
+        activation: Activation of the hidden layer; `None` for the linear score.
+        use_bias: Whether to add b.
+        kernel_initializer: Initializer of W, v and w.
+
+    Example:
+        >>> score = ka.ConcatScore("q,k,q*k", activation=None)
+        >>> score(keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+
+    Reference:
+        Luong, Pham & Manning, 2015, eq. 8 (concat), https://arxiv.org/abs/1508.04025
+        The default is the paper's. Combinations: Seo et al., 2017, section 2, item 4,
+        https://arxiv.org/abs/1611.01603 (`"q,k,q*k"`, linear).
+    """
+
+    def __init__(
+        self,
+        combination="q,k",
+        units=None,
+        activation="tanh",
+        use_bias=False,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        terms = combination.replace(" ", "").split(",") if isinstance(combination, str) else []
+        if not terms or len(set(terms)) < len(terms) or not set(terms) <= set(_TERMS):
+            raise ValueError(
+                f"`combination` must list different terms out of {', '.join(_TERMS)}. "
+                f"Received: combination={combination!r}"
+            )
+        self.terms = terms
+        self.combination = combination
+        self.units = checks.positive_integer("units", units, optional=True)
+        self.activation = keras.activations.get(activation)
+        if activation is None and not set(terms) & set(_PAIRWISE):
+            raise ValueError(
+                "A linear score needs a term of both query and key, such as 'q,k,q*k': without "
+                "one the weights do not depend on the query. "
+                f"Received: combination={combination!r}, activation=None"
+            )
+        if activation is None and units is not None:
+            raise ValueError(
+                f"A linear score has no hidden layer. Received: activation=None, units={units}"
+            )
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    @property
+    def _is_linear(self):
+        return self.activation is keras.activations.linear
+
+    def build(self, query_shape, key_shape):
+        pairwise = [term for term in self.terms if term in _PAIRWISE]
+        if pairwise:
+            self.check_same_size(query_shape, key_shape)
+        units = 1 if self._is_linear else self.units or key_shape[-1]
+        self.term_dense = []
+        for index, term in enumerate(self.terms):
+            dense = self._dense(units, f"term_{index}", use_bias=self.use_bias and index == 0)
+            dense.build(query_shape if term == "q" else key_shape)
+            self.term_dense.append(dense)
+        if not self._is_linear:
+            self.score_dense = self._dense(1, "score")
+            self.score_dense.build((None, units))
+        self.built = True
+
+    def call(self, query, key):
+        query_step = ops.expand_dims(query, -2)  # (..., T, 1, D)
+        key_step = ops.expand_dims(key, -3)  # (..., 1, S, D)
+        hidden = 0.0
+        for term, dense in zip(self.terms, self.term_dense, strict=True):
+            if term == "q":
+                feature = query_step
+            elif term == "k":
+                feature = key_step
+            else:
+                feature = _PAIRWISE[term](query_step, key_step)  # (..., T, S, D)
+            hidden = hidden + dense(feature)  # (..., T, S, U) by broadcasting
+        if not self._is_linear:
+            hidden = self.score_dense(self.activation(hidden))
+        return ops.squeeze(hidden, -1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "combination": self.combination,
+            "units": self.units,
+            "activation": None if self._is_linear else keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -1,0 +1,66 @@
+"""Cosine score."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class CosineScore(Score):
+    """Cosine of the angle between query and key, times a strength.
+
+        score(q, k) = beta * (q . k) / (|q| |k|)
+
+    Queries and keys have the same size D. A cosine lies in [-1, 1], so without a strength beta the
+    weights stay almost uniform; beta is learned unless told otherwise. A zero vector scores 0.
+    Costs O(T S D) time and O(T S) memory.
+
+    Args:
+        scale: Number of at least 0, the strength beta, or where it starts when learned.
+        use_learned_scale: Whether beta is learned (one scalar) or stays at `scale`.
+
+    Example:
+        >>> score = ka.CosineScore(scale=5.0)
+        >>> score(keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+
+    Reference:
+        Graves, Wayne & Danihelka, 2014, eq. 5 and 6, https://arxiv.org/abs/1410.5401
+        There a controller emits beta for each query; here it is one number a layer.
+    """
+
+    def __init__(self, scale=10.0, use_learned_scale=True, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = checks.non_negative("scale", scale)
+        self.use_learned_scale = bool(use_learned_scale)
+
+    def build(self, query_shape, key_shape):
+        self.check_same_size(query_shape, key_shape)
+        if self.use_learned_scale:
+            self.strength = self.add_weight(
+                name="strength",
+                shape=(),
+                initializer=keras.initializers.Constant(self.scale),
+            )
+        self.built = True
+
+    def call(self, query, key):
+        strength = self.strength if self.use_learned_scale else self.scale
+        cosine = ops.matmul(_unit(query), ops.swapaxes(_unit(key), -2, -1))
+        return cosine * ops.cast(strength, cosine.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "use_learned_scale": self.use_learned_scale,
+        }
+
+
+def _unit(x):
+    """`x` at length 1; squares overflow float16, and a zero vector must keep a finite gradient."""
+    wide = ops.cast(x, "float32")
+    square = ops.sum(ops.square(wide), axis=-1, keepdims=True)
+    return ops.cast(wide * ops.rsqrt(square + 1e-12), x.dtype)

@@ -1,0 +1,32 @@
+"""Dot-product score."""
+
+import keras
+from keras import ops
+
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class DotScore(Score):
+    """Dot product of query and key.
+
+        score(q, k) = q . k
+
+    No weights; queries and keys have the same size D. Costs O(T S D) time and O(T S) memory.
+    Its size grows with D: prefer `ScaledDotScore` for large D.
+
+    Example:
+        >>> ka.DotScore()(keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+
+    Reference:
+        Luong, Pham & Manning, 2015, eq. 8 (dot), https://arxiv.org/abs/1508.04025
+        As in the paper.
+    """
+
+    def build(self, query_shape, key_shape):
+        self.check_same_size(query_shape, key_shape)
+        self.built = True
+
+    def call(self, query, key):
+        return ops.matmul(query, ops.swapaxes(key, -2, -1))

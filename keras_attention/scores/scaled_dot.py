@@ -1,0 +1,35 @@
+"""Scaled dot-product score."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ScaledDotScore(Score):
+    """Dot product of query and key over the square root of their size.
+
+        score(q, k) = q . k / sqrt(D)
+
+    No weights; queries and keys have the same size D. Costs O(T S D) time and O(T S) memory.
+
+    Example:
+        >>> score = ka.ScaledDotScore()
+        >>> score(keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+
+    Reference:
+        Vaswani et al., 2017, eq. 1, https://arxiv.org/abs/1706.03762
+        As in the paper.
+    """
+
+    def build(self, query_shape, key_shape):
+        self.check_same_size(query_shape, key_shape)
+        self.built = True
+
+    def call(self, query, key):
+        query = query * (1.0 / math.sqrt(query.shape[-1]))  # the smaller tensor is scaled
+        return ops.matmul(query, ops.swapaxes(key, -2, -1))

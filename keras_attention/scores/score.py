@@ -1,0 +1,56 @@
+"""The base class of all scores."""
+
+import keras
+
+
+class Score(keras.layers.Layer):
+    """How alike each query and each key are: the first of attention's three steps.
+
+    A subclass defines `call(query, key)` for a query `(..., T, D_query)` and a key
+    `(..., S, D_key)` and returns scores `(..., T, S)`; weights are made in
+    `build(query_shape, key_shape)`. Masks, softmax and averaging are not its business, so a new
+    score works at once in every layer of the package.
+
+    Example:
+        >>> @keras.saving.register_keras_serializable(package="docs")
+        ... class DistanceScore(ka.Score):
+        ...     def call(self, query, key):
+        ...         difference = keras.ops.expand_dims(query, -2) - keras.ops.expand_dims(key, -3)
+        ...         return -keras.ops.sum(difference**2, axis=-1)
+        >>> layer = ka.ContentAttention(score=DistanceScore())
+        >>> layer(keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 4)
+        True
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, query_shape, key_shape):
+        self.built = True
+
+    def call(self, query, key):
+        raise NotImplementedError(f"{type(self).__name__} must define `call(query, key)`.")
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # scores carry no step mask: the attention layer applies it
+
+    def query_size(self, key_size):
+        """Size of the query that a layer should learn for keys of `key_size` features."""
+        return key_size
+
+    def check_same_size(self, query_shape, key_shape):
+        """Raises a `ValueError` unless queries and keys have the same number of features."""
+        if query_shape[-1] != key_shape[-1]:
+            raise ValueError(
+                f"`{type(self).__name__}` needs queries and keys of the same size. Received: "
+                f"query_shape={tuple(query_shape)}, key_shape={tuple(key_shape)}. "
+                '`"bilinear"` and `"additive"` take different sizes.'
+            )
+
+    def _dense(self, units, name, **kwargs):
+        """A projection in this score's precision, by default without bias."""
+        kwargs = {"use_bias": False, "dtype": self.dtype_policy, **kwargs}
+        # A fresh copy: one initializer object gives two kernels of one shape the same values.
+        initializer = self.kernel_initializer.clone()
+        return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **kwargs)

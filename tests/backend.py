@@ -1,0 +1,76 @@
+"""The few things that tests need and that each Keras backend does in its own way."""
+
+import keras
+import numpy as np
+import pytest
+
+BACKEND = keras.backend.backend()
+needs_tensorflow = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="SavedModel and TFLite are written by TensorFlow"
+)
+
+
+def to_numpy(structure):
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, structure)
+
+
+def run(layer, tensors, jit=False, **kwargs):
+    """Calls the layer and differentiates a fixed random projection of its first output.
+
+    Args:
+        layer: A built layer.
+        tensors: Dict from argument name to array; float arrays are differentiated too.
+        jit: Whether to compile all of it by XLA.
+        kwargs: Passed on to the layer.
+
+    Returns:
+        The outputs, the gradients of the trainable weights and those of the float tensors.
+    """
+    floats = {k: v for k, v in tensors.items() if np.issubdtype(v.dtype, np.floating)}
+    others = {k: v for k, v in tensors.items() if k not in floats}
+
+    def loss(outputs):
+        first = keras.tree.flatten(outputs)[0]
+        first = keras.ops.cast(first, "float32")
+        size = int(np.prod(first.shape))
+        weights = np.random.default_rng(0).normal(size=size).reshape(first.shape)
+        return keras.ops.sum(first * weights.astype("float32"))
+
+    run_here = {"tensorflow": _run_tensorflow, "jax": _run_jax}[BACKEND]
+    return to_numpy(run_here(layer, floats, others, loss, jit, kwargs))
+
+
+def _run_tensorflow(layer, floats, others, loss, jit, kwargs):
+    import tensorflow as tf
+
+    def step(floats, others):
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            outputs = layer(**floats, **others, **kwargs)
+            value = loss(outputs)
+        weights = [w.value for w in layer.trainable_weights]
+        gradients = tape.gradient(
+            value, (weights, floats), unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return outputs, *gradients
+
+    floats = {k: tf.constant(v) for k, v in floats.items()}
+    others = {k: tf.constant(v) for k, v in others.items()}
+    return tf.function(step, jit_compile=True)(floats, others) if jit else step(floats, others)
+
+
+def _run_jax(layer, floats, others, loss, jit, kwargs):
+    import jax
+
+    def value(trainable, floats, others):
+        fixed = [v.value for v in layer.non_trainable_variables]
+        outputs, _ = layer.stateless_call(trainable, fixed, **floats, **others, **kwargs)
+        return loss(outputs), outputs
+
+    def step(trainable, floats, others):
+        differentiate = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)
+        (_, outputs), (weights, inputs) = differentiate(trainable, floats, others)
+        return outputs, weights, inputs
+
+    trainable = [v.value for v in layer.trainable_variables]
+    return (jax.jit(step) if jit else step)(trainable, floats, others)

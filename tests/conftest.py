@@ -1,0 +1,19 @@
+"""Settings of all tests."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is first imported
+
+import keras
+import pytest
+
+pytest.register_assert_rewrite("tests.contract")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Each test starts from the same random state and leaves no global precision behind."""
+    keras.utils.set_random_seed(7)
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)

@@ -1,0 +1,360 @@
+"""The contract: what every attention layer must do, whatever else it does.
+
+A test file of a layer subclasses `LayerContract` and lists its cases:
+
+    class TestContract(LayerContract):
+        cases = {"additive": Case(lambda **kw: ka.ContentAttention("additive", **kw), ...)}
+
+The tests are numbered as the points of the contract, which `AttentionLayer` states.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+
+from tests.backend import needs_tensorflow, run, to_numpy
+
+# A different size on every axis, so that no two can be confused.
+SIZES = {"B": 2, "T": 3, "S": 5, "D": 4, "E": 6, "F": 7, "H": 8}
+ARGUMENTS = (
+    "query value key inputs mask inputs_mask query_mask value_mask key_mask attention_mask "
+    "use_causal_mask return_attention_scores training"
+).split()
+STEP_MASKS = ("value_mask", "mask")  # the masks of the steps that are attended to
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One layer under the contract.
+
+    Args:
+        make: Function that makes the layer; takes more constructor arguments by keyword.
+        tensors: Call argument to its axes, such as `{"query": "BTD", "value": "BSD"}`.
+        weights: Axes of the returned weights, such as `"BTS"`.
+        masks: Mask argument to the tensor it masks, such as `{"value_mask": "value"}`.
+        attention_mask: Axes of the largest attention mask, or `None` if the layer takes none.
+        is_causal: Whether the layer takes `use_causal_mask`.
+        use_output_bias: Whether the output of a zero context is not zero but a bias.
+        is_random: Whether training draws random numbers even without dropout.
+    """
+
+    make: Callable
+    tensors: dict
+    weights: str
+    masks: dict
+    attention_mask: str | None = None
+    is_causal: bool = False
+    use_output_bias: bool = False
+    is_random: bool = False
+
+    def inputs(self, scale=1.0, dtype="float32"):
+        rng = np.random.default_rng(3)
+        return {k: (scale * rng.normal(size=_shape(a))).astype(dtype) for k, a in self.tensors.items()}
+
+    def padding(self):
+        """A mask for each mask argument; every row keeps a step, every mask hides one."""
+        return {name: _padding(self.tensors[tensor][:2]) for name, tensor in self.masks.items()}
+
+    def built(self, **kwargs):
+        """A layer with non-zero weights everywhere, so that no bias hides."""
+        layer = self.make(**kwargs)
+        layer(**self.inputs())
+        rng = np.random.default_rng(5)
+        for weight in layer.trainable_weights:
+            weight.assign(weight + 0.3 * rng.normal(size=weight.shape))
+        return layer
+
+    def model(self, length=None, return_attention_scores=False, use_masks=True, layer=None):
+        """A functional model around the layer; `length=None` leaves all lengths unknown."""
+        inputs = {}
+        for name, axes in self.tensors.items():
+            shape = _shape(axes)[1:]
+            if length is None and len(axes) == 3:
+                shape = (None, *shape[1:])
+            inputs[name] = keras.Input(shape, name=name)
+        for name, tensor in (self.masks if use_masks else {}).items():
+            inputs[name] = keras.Input(inputs[tensor].shape[1:2], name=name, dtype="bool")
+        layer = layer or self.built()
+        outputs = layer(**inputs, return_attention_scores=return_attention_scores)
+        return keras.Model(inputs, outputs)
+
+
+def _shape(axes):
+    return tuple(SIZES[axis] for axis in axes)
+
+
+def _padding(axes):
+    batch, steps = _shape(axes)
+    mask = np.ones((batch, steps), "bool")
+    mask[0, -1] = mask[1, 0] = False
+    if steps > 3:
+        mask[0, -2] = False
+    return mask
+
+
+def _close(actual, expected, tolerance=1e-5):
+    keras.tree.map_structure(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance),
+        to_numpy(actual),
+        to_numpy(expected),
+    )
+
+
+class LayerContract:
+    """Subclass, and set `cases`, a dict from an id to a `Case`."""
+
+    cases: dict
+
+    def pytest_generate_tests(self, metafunc):
+        if "case" in metafunc.fixturenames:
+            metafunc.parametrize("case", self.cases.values(), ids=self.cases.keys())
+
+    # 1. Call ------------------------------------------------------------------------------------
+
+    def test_1_arguments_have_the_names_of_the_contract(self, case):
+        names = list(inspect.signature(case.make().call).parameters)
+        assert set(names) <= set(ARGUMENTS)
+        assert names[: len(case.tensors)] == list(case.tensors)
+        flags = [name for name in names if name in ARGUMENTS[-3:]]
+        assert names[-len(flags) :] == flags == list(ARGUMENTS[-len(flags) :])
+
+    def test_1_a_mask_by_hand_equals_an_implicit_mask(self, case):
+        layer, tensors, masks = case.built(), case.inputs(), case.padding()
+        by_hand = layer(**tensors, **masks, return_attention_scores=True)
+        implicit = dict(tensors)
+        for name, mask in masks.items():
+            tensor = case.masks[name]
+            padded = np.where(mask[..., None], tensors[tensor], 0.0).astype("float32")
+            implicit[tensor] = keras.layers.Masking()(padded)
+        _close(layer(**implicit, return_attention_scores=True), by_hand)
+        assert not np.allclose(*map(to_numpy, (layer(**tensors), by_hand[0])))
+
+    def test_1_a_mask_by_hand_is_not_overwritten_by_an_implicit_one(self, case):
+        layer, tensors, masks = case.built(), case.inputs(), case.padding()
+        expected = layer(**tensors, **masks, return_attention_scores=True)
+        for tensor in set(case.masks.values()):  # nothing is zero, so nothing is masked here
+            tensors[tensor] = keras.layers.Masking()(tensors[tensor])
+        _close(layer(**tensors, **masks, return_attention_scores=True), expected)
+
+    # 2. Masks -----------------------------------------------------------------------------------
+
+    def test_2_attention_masks_broadcast(self, case):
+        if case.attention_mask is None:
+            pytest.skip("takes no attention mask")
+        layer, tensors = case.built(), case.inputs()
+        small = np.random.default_rng(1).random(_shape(case.attention_mask[-2:])) > 0.4
+        small[:, 1] = True
+        expected = layer(**tensors, attention_mask=small, return_attention_scores=True)
+        for rank in range(3, len(case.attention_mask) + 1):
+            axes = case.attention_mask if rank == 4 else "B" + case.attention_mask[-2:]
+            for shape in (_shape(axes), (1,) * (rank - 2) + small.shape):
+                mask = np.broadcast_to(small, shape)
+                got = layer(**tensors, attention_mask=mask, return_attention_scores=True)
+                _close(got, expected)
+        weights = to_numpy(expected[1])
+        while weights.ndim > 2:
+            weights = weights[0]
+        np.testing.assert_array_equal(weights[~small.reshape(weights.shape)], 0)
+
+    def test_2_masks_combine_by_and(self, case):
+        if case.attention_mask is None:
+            pytest.skip("takes no attention mask")
+        layer, tensors = case.built(), case.inputs()
+        name, mask = next((n, m) for n, m in case.padding().items() if n in STEP_MASKS)
+        attention = np.random.default_rng(2).random((2, *_shape(case.attention_mask[-2:]))) > 0.4
+        combined = attention & mask[:, None, :]
+        if case.masks[name] == "inputs":  # the same steps are the queries
+            combined &= mask[:, :, None]
+        got = layer(
+            **tensors, **{name: mask}, attention_mask=attention, return_attention_scores=True
+        )
+        _close(got, layer(**tensors, attention_mask=combined, return_attention_scores=True))
+
+    # 3. Padding is invisible --------------------------------------------------------------------
+
+    @pytest.mark.parametrize("rubbish", [1e3, np.inf, np.nan])
+    def test_3_padding_is_invisible(self, case, rubbish):
+        layer, clean, masks = case.built(), case.inputs(), case.padding()
+        dirty = {k: v.copy() for k, v in clean.items()}
+        for name, mask in masks.items():
+            clean[case.masks[name]][~mask] = 0.0
+            dirty[case.masks[name]][~mask] = rubbish
+        expected = run(layer, clean | masks, return_attention_scores=True)
+        _close(run(layer, dirty | masks, return_attention_scores=True), expected)
+        assert any(np.abs(gradient).max() > 0 for gradient in expected[1] + [*expected[2].values()])
+        for name, mask in masks.items():
+            np.testing.assert_array_equal(expected[2][case.masks[name]][~mask], 0)
+
+    # 4. Nothing to attend to --------------------------------------------------------------------
+
+    def test_4_nothing_to_attend_to_gives_zeros(self, case):
+        layer, tensors = case.built(), case.inputs()
+        name = next(n for n in case.masks if n in STEP_MASKS)
+        mask = np.ones(tensors[case.masks[name]].shape[:2], "bool")
+        mask[0] = False  # the first example is empty, the second full
+        (output, weights), _, gradients = run(
+            layer, tensors | {name: mask}, return_attention_scores=True
+        )
+        np.testing.assert_array_equal(weights[0], 0)
+        assert np.abs(weights[1]).sum() > 0
+        if case.use_output_bias:
+            np.testing.assert_allclose(output[0] - output[0, :1], 0, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(output[0], 0)
+        for gradient in gradients.values():
+            if gradient.shape[0] == 2:  # one row an example
+                np.testing.assert_array_equal(gradient[0], 0)
+                assert np.isfinite(gradient).all()
+        alone = run(layer, tensors | {name: mask})[0]
+        _close(alone, output)
+        _close(run(layer, tensors | {name: mask}, jit=True)[0], output)
+
+    # 5. Causal ----------------------------------------------------------------------------------
+
+    def test_5_causal_masks_are_aligned_at_the_end(self, case):
+        if not case.is_causal:
+            pytest.skip("takes no causal mask")
+        layer, tensors = case.built(), case.inputs()
+        _, weights = layer(**tensors, use_causal_mask=True, return_attention_scores=True)
+        weights = to_numpy(weights)
+        queries, steps = weights.shape[-2:]
+        future = np.arange(steps)[None, :] > np.arange(queries)[:, None] + (steps - queries)
+        np.testing.assert_array_equal(weights[..., future], 0)
+        np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+        if layer.normalizer.__name__ == "softmax":
+            assert (weights[..., ~future] > 0).all()
+
+    # 6. Precision -------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    def test_6_low_precision_stays_finite(self, case, policy):
+        keras.config.set_dtype_policy(policy)
+        layer = case.make()
+        # Dot products of such inputs reach 1e4; their weights are 0 and 1.
+        tensors = case.inputs(scale=50.0, dtype="float32") | case.padding()
+        layer(**tensors)
+        (output, weights), of_weights, of_inputs = run(layer, tensors, return_attention_scores=True)
+        assert output.dtype == weights.dtype == keras.mixed_precision.dtype_policy().compute_dtype
+        for array in [output, weights, *of_weights, *of_inputs.values()]:
+            assert np.isfinite(array.astype("float32")).all()
+        total = weights.astype("float32").sum(-1)
+        assert np.logical_or(total == 0, np.abs(total - 1) < 0.02).all()
+
+    # 7. Symbolic = eager ------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("length", [None, "known"])
+    @pytest.mark.parametrize("use_masks", [True, False])
+    def test_7_symbolic_shapes_equal_eager_ones(self, case, length, use_masks):
+        tensors = case.inputs() | (case.padding() if use_masks else {})
+        layer = case.built()
+        both = case.model(length, True, use_masks, layer)
+        one = case.model(length, False, use_masks, layer)
+        output, weights = both(tensors)
+        assert tuple(weights.shape) == _shape(case.weights)
+        for symbolic, eager in ((both.outputs[0], output), (both.outputs[1], weights)):
+            assert len(symbolic.shape) == len(eager.shape)
+            known = [(s, e) for s, e in zip(symbolic.shape, eager.shape, strict=True) if s]
+            assert all(s == e for s, e in known)
+            assert symbolic.shape[0] is None
+            if length == "known":
+                assert len(known) == len(eager.shape) - 1
+            eager_dtype = keras.backend.standardize_dtype(eager.dtype)
+            assert keras.backend.standardize_dtype(symbolic.dtype) == eager_dtype
+        assert one.outputs[0].shape == both.outputs[0].shape
+        _close(one(tensors), output)
+        if length is None:  # the same graph takes other lengths
+            has_steps = {k: len(case.tensors.get(k, "BTD")) == 3 for k in tensors}
+            longer = {k: np.repeat(v, 2, 1) if has_steps[k] else v for k, v in tensors.items()}
+            assert both(longer)[1].shape[-1] == 2 * weights.shape[-1]
+
+    # 8. XLA -------------------------------------------------------------------------------------
+
+    def test_8_xla_gives_the_eager_numbers(self, case):
+        layer, tensors = case.built(), case.inputs() | case.padding()
+        eager = run(layer, tensors, return_attention_scores=True)
+        _close(run(layer, tensors, jit=True, return_attention_scores=True), eager)
+
+    def test_8_a_compiled_model_trains_under_xla(self, case):
+        tensors = case.inputs() | case.padding()
+        losses = []
+        for settings in ({"jit_compile": True}, {"jit_compile": False, "run_eagerly": True}):
+            keras.utils.set_random_seed(1)
+            model = case.model(layer=case.make())
+            model = keras.Model(model.inputs, keras.layers.Dense(2)(model.output))
+            model.compile("sgd", "mse", **settings)
+            assert model.jit_compile is settings["jit_compile"]
+            target = np.ones(model(tensors).shape, "float32")
+            losses.append([float(model.train_on_batch(tensors, target)) for _ in range(2)])
+        assert losses[0][1] < losses[0][0] or case.is_random
+        if not case.is_random:  # draws differ between eager and compiled code
+            np.testing.assert_allclose(*losses, rtol=1e-5)
+
+    # 9. Saving ----------------------------------------------------------------------------------
+
+    def test_9_config_keys_are_constructor_arguments(self, case):
+        layer = case.make()
+        arguments = set(inspect.signature(type(layer).__init__).parameters) - {"self", "kwargs"}
+        base = {"name", "trainable", "dtype"}
+        assert set(layer.get_config()) == arguments | base
+
+    def test_9_save_and_load_give_the_same_bits(self, case, tmp_path):
+        tensors = case.inputs() | case.padding()
+        model = case.model(return_attention_scores=True)
+        expected = to_numpy(model(tensors))
+        model.save(tmp_path / "model.keras")
+        model.save_weights(tmp_path / "model.weights.h5")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        fresh = keras.Model.from_config(model.get_config())
+        fresh.load_weights(tmp_path / "model.weights.h5")
+        for other in (loaded, fresh):
+            for got, wanted in zip(to_numpy(other(tensors)), expected, strict=True):
+                np.testing.assert_array_equal(got, wanted)
+
+    # 10. Export ---------------------------------------------------------------------------------
+
+    @needs_tensorflow
+    def test_10_exports_compute_the_same_with_unknown_lengths(self, case, tmp_path):
+        from keras_attention.export import export_model
+
+        model = case.model(return_attention_scores=True)
+        report = export_model(
+            model,
+            tmp_path / "export",
+            samples=case.inputs() | case.padding(),
+            formats=("saved_model", "tflite"),
+        )
+        for form in report["forms"].values():
+            assert form["largest_difference"] < 1e-4
+
+    # 11. Seeds ----------------------------------------------------------------------------------
+
+    def test_11_the_same_seed_gives_the_same_dropout(self, case):
+        tensors = case.inputs()
+
+        def draw(seed):
+            layer = case.make(dropout=0.5, seed=seed)
+            layer(**tensors)
+            for weight in layer.trainable_weights:
+                weight.assign(np.full(weight.shape, 0.1))
+            return [to_numpy(layer(**tensors, training=True)) for _ in range(4)]
+
+        first, again, other = draw(1), draw(1), draw(2)
+        np.testing.assert_array_equal(first, again)
+        assert not np.array_equal(first, other)
+        assert not np.array_equal(first[0], first[1])
+
+    # 13. Errors ---------------------------------------------------------------------------------
+
+    def test_13_rejects_bad_dropout(self, case):
+        with pytest.raises(ValueError, match=r"`dropout` must be .* Received: dropout=1.5"):
+            case.make(dropout=1.5)
+
+    def test_13_rejects_inputs_without_steps(self, case):
+        tensors = {k: v[:, 0] if v.ndim == 3 else v for k, v in case.inputs().items()}
+        with pytest.raises(ValueError, match=r"must have the shape \(batch.*Received: "):
+            case.make()(**tensors)
+

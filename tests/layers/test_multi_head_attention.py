@@ -1,0 +1,167 @@
+"""MultiHeadAttention."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from tests.backend import to_numpy
+from tests.contract import Case, LayerContract
+
+
+def _case(**kwargs):
+    return Case(
+        lambda **kw: ka.MultiHeadAttention(**{"num_heads": 8, "key_dim": 3, **kwargs, **kw}),
+        tensors={"query": "BTD", "value": "BSE", "key": "BSF"},
+        weights="BHTS",
+        masks={"query_mask": "query", "value_mask": "value", "key_mask": "key"},
+        attention_mask="BHTS",
+        is_causal=True,
+        use_output_bias=True,
+    )
+
+
+class TestContract(LayerContract):
+    cases = {
+        "heads": _case(value_dim=5),
+        "groups": _case(num_key_value_heads=2, output_shape=(2, 9)),
+        "multi-query": _case(num_key_value_heads=1, normalizer="entmax15"),
+    }
+
+
+def _pair(**kwargs):
+    """Keras' layer and ours, with the same weights, and inputs for both."""
+    rng = np.random.default_rng(0)
+    query, value = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 5, 6))
+    theirs = keras.layers.MultiHeadAttention(num_heads=2, key_dim=3, value_dim=7, **kwargs)
+    ours = ka.MultiHeadAttention(num_heads=2, key_dim=3, value_dim=7, **kwargs)
+    theirs(query, value), ours(query, value)
+    for weight in theirs.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    ours.set_weights(theirs.get_weights())
+    return theirs, ours, query.astype("float32"), value.astype("float32")
+
+
+MASKS = {
+    "none": {},
+    "attention mask": {"attention_mask": np.random.default_rng(1).random((2, 3, 5)) > 0.3},
+    "mask per head": {"attention_mask": np.random.default_rng(2).random((2, 2, 3, 5)) > 0.3},
+    "value mask": {"value_mask": np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], "bool")},
+    "both": {
+        "value_mask": np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], "bool"),
+        "attention_mask": np.array([[1, 0, 1, 1, 1], [1, 1, 1, 1, 0], [0, 1, 1, 0, 0]], "bool"),
+    },
+}
+
+
+@pytest.mark.parametrize("masks", MASKS.values(), ids=MASKS.keys())
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_keras_weights_give_keras_cross_attention(masks, use_bias):
+    theirs, ours, query, value = _pair(use_bias=use_bias)
+    expected = theirs(query, value, **masks, return_attention_scores=True)
+    got = ours(query, value, **masks, return_attention_scores=True)
+    for g, e in zip(got, expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours(query, value, **masks), got[0], rtol=1e-5, atol=1e-5)
+
+
+def test_keras_weights_give_keras_causal_self_attention():
+    theirs, ours, _, value = _pair()
+    theirs = keras.layers.MultiHeadAttention(num_heads=2, key_dim=3)
+    ours = ka.MultiHeadAttention(num_heads=2, key_dim=3)
+    expected = theirs(value, value, use_causal_mask=True)
+    ours(value, value)
+    ours.set_weights(theirs.get_weights())
+    got = ours(value, value, use_causal_mask=True)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_keras_weights_give_keras_output_with_implicit_masks_and_unknown_lengths():
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 6, mask_zero=True)(ids)
+    layers = (
+        keras.layers.MultiHeadAttention(2, 3, name="attention"),
+        ka.MultiHeadAttention(2, 3, name="attention"),
+    )
+    theirs, ours = (keras.Model(ids, layer(x, x)) for layer in layers)
+    ours.set_weights(theirs.get_weights())
+    for batch in ([[1, 2, 3]], [[1, 2, 3, 4, 5], [4, 5, 0, 0, 0]]):
+        batch = np.array(batch)
+        kept = batch > 0
+        got, expected = to_numpy([ours(batch), theirs(batch)])
+        np.testing.assert_allclose(got[kept], expected[kept], rtol=1e-5, atol=1e-5)
+
+
+def test_differs_from_keras_on_queries_with_nothing_to_attend_to():
+    theirs, ours, query, value = _pair()
+    mask = np.ones((2, 3, 5), "bool")
+    mask[0, 1] = False
+    expected, got = to_numpy(
+        [layer(query, value, attention_mask=mask) for layer in (theirs, ours)]
+    )
+    others = np.ones((2, 3), "bool")
+    others[0, 1] = False
+    np.testing.assert_allclose(got[others], expected[others], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got[0, 1], to_numpy(ours.output_dense.bias), atol=1e-6)
+    assert np.abs(expected[0, 1] - got[0, 1]).max() > 0.01, "Keras no longer averages the padding"
+
+
+def test_differs_from_keras_on_causal_masks_of_unequal_lengths():
+    theirs, ours, query, value = _pair()
+    kwargs = {"use_causal_mask": True, "return_attention_scores": True}
+    _, expected = theirs(query, value, **kwargs)
+    _, got = ours(query, value, **kwargs)
+    np.testing.assert_array_equal(to_numpy(expected)[0, 0] > 0, np.tri(3, 5, 0, "bool"))
+    np.testing.assert_array_equal(to_numpy(got)[0, 0] > 0, np.tri(3, 5, 2, "bool"))
+
+
+def test_section_3_2_2_of_vaswani_2017_with_groups_of_ainslie_2023():
+    rng = np.random.default_rng(0)
+    query, value = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 5, 6))
+    layer = ka.MultiHeadAttention(num_heads=4, key_dim=3, num_key_value_heads=2)
+    layer(query, value)
+    for weight in layer.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o = [w.astype("float64") for w in layer.get_weights()]
+    expected = np.zeros((2, 3, 4)) + b_o
+    for b in range(2):
+        for head in range(4):
+            group = head // 2  # consecutive heads share
+            q = query[b] @ w_q[:, head] + b_q[head]
+            k = value[b] @ w_k[:, group] + b_k[group]
+            v = value[b] @ w_v[:, group] + b_v[group]
+            e = np.exp(q @ k.T / np.sqrt(3))
+            expected[b] += e / e.sum(-1, keepdims=True) @ v @ w_o[head]
+    np.testing.assert_allclose(layer(query, value), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_quantizes_and_takes_lora():
+    x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
+    layer = ka.MultiHeadAttention(num_heads=2, key_dim=4)
+    before = to_numpy(layer(x, x))
+    layer.query_dense.enable_lora(2)
+    np.testing.assert_allclose(layer(x, x), before, rtol=1e-5, atol=1e-6)
+    model = keras.Sequential([keras.Input((5, 8)), ka.SelfAttention()])
+    before = to_numpy(model(x))
+    model.quantize("int8")
+    assert any(keras.backend.standardize_dtype(w.dtype) == "int8" for w in model.weights)
+    np.testing.assert_allclose(model(x), before, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["num_heads", "key_dim", "value_dim", "num_key_value_heads"])
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2"])
+def test_rejects_bad_sizes(name, bad):
+    kwargs = {"num_heads": 2, "key_dim": 3, name: bad}
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer.* {name}={bad!r}"):
+        ka.MultiHeadAttention(**kwargs)
+
+
+def test_rejects_groups_that_do_not_divide_the_heads():
+    with pytest.raises(ValueError, match="divide `num_heads`.*num_key_value_heads=2, num_heads=3"):
+        ka.MultiHeadAttention(num_heads=3, key_dim=2, num_key_value_heads=2)
+
+
+def test_rejects_bad_output_shape():
+    with pytest.raises(ValueError, match="`output_shape` must"):
+        ka.MultiHeadAttention(num_heads=3, key_dim=2, output_shape=(0,))
