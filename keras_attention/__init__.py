@@ -1,5 +1,6 @@
 """Attention layers for Keras 3."""
 
+from keras_attention.explain.maps import attention_maps
 from keras_attention.layers.attention_pooling import AttentionPooling
 from keras_attention.layers.content_attention import ContentAttention
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
@@ -30,4 +31,5 @@ __all__ = [
     "Score",
     "SelfAttention",
     "TanhDotScore",
+    "attention_maps",
 ]

@@ -63,8 +63,10 @@ def _run_jax(layer, floats, others, loss, jit, kwargs):
     import jax
 
     def value(trainable, floats, others):
-        fixed = [v.value for v in layer.non_trainable_variables]
-        outputs, _ = layer.stateless_call(trainable, fixed, **floats, **others, **kwargs)
+        # Not `stateless_call`: it goes straight to `call`, past casts to the compute dtype.
+        pairs = zip(layer.trainable_variables, trainable, strict=True)
+        with keras.StatelessScope(state_mapping=list(pairs)):
+            outputs = layer(**floats, **others, **kwargs)
         return loss(outputs), outputs
 
     def step(trainable, floats, others):

@@ -1,0 +1,118 @@
+"""attention_maps."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from tests.backend import needs_tensorflow, to_numpy
+
+X = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
+
+
+def test_functional_model_gives_what_the_layer_returns():
+    inputs = keras.Input((None, 4))
+    attention = ka.MultiHeadAttention(2, 3, name="heads")
+    pooling = ka.AttentionPooling(name="pool")
+    model = keras.Model(inputs, pooling(attention(inputs, inputs)))
+    before = to_numpy(model(X))
+    maps = ka.attention_maps(model, X)
+    assert list(maps) == ["heads", "pool"]
+    output, weights = attention(X, X, return_attention_scores=True)
+    np.testing.assert_allclose(maps["heads"], weights, rtol=1e-6)
+    np.testing.assert_allclose(maps["pool"], pooling(output, return_attention_scores=True)[1])
+    np.testing.assert_array_equal(model(X), before)
+    assert "call" not in vars(attention)
+
+
+def test_implicit_masks_arrive():
+    model = keras.Sequential([keras.layers.Embedding(9, 4, mask_zero=True), ka.AttentionPooling()])
+    maps = ka.attention_maps(model, np.array([[1, 2, 0, 0]]))
+    np.testing.assert_array_equal(maps["attention_pooling"][0, 2:], 0)
+
+
+def test_nested_models_with_equal_names_go_by_their_path():
+    def encoder(name):
+        inputs = keras.Input((None, 4))
+        return keras.Model(inputs, ka.SelfAttention(name="attention")(inputs), name=name)
+
+    inputs = keras.Input((None, 4))
+    model = keras.Model(inputs, encoder("upper")(encoder("lower")(inputs)))
+    maps = ka.attention_maps(model, X)
+    assert list(maps) == ["lower/attention", "upper/attention"]
+    assert [weights.shape for weights in maps.values()] == [(2, 5, 5)] * 2
+
+
+def test_subclassed_model_that_calls_a_layer_twice():
+    class Twice(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.blocks = [ka.SelfAttention(name="attention")]
+
+        def call(self, inputs):
+            return self.blocks[0](self.blocks[0](inputs))
+
+    maps = ka.attention_maps(Twice(), X)
+    assert list(maps) == ["attention", "attention:1"]
+    assert not np.allclose(*maps.values())
+
+
+def test_time_distributed_stacks_its_steps():
+    inner_inputs = keras.Input((5, 4))
+    inner = keras.Model(inner_inputs, ka.AttentionPooling(name="words")(inner_inputs))
+    inputs = keras.Input((3, 5, 4))
+    sentences = keras.layers.TimeDistributed(inner)(inputs)
+    model = keras.Model(inputs, ka.AttentionPooling(name="sentences")(sentences))
+    documents = np.random.default_rng(1).normal(size=(2, 3, 5, 4)).astype("float32")
+    maps = ka.attention_maps(model, documents)
+    assert {k: v.shape for k, v in maps.items()} == {"words": (2, 3, 5), "sentences": (2, 3)}
+    for step in range(3):
+        expected = ka.attention_maps(inner, documents[:, step])["words"]
+        np.testing.assert_allclose(maps["words"][:, step], expected, rtol=1e-6)
+
+
+def test_a_bare_layer_inside_time_distributed():
+    inputs = keras.Input((3, 5, 4))
+    outputs = keras.layers.TimeDistributed(ka.AttentionPooling(name="pool"))(inputs)
+    maps = ka.attention_maps(keras.Model(inputs, outputs), np.ones((2, 3, 5, 4)))
+    np.testing.assert_allclose(maps["pool"], np.full((2, 3, 5), 0.2), rtol=1e-6)
+
+
+def test_keras_own_layers_count():
+    inputs = keras.Input((None, 4))
+    x = keras.layers.MultiHeadAttention(2, 3, name="heads")(inputs, inputs)
+    model = keras.Model(inputs, keras.layers.Attention(name="dot")([x, x]))
+    shapes = {name: w.shape for name, w in ka.attention_maps(model, X).items()}
+    assert shapes == {"heads": (2, 2, 5, 5), "dot": (2, 5, 5)}
+
+
+def test_a_failing_model_is_left_as_it_was():
+    layer = ka.AttentionPooling(name="pool")
+    model = keras.Sequential([keras.Input((5, 4)), layer])
+    with pytest.raises(ValueError):
+        ka.attention_maps(model, np.ones((2, 5, 3)))
+    assert model(X).shape == (2, 4)
+    assert "call" not in vars(layer)
+
+
+def test_rejects_a_model_without_attention():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head")], name="plain")
+    with pytest.raises(ValueError, match="no attention layer.*'plain' with layers .*'head'"):
+        ka.attention_maps(model, X)
+
+
+@needs_tensorflow
+def test_rejects_compiled_code():
+    import tensorflow as tf
+
+    class Compiled(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.pool = ka.AttentionPooling(name="pool")
+
+        @tf.function
+        def call(self, inputs):
+            return self.pool(inputs)
+
+    with pytest.raises(ValueError, match="weights of 'pool' can't be read"):
+        ka.attention_maps(Compiled(), X)

@@ -1,0 +1,47 @@
+"""functional.masks."""
+
+import numpy as np
+
+from keras_attention.functional import masks
+from tests.backend import to_numpy
+
+
+def test_causal_is_lower_triangular_for_equal_lengths():
+    np.testing.assert_array_equal(masks.causal(4, 4), np.tri(4, dtype="bool"))
+
+
+def test_causal_is_aligned_at_the_end():
+    np.testing.assert_array_equal(masks.causal(1, 4), [[True] * 4])
+    np.testing.assert_array_equal(masks.causal(2, 3), [[1, 1, 0], [1, 1, 1]])
+    np.testing.assert_array_equal(masks.causal(3, 2), [[0, 0], [1, 0], [1, 1]])
+
+
+def test_no_mask_stays_none():
+    x = np.zeros((2, 3, 4))
+    assert masks.combine(None, None) is None
+    assert masks.attention(x, x) is None
+    assert masks.reachable_values() is None and masks.active_queries() is None
+    assert masks.blank(x, None) is x
+
+
+def test_attention_is_the_and_of_everything():
+    rng = np.random.default_rng(0)
+    query, value = np.zeros((2, 3, 4)), np.zeros((2, 5, 4))
+    q, v, k, a = (rng.random(s) > 0.3 for s in ((2, 3), (2, 5), (2, 5), (2, 3, 5)))
+    causal = np.tri(3, 5, 2, "bool")
+    expected = q[:, :, None] & (v & k)[:, None, :] & a & causal
+    np.testing.assert_array_equal(masks.attention(query, value, q, v, k, a, True), expected)
+    with_heads = masks.attention(query, value, q, v, k, a, True, use_heads=True)
+    np.testing.assert_array_equal(with_heads, expected[:, None])
+
+
+def test_reachable_and_active_look_through_heads():
+    mask = np.zeros((2, 3, 4, 5), "bool")  # (B, H, T, S)
+    mask[0, 1, 2, 3] = mask[1, 0, 0, 4] = True
+    np.testing.assert_array_equal(np.argwhere(to_numpy(masks.reachable_values(attention_mask=mask))), [[0, 3], [1, 4]])
+    np.testing.assert_array_equal(np.argwhere(to_numpy(masks.active_queries(attention_mask=mask))), [[0, 2], [1, 0]])
+
+
+def test_blank_removes_nan():
+    x = np.array([[[1.0, 2.0], [np.nan, np.inf]]])
+    np.testing.assert_array_equal(masks.blank(x, np.array([[True, False]])), [[[1, 2], [0, 0]]])
