@@ -53,7 +53,9 @@ class Case:
 
     def inputs(self, scale=1.0, dtype="float32"):
         rng = np.random.default_rng(3)
-        return {k: (scale * rng.normal(size=_shape(a))).astype(dtype) for k, a in self.tensors.items()}
+        return {
+            k: (scale * rng.normal(size=_shape(a))).astype(dtype) for k, a in self.tensors.items()
+        }
 
     def padding(self):
         """A mask for each mask argument; every row keeps a step, every mask hides one."""
@@ -357,4 +359,3 @@ class LayerContract:
         tensors = {k: v[:, 0] if v.ndim == 3 else v for k, v in case.inputs().items()}
         with pytest.raises(ValueError, match=r"must have the shape \(batch.*Received: "):
             case.make()(**tensors)
-

@@ -72,9 +72,7 @@ class AttentionPooling(AttentionLayer):
         seed=None,
         **kwargs,
     ):
-        super().__init__(
-            score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs
-        )
+        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.num_queries = checks.positive_integer("num_queries", num_queries)
         self.penalty = checks.non_negative("penalty", penalty)
 

@@ -55,12 +55,8 @@ class ContentAttention(AttentionLayer):
         Luong, Pham & Manning, 2015, section 3.1, https://arxiv.org/abs/1508.04025
     """
 
-    def __init__(
-        self, score="scaled_dot", normalizer="softmax", dropout=0.0, seed=None, **kwargs
-    ):
-        super().__init__(
-            score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs
-        )
+    def __init__(self, score="scaled_dot", normalizer="softmax", dropout=0.0, seed=None, **kwargs):
+        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
 
     def build(self, query_shape, value_shape, key_shape=None):
         key_shape = value_shape if key_shape is None else key_shape

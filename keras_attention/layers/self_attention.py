@@ -50,9 +50,7 @@ class SelfAttention(AttentionLayer):
     """
 
     def __init__(self, score="bilinear", normalizer="softmax", dropout=0.0, seed=None, **kwargs):
-        super().__init__(
-            score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs
-        )
+        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
 
     def build(self, inputs_shape):
         checks.sequence("inputs", inputs_shape)

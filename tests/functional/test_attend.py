@@ -11,7 +11,12 @@ def test_scores_normalizes_and_averages():
     query, key, value = (rng.normal(size=s) for s in ((2, 3, 4), (2, 5, 4), (2, 5, 6)))
     mask = rng.random((2, 1, 5)) > 0.3
     context, weights = attend(
-        query, value, key, score=lambda q, k: q @ k.transpose(0, 2, 1), normalizer=softmax, mask=mask
+        query,
+        value,
+        key,
+        score=lambda q, k: q @ k.transpose(0, 2, 1),
+        normalizer=softmax,
+        mask=mask,
     )
     expected = np.exp(query @ key.transpose(0, 2, 1)) * mask
     expected /= expected.sum(-1, keepdims=True)
@@ -22,8 +27,12 @@ def test_scores_normalizes_and_averages():
 def test_returned_weights_are_those_before_dropout():
     value = np.ones((1, 5, 1))
     context, weights = attend(
-        value, value, value,
-        score=lambda q, k: q @ k.transpose(0, 2, 1), normalizer=softmax, dropout=lambda w: 0 * w,
+        value,
+        value,
+        value,
+        score=lambda q, k: q @ k.transpose(0, 2, 1),
+        normalizer=softmax,
+        dropout=lambda w: 0 * w,
     )
     np.testing.assert_allclose(weights, np.full((1, 5, 5), 0.2), rtol=1e-6)
     np.testing.assert_array_equal(context, np.zeros((1, 5, 1)))

@@ -38,8 +38,12 @@ def test_attention_is_the_and_of_everything():
 def test_reachable_and_active_look_through_heads():
     mask = np.zeros((2, 3, 4, 5), "bool")  # (B, H, T, S)
     mask[0, 1, 2, 3] = mask[1, 0, 0, 4] = True
-    np.testing.assert_array_equal(np.argwhere(to_numpy(masks.reachable_values(attention_mask=mask))), [[0, 3], [1, 4]])
-    np.testing.assert_array_equal(np.argwhere(to_numpy(masks.active_queries(attention_mask=mask))), [[0, 2], [1, 0]])
+    np.testing.assert_array_equal(
+        np.argwhere(to_numpy(masks.reachable_values(attention_mask=mask))), [[0, 3], [1, 4]]
+    )
+    np.testing.assert_array_equal(
+        np.argwhere(to_numpy(masks.active_queries(attention_mask=mask))), [[0, 2], [1, 0]]
+    )
 
 
 def test_blank_removes_nan():

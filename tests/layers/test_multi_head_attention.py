@@ -98,9 +98,7 @@ def test_differs_from_keras_on_queries_with_nothing_to_attend_to():
     theirs, ours, query, value = _pair()
     mask = np.ones((2, 3, 5), "bool")
     mask[0, 1] = False
-    expected, got = to_numpy(
-        [layer(query, value, attention_mask=mask) for layer in (theirs, ours)]
-    )
+    expected, got = to_numpy([layer(query, value, attention_mask=mask) for layer in (theirs, ours)])
     others = np.ones((2, 3), "bool")
     others[0, 1] = False
     np.testing.assert_allclose(got[others], expected[others], rtol=1e-5, atol=1e-5)

@@ -1,0 +1,52 @@
+# make setup   the environment alone (.venv)
+# make demo    train the sentiment recipe on toy data, export it, read one sentence with it
+# make test    every test, on TensorFlow;  make test-jax: those of the package, on JAX
+# make lint    ruff
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+DEMO := saved_models/sentiment_analysis
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: setup demo test test-jax lint clean
+
+setup: $(READY)
+
+# TensorFlow has wheels for these versions alone. A name that is found may still be an empty shim,
+# so each is run before it is believed.
+$(READY): setup.cfg pyproject.toml
+	@python=; for name in python3.13 python3.12 python3.11 python3 python; do \
+		if $$name -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+			python=$$name; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "make: needs Python 3.11, 3.12 or 3.13 with the venv module: TensorFlow 2.21 has wheels for no other." >&2; \
+		echo "      On Debian or Ubuntu: apt install python3.11 python3.11-venv" >&2; \
+		exit 2; \
+	fi; \
+	echo "Setting up $(VENV) with $$python (about 2.5 GB, some minutes the first time)"; \
+	rm -rf $(VENV) && $$python -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(PYTHON) -m recipes.sentiment_analysis train --data toy --output $(DEMO)
+	$(PYTHON) -m recipes.sentiment_analysis predict $(DEMO) \
+		"The soup arrived quickly, the waiter was friendly, and I would not call the dessert bad."
+
+test: setup
+	$(PYTEST)
+
+test-jax: setup
+	KERAS_BACKEND=jax $(PYTEST) --ignore tests/recipes
+
+lint: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info
