@@ -1,6 +1,7 @@
 """Attention layers for Keras 3."""
 
 from keras_attention.explain.maps import attention_maps
+from keras_attention.export import ExportError, Signature, export_model
 from keras_attention.layers.attention_pooling import AttentionPooling
 from keras_attention.layers.content_attention import ContentAttention
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
@@ -26,10 +27,13 @@ __all__ = [
     "ContentAttention",
     "CosineScore",
     "DotScore",
+    "ExportError",
     "MultiHeadAttention",
     "ScaledDotScore",
     "Score",
     "SelfAttention",
+    "Signature",
     "TanhDotScore",
     "attention_maps",
+    "export_model",
 ]

@@ -27,8 +27,8 @@ def attention_maps(model, inputs, **kwargs):
     Returns:
         Dict from layer name to a NumPy array of its weights, in the order in which the layers
         ran. Layers that share a name go by their path in the model (`"encoder/attention"`), and a
-        layer that is called several times by `"name"`, `"name:1"`, `"name:2"`. Inside `TimeDistributed` the
-        weights have its time axis second: `(B, time, ...)`.
+        layer that is called several times by `"name"`, `"name:1"`, `"name:2"`. Inside
+        `TimeDistributed` the weights have its time axis second: `(B, time, ...)`.
 
     Raises:
         ValueError: If the model has no attention layer, or runs one inside compiled code, whose

@@ -1,0 +1,336 @@
+"""One call from a Keras model to SavedModel and TFLite files that are proven equal to it."""
+
+import importlib.util
+import json
+import pathlib
+import shutil
+import tempfile
+import zipfile
+
+import keras
+
+from keras_attention.export import float32, parity, signature, tflite
+from keras_attention.export.errors import ExportError
+from keras_attention.export.quiet import quiet
+
+_FILES = {
+    "saved_model": "saved_model",
+    "tflite": "model.tflite",
+    "tflite_float16": "model_float16.tflite",
+    "tflite_int8": "model_int8.tflite",
+    "tflite_full_int8": "model_full_int8.tflite",
+}
+_REPORT = "parity.json"
+
+
+def export_model(
+    model,
+    folder,
+    samples=None,
+    *,
+    formats=("saved_model", "tflite", "tflite_int8"),
+    signatures=None,
+    decision="auto",
+    bounds=None,
+    attach=None,
+    calibration_rows=200,
+):
+    """Writes SavedModel and TFLite of a model, reloads each, and compares it with the model.
+
+    | format | written to | what it is |
+    |---|---|---|
+    | `saved_model` | `saved_model/` | TensorFlow's own format, for servers |
+    | `tflite` | `model.tflite` | float32 |
+    | `tflite_float16` | `model_float16.tflite` | weights in float16, half the size |
+    | `tflite_int8` | `model_int8.tflite` | weights in int8, a quarter of the size |
+    | `tflite_full_int8` | `model_full_int8.tflite` | activations in int8 too; see below |
+
+    Everything is written beside the folder first and moved into it at the end: an export that
+    fails leaves the folder as it was. Files of formats not asked for are left alone.
+
+    **Proof.** The written forms answer the samples; `parity.json` and the returned dict tell, for
+    each form and signature, the largest absolute difference from the Keras model, the share of
+    equal decisions, the size and the time of a call. TFLite files run with XNNPACK and with the
+    plain kernels, and both must keep the bounds of `ka.export.BOUNDS`. The difference is bounded
+    as a fraction of the largest output where that is above 1; decisions whose two best options
+    are closer than 1e-5 count as equal.
+
+    **TFLite** files hold builtin operators alone, which any interpreter has; a layer that needs
+    another is named in the error. Signatures with `text=True` may use those of `tensorflow_text`:
+    such a signature runs in an interpreter that has them (in Python
+    `ai_edge_litert.interpreter.InterpreterWithCustomOps(custom_op_registerers=
+    tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS)`), the file's other signatures in any. A
+    SavedModel with such a signature loads only after `import tensorflow_text`.
+
+    **Mixed precision.** The kernels have no half precision: a model with such a policy is rebuilt
+    from its config in float32, with its own weights, and the copy is exported. How far the copy is
+    from the model stands under `float32_rebuild`.
+
+    **Full integers.** Inputs and outputs keep their types. Attention weights stay in float: each
+    softmax (also sparsemax and entmax) with what surrounds it, from the multiplication that makes
+    the scores to the one that averages the values. In int8 a masked score takes the resolution
+    from all others, and weights below 1/256, as most are over hundreds of steps, vanish: a
+    trained classifier of up to 512 steps fell to an agreement of 0.5, and keeps 1.0 this way.
+    A model with a loop is refused, as the converter cannot quantize one.
+
+    Args:
+        model: A built Keras model.
+        folder: Path of the folder to write into; created if needed.
+        samples: See `Signature`; the samples of the model's own inputs. Not with `signatures`.
+        formats: Which of the formats above, one or several.
+        signatures: List of `Signature`, where the model's own inputs are not what is wanted.
+            By default one, `serving_default`, from the inputs and outputs of a functional model,
+            with their names and with unknown sizes left open.
+        decision: See `Signature`. Not with `signatures`.
+        bounds: Dict of form to the bounds that replace those of `ka.export.BOUNDS`, such as
+            `{"tflite_int8": {"agreement": 0.95}}`; a bound of `None` bounds nothing.
+        attach: Dict of file name to bytes, such as a vocabulary, appended to each TFLite file as
+            a zip archive. Interpreters pass over it; `zipfile.ZipFile("model.tflite")` reads it.
+        calibration_rows: Positive integer, how many rows of samples calibrate each signature for
+            full integers; they are spread evenly.
+
+    Returns:
+        The dict that `parity.json` holds: `date`, `machine`, `versions` and `forms`, with
+        `["forms"][form]["signatures"][name]` holding `difference`, `agreement`, `rows`,
+        `milliseconds` (median of a call with one row; TFLite on one thread) and, for TFLite,
+        `plain_kernels` with the first three; `["forms"][form]["bytes"]` is the size.
+
+    Raises:
+        ExportError: for a form that drifts past its bound or cannot be written, and on any Keras
+            backend but TensorFlow.
+        ImportError: without `ai_edge_litert`, if a TFLite format is asked for.
+        ValueError: for arguments that do not fit.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2)])
+        >>> report = ka.export_model(model, "exported", samples)  # doctest: +SKIP
+        >>> report["forms"]["tflite_int8"]["signatures"]["serving_default"]  # doctest: +SKIP
+        {'difference': 0.004, 'agreement': 1.0, 'rows': 100, 'milliseconds': 0.01, ...}
+
+        Raw text and ids in one file, with shared weights:
+
+        >>> tokenizer = tensorflow_text.FastBertTokenizer(words)  # doctest: +SKIP
+        >>> def read(model, text):
+        ...     ids = tokenizer.tokenize(text).to_tensor()
+        ...     return {"probability": model(ids, training=False)}
+        >>> ka.export_model(  # doctest: +SKIP
+        ...     model,
+        ...     "exported",
+        ...     signatures=[
+        ...         ka.Signature("text", read, {"text": ((None,), "string")}, texts,
+        ...                      resources=[tokenizer], text=True),
+        ...         ka.Signature("ids", lambda model, ids: {"probability": model(ids)},
+        ...                      {"ids": ((None, None), "int32")}, ids),
+        ...     ],
+        ...     attach={"vocabulary.txt": "\\n".join(words).encode()},
+        ... )
+    """
+    formats = _check_arguments(formats, signatures, samples, attach, calibration_rows)
+    bounds = _merged(bounds)
+    original, model = model, float32.in_float32(model)
+    if signatures is None:
+        signatures = [signature.from_model(model, samples, decision)]
+    tests = [_Test(one, model) for one in signatures]
+
+    report = parity.surroundings() | {"forms": {}}
+    if model is not original:
+        report["forms"]["float32_rebuild"] = _rebuild_figures(original, tests, bounds)
+    folder = pathlib.Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        written = _write_forms(model, staged, formats, tests, bounds, attach, calibration_rows)
+        report["forms"] |= written
+        (staged / _REPORT).write_text(json.dumps(report, indent=2) + "\n")
+        _move(staged, folder, [_FILES[form] for form in written] + [_REPORT])
+    finally:
+        shutil.rmtree(staged)
+    return report
+
+
+class _Test:
+    """A signature with its samples and with what the Keras model says to them."""
+
+    def __init__(self, one, model):
+        self.signature = one
+        self.batches = one.batches()
+        self.expected = parity.reference(one, model, self.batches)
+
+    def check(self, form, run, bounds, kernels=""):
+        return parity.check(
+            form, self.signature, run, self.batches, self.expected, bounds[form], kernels
+        )
+
+    def rows(self, count):
+        """`count` rows for calibration, spread evenly, as batches that the signature takes."""
+        fixed = any(shape[0] for shape, _ in self.signature.specs.values())
+        rows = self.batches if fixed else [row for batch in self.batches for row in _rows(batch)]
+        step = max(1, len(rows) // count)
+        return [(self.signature.name, row) for row in rows[::step][:count]]
+
+
+def _rows(batch):
+    count = len(next(iter(batch.values())))
+    return [{name: array[i : i + 1] for name, array in batch.items()} for i in range(count)]
+
+
+def _check_arguments(formats, signatures, samples, attach, calibration_rows):
+    """The formats as a tuple; an error that says what to do for anything that cannot be right."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ExportError(
+            f"export_model needs the TensorFlow backend, and this is {backend}. Save the model "
+            "with `model.save('model.keras')` and export it from a process started with "
+            "KERAS_BACKEND=tensorflow, after `keras.saving.load_model('model.keras')`."
+        )
+    formats = (formats,) if isinstance(formats, str) else tuple(formats)
+    if not formats or not set(formats) <= set(_FILES):
+        raise ValueError(f"`formats` must be some of {list(_FILES)}. Received: formats={formats!r}")
+    if (signatures is None) == (samples is None):
+        raise ValueError("Pass either `samples` or `signatures`, each with samples of its own")
+    names = [one.name for one in signatures or ()]
+    if signatures is not None and (not names or len(set(names)) < len(names)):
+        raise ValueError(f"`signatures` must have one or more different names. Received: {names}")
+    if attach is not None and not all(isinstance(value, bytes) for value in attach.values()):
+        raise ValueError("`attach` must be a dict of file name to bytes")
+    if not isinstance(calibration_rows, int) or calibration_rows < 1:
+        raise ValueError(
+            "`calibration_rows` must be a positive integer. "
+            f"Received: calibration_rows={calibration_rows!r}"
+        )
+    if set(formats) != {"saved_model"} and not importlib.util.find_spec("ai_edge_litert"):
+        raise ImportError(
+            "TFLite files are checked with LiteRT's interpreter, which is not installed: "
+            'pip install "keras_attention[export]"'
+        )
+    return formats
+
+
+def _merged(bounds):
+    merged = {form: dict(bound) for form, bound in parity.BOUNDS.items()}
+    for form, bound in (bounds or {}).items():
+        if form not in merged or not set(bound) <= {"difference", "agreement"}:
+            raise ValueError(
+                f"`bounds` must map some of {list(merged)} to a dict with `difference`, "
+                f"`agreement` or both. Received: {form!r}: {bound!r}"
+            )
+        merged[form] |= bound
+    return merged
+
+
+def _rebuild_figures(original, tests, bounds):
+    """Figures of the float32 copy against the model in mixed precision."""
+    form = "float32_rebuild"
+    figures = {
+        test.signature.name: test.check(form, parity.keras_runner(test.signature, original), bounds)
+        for test in tests
+    }
+    return {"bounds": bounds[form], "signatures": figures}
+
+
+def _write_forms(model, folder, formats, tests, bounds, attach, calibration_rows):
+    """Writes and checks each form in the folder; returns the report's entries."""
+    import tensorflow as tf
+
+    signatures = [test.signature for test in tests]
+    if any(one.text for one in signatures):
+        tflite.text_operators()  # their import registers the operators with TensorFlow
+    path = folder / _FILES["saved_model"]
+    with quiet():
+        _write_saved_model(model, path, signatures)
+        loaded = tf.saved_model.load(str(path))
+    nodes = tflite.GraphNodes(loaded, signatures, model)
+    if "tflite_full_int8" in formats:
+        tflite.refuse_loops(nodes)
+
+    forms = {}
+    for form in formats:
+        if form == "saved_model":
+            figures = {
+                test.signature.name: _timed(
+                    test, form, parity.saved_model_runner(test.signature, loaded), bounds
+                )
+                for test in tests
+            }
+        else:
+            calibration = [row for test in tests for row in test.rows(calibration_rows)]
+            with quiet():
+                content = tflite.convert(path, form, signatures, nodes, calibration)
+            file = folder / _FILES[form]
+            file.write_bytes(content)
+            _append(file, attach or {})
+            figures = {
+                test.signature.name: _tflite_figures(test, form, file, bounds) for test in tests
+            }
+        forms[form] = {
+            "file": _FILES[form],
+            "bytes": _size(folder / _FILES[form]),
+            "bounds": bounds[form],
+            "signatures": figures,
+        }
+    return forms
+
+
+def _tflite_figures(test, form, file, bounds):
+    with quiet():
+        run = parity.tflite_runner(test.signature, file)
+        figures = _timed(test, form, run, bounds)
+        plain = parity.tflite_runner(test.signature, file, plain_kernels=True)
+        return figures | {"plain_kernels": test.check(form, plain, bounds, ", without XNNPACK")}
+
+
+def _timed(test, form, run, bounds):
+    figures = test.check(form, run, bounds)
+    return figures | {"milliseconds": parity.milliseconds(run, test.signature, test.batches[0])}
+
+
+def _write_saved_model(model, path, signatures):
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for one in signatures:
+        for resource in one.resources:
+            archive.track(resource)
+        specs = [tf.TensorSpec(shape, dtype, name) for name, (shape, dtype) in one.specs.items()]
+        archive.add_endpoint(one.name, _endpoint(one, model), specs)
+    archive.write_out(str(path), verbose=False)
+
+
+def _endpoint(one, model):
+    return lambda *tensors: one.call(model, dict(zip(one.inputs, tensors, strict=True)))
+
+
+def _append(file, attach):
+    """Appends a zip archive: its directory is found from a file's end, TFLite's from its start."""
+    if attach:
+        with zipfile.ZipFile(file, "a") as archive:
+            for name, content in attach.items():
+                archive.writestr(name, content)
+
+
+def _size(path):
+    """Bytes of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _move(staged, folder, names):
+    """Moves all of `names` from one folder into the other, or none."""
+    folder.mkdir(exist_ok=True)
+    replaced = staged / ".replaced"
+    replaced.mkdir()
+    done = []
+    try:
+        for name in names:
+            if (folder / name).exists():
+                (folder / name).rename(replaced / name)
+            done.append(name)
+            (staged / name).rename(folder / name)
+    except BaseException:
+        for name in reversed(done):
+            if (folder / name).exists():
+                (folder / name).rename(staged / name)
+            if (replaced / name).exists():
+                (replaced / name).rename(folder / name)
+        raise

@@ -1,0 +1,34 @@
+"""TensorFlow's log, kept off the terminal."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keeps the C++ log of converter and interpreter off the terminal.
+
+    If the block fails, the end of the log goes with the error.
+    """
+    import absl.logging
+
+    sys.stderr.flush()
+    verbosity = absl.logging.get_verbosity()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        absl.logging.set_verbosity(absl.logging.ERROR)
+        try:
+            yield
+        except Exception as error:
+            log.seek(0)
+            end = log.read()[-2000:].decode(errors="replace").strip()
+            if end:
+                error.add_note(f"The end of the log:\n{end}")
+            raise
+        finally:
+            absl.logging.set_verbosity(verbosity)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,146 @@
+"""From SavedModel to TFLite files, with builtin operators only."""
+
+import re
+
+from keras_attention.export import flatbuffer, full_int8
+from keras_attention.export.errors import ExportError
+
+_LOOPS = ("While", "StatelessWhile", "Enter")
+
+
+def convert(folder, form, signatures, nodes, calibration):
+    """The bytes of one TFLite file.
+
+    Args:
+        folder: Path of the SavedModel.
+        form: `"tflite"`, `"tflite_float16"`, `"tflite_int8"` or `"tflite_full_int8"`.
+        signatures: List of `Signature`.
+        nodes: The `GraphNodes` of the SavedModel.
+        calibration: List of `(signature name, dict of arrays)`, for full integer quantization.
+
+    Raises:
+        ExportError: for an operator that TFLite does not have, with the layer it comes from.
+    """
+    import tensorflow as tf
+
+    text = any(signature.text for signature in signatures)
+    names = [signature.name for signature in signatures]
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=names)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.allow_custom_ops = text
+    if form in ("tflite_float16", "tflite_int8"):
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if form == "tflite_float16":
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        if form == "tflite_full_int8":
+            content = full_int8.quantize(converter, calibration, text_operators() if text else ())
+        else:
+            content = converter.convert()
+    except Exception as error:  # the converter raises many types, some of them private
+        raise ExportError(_explain(form, str(error), nodes)) from error
+    _check_operators(form, content, signatures, nodes)
+    return content
+
+
+def refuse_loops(nodes):
+    """Raises an `ExportError` if the model has a loop: quantizing one crashes the process."""
+    found = [place for loop in _LOOPS for place in nodes.places(loop)]
+    if found:
+        raise ExportError(
+            f"`tflite_full_int8` cannot hold a loop, and the model has one: {'; '.join(found)}. "
+            "Take `tflite_int8` (dynamic range) instead, or a layer without recurrence."
+        )
+
+
+def text_operators():
+    """Registerers of tensorflow_text's operators for TFLite interpreters."""
+    import tensorflow_text
+
+    return tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS
+
+
+def _text_names():
+    """What the names of tensorflow_text's operators in a TFLite file start with."""
+    # AddFastWordpieceTokenize registers FastWordpieceTokenizeWithOffsets, and so on.
+    stems = [add.__name__.removeprefix("Add") for add in text_operators()]
+    return ("TFText>", *stems)
+
+
+class GraphNodes:
+    """The nodes of a loaded SavedModel, which know the layers they come from.
+
+    Args:
+        loaded: What `tf.saved_model.load` returned.
+        signatures: List of `Signature`.
+        model: The Keras model, for its layers' names.
+    """
+
+    def __init__(self, loaded, signatures, model):
+        self._layers = set(_layer_names(model))
+        self._nodes = []
+        for signature in signatures:
+            graph = loaded.signatures[signature.name].graph.as_graph_def()
+            self._nodes += graph.node
+            self._nodes += [node for f in graph.library.function for node in f.node_def]
+
+    def places(self, operator):
+        """Where an operator such as `"Erf"` is used: a list of texts."""
+        names = dict.fromkeys(node.name for node in self._nodes if node.op == operator)
+        return [self.place(operator, name) for name in names]
+
+    def place(self, operator, node):
+        """Operator, layer and node as a text; the name of a node is the path of its layers."""
+        for scope in reversed(node.split("/")[:-1]):
+            # TensorFlow numbers a scope that it enters again: dense, dense_1, dense_2.
+            for name in (re.sub(r"_\d+$", "", scope), scope):
+                if name in self._layers:
+                    return f"operator `{operator}` in layer `{name}` (node {node})"
+        return f"operator `{operator}` (node {node})"
+
+
+def _layer_names(model):
+    for layer in model.layers:
+        yield layer.name
+        if hasattr(layer, "layers"):
+            yield from _layer_names(layer)
+        elif hasattr(layer, "layer"):  # a wrapper
+            yield layer.layer.name
+
+
+def _explain(form, message, nodes):
+    """The converter's complaint in terms of layers."""
+    # The converter says `loc(... "Erf:", "model/layer/Erf@function" ...): 'tf.Erf' op is ...`,
+    # each node twice or more.
+    located = re.findall(r'error: loc\(.*?"\w+:", "([^"@]+)@?[^"]*".*?: \'tf\.(\w+)\' op', message)
+    places = [nodes.place(operator, node) for node, operator in located]
+    if not places:
+        for operator in re.findall(r"\btf\.(\w+)\b", message):
+            places += nodes.places(operator)
+    if not places:
+        return f"`{form}`: the converter failed. It says: {message}"
+    return _unsupported(form, places)
+
+
+def _check_operators(form, content, signatures, nodes):
+    """Reads the written file: whatever slipped past the converter is refused here."""
+    model = flatbuffer.read(content)
+    places = []
+    for signature in signatures:
+        allowed = _text_names() if signature.text else ()
+        for graph in flatbuffer.subgraphs_of(model, signature.name):
+            for operator in graph.operators:
+                kind, _, name = flatbuffer.operator_name(model, operator).partition(":")
+                if kind != "CUSTOM" or name.startswith(allowed):
+                    continue
+                name = name.removeprefix("Flex")
+                places += nodes.places(name) or [f"operator `{name}`"]
+    if places:
+        raise ExportError(_unsupported(form, places))
+
+
+def _unsupported(form, places):
+    return (
+        f"`{form}`: TFLite has no builtin operator for {'; '.join(dict.fromkeys(places))}. "
+        "Write that step with other operations, or leave the form out of `formats`."
+    )

@@ -1,0 +1,76 @@
+"""Batches of texts of similar length, padded, the same for the same seed and epoch."""
+
+import keras
+import numpy as np
+
+
+class PaddedBatches(keras.utils.PyDataset):
+    """Padded ids and, beside them, what the model to train is told of a text's own class.
+
+    Args:
+        texts: List of int32 arrays, the ids of each text.
+        labels: int32 array, the class of each text.
+        batch_size: Integer, texts in a batch; fewer where they are long, see `_AREA`.
+        shuffle_seed: Integer to shuffle by, or `None` to keep one order.
+        names_own_class: Whether `own_class` is the label counted from 1, or 0.
+        epoch: Integer, epochs done in an earlier session.
+
+    Each batch is `({"ids": (B, T), "own_class": (B, 1)}, labels (B,))`.
+    """
+
+    # Texts times square of the length: what compares all steps with all steps takes some 10 bytes
+    # for each.
+    _AREA = 12_000_000
+
+    def __init__(
+        self, texts, labels, batch_size, *, shuffle_seed=None, names_own_class=False, epoch=0
+    ):
+        super().__init__()
+        self._texts, self._labels = texts, np.asarray(labels)
+        self._lengths = np.array([max(1, len(text)) for text in texts])
+        self._batch_size, self._seed, self._epoch = batch_size, shuffle_seed, epoch
+        self._names_own_class = names_own_class
+        self._batches = self._compose()
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getitem__(self, index):
+        chosen = self._batches[index]
+        ids = np.zeros((len(chosen), self._lengths[chosen].max()), "int32")
+        for row, text in enumerate(chosen):
+            ids[row, : len(self._texts[text])] = self._texts[text]
+        labels = self._labels[chosen]
+        own_class = (labels[:, None] + 1) * self._names_own_class
+        return {"ids": ids, "own_class": own_class.astype("int32")}, labels
+
+    def on_epoch_end(self):
+        self._epoch += 1
+        if self._seed is not None:
+            self._batches = self._compose()
+
+    def _compose(self):
+        order = np.arange(len(self._texts))
+        if self._seed is None:
+            return self._cut(order)
+        # Sorted by length within large random groups: little padding, yet random batches.
+        rng = np.random.default_rng((self._seed, self._epoch))
+        order = rng.permutation(order)
+        group = 50 * self._batch_size
+        batches = [
+            batch
+            for start in range(0, len(order), group)
+            for batch in self._cut(order[start : start + group])
+        ]
+        return [batches[index] for index in rng.permutation(len(batches))]
+
+    def _cut(self, texts):
+        """Batches of the texts, sorted by length."""
+        texts = texts[np.argsort(self._lengths[texts], kind="stable")]
+        batches, end = [], len(texts)
+        while end > 0:  # from the longest down: the first of a batch bounds its size
+            fitting = self._AREA // int(self._lengths[texts[end - 1]]) ** 2
+            start = max(0, end - min(self._batch_size, max(1, fitting)))
+            batches.append(texts[start:end])
+            end = start
+        return batches
