@@ -266,6 +266,7 @@ def train(config):
 
 
 def _train(config, data, run):
+    import keras_attention as ka
     from recipes import ngrams
 
     common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
@@ -313,7 +314,10 @@ def _train(config, data, run):
         print(f"test accuracy {accuracy:.4f}  {name}")
 
     model.save(run.path / "model.keras")
-    exports = _export(config, model, data, ids, vocabulary, tokenizer, run.path)
+    try:
+        exports = _export(config, model, data, ids, vocabulary, tokenizer, run.path)
+    except ka.ExportError as error:
+        raise UserError(f"The export does not compute what the model does: {error}") from error
     common.plot_history(run.history, run.path / "history.png")
     metrics = common.write_metrics(
         run.path,

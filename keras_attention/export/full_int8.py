@@ -19,15 +19,16 @@ from keras_attention.export import flatbuffer
 
 # Normalizers: softmax by itself, sparsemax and entmax by their sorted scores and running sums, all
 # others (also means over unmasked steps) by their division: a count of 3 among counts of 500 has
-# no meaning in int8.
-_NORMALIZERS = {"SOFTMAX", "LOG_SOFTMAX", "TOPK_V2", "CUMSUM", "DIV"}
+# no meaning in int8. Logarithms and exponentials (of sums over steps, of scores) span as much.
+_NORMALIZERS = {"SOFTMAX", "LOG_SOFTMAX", "TOPK_V2", "CUMSUM", "DIV", "EXP", "LOG"}
 
 # Operators without weights of their own, through which scores come and attention weights go.
 _ELEMENTWISE = {
-    "ADD", "BROADCAST_TO", "CAST", "CONCATENATION", "EQUAL", "EXPAND_DIMS", "GREATER",
-    "GREATER_EQUAL", "LESS", "LESS_EQUAL", "MAXIMUM", "MINIMUM", "MUL", "NEG", "NOT_EQUAL", "PAD",
-    "PADV2", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RESHAPE", "SELECT", "SELECT_V2", "SLICE", "SQRT",
-    "SQUARE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TRANSPOSE",
+    "ABS", "ADD", "BROADCAST_TO", "CAST", "CONCATENATION", "EQUAL", "EXPAND_DIMS", "GREATER",
+    "GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "MAXIMUM",
+    "MINIMUM", "MUL", "NEG", "NOT_EQUAL", "PACK", "PAD", "PADV2", "POW", "REDUCE_MAX", "REDUCE_MIN",
+    "RELU", "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SLICE", "SQRT", "SQUARE", "SQUEEZE",
+    "STRIDED_SLICE", "SUB", "SUM", "TILE", "TRANSPOSE",
 }  # fmt: skip
 _AVERAGE = "BATCH_MATMUL"
 
@@ -49,6 +50,11 @@ def quantize(converter, samples, custom_operators=()):
     from tensorflow.lite.python.convert import mlir_quantize
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    # The calibrator misreads texts in arrays of objects, silently.
+    samples = [
+        (name, {key: x.astype("S") if x.dtype == object else x for key, x in row.items()})
+        for name, row in samples
+    ]
     converter.representative_dataset = lambda: iter(samples)
     # The converter's own way to quantize in two steps; tf.lite.experimental.QuantizationDebugger
     # does the same, but cannot run custom operators.

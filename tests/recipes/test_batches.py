@@ -1,0 +1,44 @@
+"""Padded batches."""
+
+import numpy as np
+
+from recipes.data.batches import PaddedBatches
+
+RNG = np.random.default_rng(0)
+TEXTS = [RNG.integers(1, 9, size=n).astype("int32") for n in RNG.integers(0, 30, size=100)]
+LABELS = np.arange(100)
+
+
+def _seen(batches):
+    return [batches[index] for index in range(len(batches))]
+
+
+def test_every_text_once_and_whole():
+    for seed in (None, 3):
+        batches = _seen(PaddedBatches(TEXTS, LABELS, 8, shuffle_seed=seed))
+        labels = np.concatenate([labels for _, labels in batches])
+        assert sorted(labels) == list(range(100))
+        for inputs, labels in batches:
+            for ids, label in zip(inputs["ids"], labels, strict=True):
+                np.testing.assert_array_equal(ids[ids > 0], TEXTS[label])
+
+
+def test_a_resumed_epoch_has_the_batches_of_an_uninterrupted_one():
+    first = PaddedBatches(TEXTS, LABELS, 8, shuffle_seed=3)
+    before = _seen(first)
+    first.on_epoch_end()
+    resumed = PaddedBatches(TEXTS, LABELS, 8, shuffle_seed=3, epoch=1)
+    for (_, one), (_, other) in zip(_seen(first), _seen(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any(not np.array_equal(a[1], b[1]) for a, b in zip(before, _seen(first), strict=False))
+
+
+def test_own_class_is_named_in_training_alone():
+    for named in (False, True):
+        inputs, labels = PaddedBatches(TEXTS, LABELS, 8, names_own_class=named)[0]
+        np.testing.assert_array_equal(inputs["own_class"][:, 0], (labels + 1) * named)
+
+
+def test_long_texts_make_small_batches():
+    long = [np.ones(3000, "int32")] * 3
+    assert [len(labels) for _, labels in _seen(PaddedBatches(long, np.zeros(3), 8))] == [1, 1, 1]

@@ -1,0 +1,54 @@
+"""Word pieces: the short tokenizer against tensorflow-text's."""
+
+import random
+
+from recipes import wordpiece
+
+SENTENCES = [
+    "It wasn't good — not at all!  Café Münster, 3.50€ (naïve).",
+    "Ich heiße Straße. ΣΊΣΥΦΟΣ ﬁne  ½ Ⅳ",
+    "日本語 テスト 한국어 עברית العربية हिन्दी",
+    "zero\u200bwidth soft\u00adhyphen tab\tline\nend",
+    "emoji 😀👍🏽 x\u0301y",
+    "",
+    "   ",
+    "a" * 150,
+]
+RANGES = [(32, 126)] * 8 + [
+    (0xA0, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x600, 0x6FF), (0x900, 0x97F),
+    (0x3040, 0x30FF), (0x4E00, 0x4EFF), (0xAC00, 0xAC80), (0x2000, 0x206F), (0x20A0, 0x20BF),
+    (0x1F600, 0x1F640), (0xFF00, 0xFFEF), (0x2100, 0x214F), (1, 31),
+]  # fmt: skip
+
+
+def _random_texts(count):
+    rng = random.Random(0)
+    for _ in range(count):
+        length = rng.randint(1, 60)
+        characters = (chr(rng.randint(*rng.choice(RANGES))) for _ in range(length))
+        yield "".join(c if rng.random() < 0.8 else " " for c in characters)
+
+
+def test_short_tokenizer_gives_the_fast_ones_ids():
+    texts = SENTENCES + list(_random_texts(500))
+    vocabulary = wordpiece.learn_vocabulary(texts, 1500)
+    assert vocabulary[:2] == [wordpiece.PADDING, wordpiece.UNKNOWN]
+    fast = wordpiece.tokenize(wordpiece.fast_tokenizer(vocabulary), texts, batch=100)
+    assert len(fast) == len(texts)
+    index = {piece: number for number, piece in enumerate(vocabulary)}
+    different = [
+        text
+        for text, ids in zip(texts, fast, strict=True)
+        if wordpiece.encode(index, text) != ids.tolist()
+    ]
+    assert not different
+
+
+def test_word_weights_join_pieces_and_count_characters():
+    vocabulary = [wordpiece.PADDING, wordpiece.UNKNOWN, "very", "go", "##od", "!"]
+    text = "Véry  good!"
+    spans, weights = wordpiece.word_weights(
+        wordpiece.fast_tokenizer(vocabulary), vocabulary, text, [0.1, 0.2, 0.3, 0.4, 0.0]
+    )
+    assert [text[start:end] for start, end in spans] == ["Véry", "good", "!"]
+    assert weights == [0.1, 0.5, 0.4]
