@@ -7,8 +7,9 @@ each word how much it counted.
 Model. Every run of one to three word pieces is an n-gram with evidence e_i for each class, which
 starts as its naive-Bayes log-count ratio and is refined in training. Attention pooling averages
 the evidence's directions e_i / |e_i| with weights p_i = softmax(s_i + log |e_i| - log repeats_i),
-where s_i is learned for each n-gram and moved by its context (a small convolution); the sum is
-scaled by the total evidence. So p_i is by construction the share that n-gram i has in the decision.
+where s_i is learned for each n-gram and moved by its context (a small convolution, which also
+scales e_i); the sum is scaled by the total evidence. So p_i is by construction the share that
+n-gram i has in the decision.
 
 Data: "toy" (generated, offline), a folder with train.csv and test.csv (also tsv, jsonl, gzip;
 columns text and label), or "tfds:imdb_reviews", "tfds:glue/sst2" and the like.
@@ -50,8 +51,11 @@ class Config:
     epochs: int = option(12, "passes over the training texts, at most", low=1)
     patience: int = option(2, "epochs without a better validation accuracy before it stops", low=1)
     batch_size: int = option(64, "texts a training step", low=1)
-    learning_rate: float = option(0.005, "step size of Adam", low=1e-6, high=1.0)
-    vocabulary_size: int = option(16000, "word pieces to learn, at most", low=100, high=100_000)
+    learning_rate: float = option(0.001, "step size of Adam", low=1e-6, high=1.0)
+    vocabulary_size: int | None = option(
+        None, "word pieces to learn, at most; none: 16000, or 4000 of few texts", low=100,
+        high=100_000,
+    )  # fmt: skip
     order: int = option(3, "word pieces in the longest n-gram", low=1, high=5)
     min_texts: int | None = option(
         None, "texts that must have an n-gram for it to be kept; none: 5, or 2 of few texts", low=1
@@ -138,14 +142,15 @@ def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
     attention = ka.AttentionPooling(score="dot", dtype="float32", name="attention")
     scale = ngrams.EvidenceScale(dtype="float32", name="scale")
 
-    # The score of each n-gram: its own, moved by the pieces around it, and shared by its repeats.
+    # The pieces around an n-gram move its score and scale its evidence (a negation turns it).
+    context_score, context_gain = _context(config, ids, vocabulary_size)  # (B, S, 1) each
     own = layers.Embedding(num_ngrams + 1, 1, "zeros", dtype="float32", name="salience")(flat)
-    context = _context(config, ids, vocabulary_size)  # (B, S, 1)
     repeats = layers.Reshape((-1, 1))(ngrams.LogRepeats(dtype="float32", name="repeats")(rows))
-    salience = ops.cast(context, "float32") + own - repeats
+    salience = own + context_score - repeats  # those that say the same share one vote
 
     def pool(evidence):  # (B, S, C)
         if pooling == "attention":
+            evidence = evidence * (1.0 + context_gain)
             size = ops.sqrt(ops.sum(ops.square(evidence), axis=-1, keepdims=True) + 1e-6)
             score, value = ops.log(size) + salience, evidence / size
         else:
@@ -184,17 +189,19 @@ def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
 
 
 def _context(config, ids, vocabulary_size):
-    """What the pieces around each n-gram say about its score: `(B, S, 1)`."""
+    """What the pieces around each n-gram say: to add to its score, and to scale its evidence."""
     from keras import layers, ops
 
     size = config.embedding_size
     x = layers.Embedding(vocabulary_size, size, name="pieces")(ids)  # (B, T, E)
     x = x * ops.cast(ops.expand_dims(ids, -1) > 0, x.dtype)  # the convolution sees no padding
     x = layers.Dropout(config.context_dropout, seed=config.seed)(x)
-    x = layers.Conv1D(size, 3, padding="same", activation="relu", name="context")(x)
+    x = layers.Conv1D(size, 5, padding="same", activation="relu", name="context")(x)
     x = layers.Dropout(config.context_dropout, seed=config.seed + 1)(x)
-    x = layers.Dense(config.order, name="context_score")(x)
-    return layers.Reshape((-1, 1))(x)
+    return [
+        layers.Reshape((-1, 1), dtype="float32")(layers.Dense(config.order, name=name)(x))
+        for name in ("context_score", "context_gain")
+    ]
 
 
 def batches(config, ids, split, *, is_training=False, epoch=0):
@@ -270,7 +277,10 @@ def _train(config, data, run):
     from recipes import ngrams
 
     common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
-    vocabulary = wordpiece.learn_vocabulary(data.train.texts, config.vocabulary_size)
+    is_large = len(data.train) >= 15_000
+    vocabulary = wordpiece.learn_vocabulary(
+        data.train.texts, config.vocabulary_size or (16_000 if is_large else 4_000)
+    )
     tokenizer = wordpiece.fast_tokenizer(vocabulary)
     ids = {
         part: wordpiece.tokenize(tokenizer, getattr(data, part).texts)
@@ -282,7 +292,7 @@ def _train(config, data, run):
         vocabulary_size=len(vocabulary),
         num_classes=len(data.labels),
         order=config.order,
-        min_texts=config.min_texts or (5 if len(data.train) > 10_000 else 2),
+        min_texts=config.min_texts or (5 if is_large else 2),
     )
     print(f"{len(vocabulary):,} word pieces, {len(keys):,} n-grams of up to {config.order}")
 
@@ -372,7 +382,11 @@ def _export(config, model, data, ids, vocabulary, tokenizer, folder):
         outputs = read_ids(model, tokenizer.tokenize(text).to_tensor())
         # `argmax` of floats has no TFLite operator.
         best = tf.math.top_k(outputs["probability"], 1).indices[:, 0]
-        return {"label": tf.gather(names, best), "pieces": tf.gather(pieces, outputs["ids"]), **outputs}
+        return {
+            "label": tf.gather(names, best),
+            "pieces": tf.gather(pieces, outputs["ids"]),
+            **outputs,
+        }
 
     # One text at a time, as a phone does: long ones then cost no padding.
     count = min(config.parity_texts, len(data.test))

@@ -16,7 +16,8 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 # Unicode's "default ignorable" characters, which NFKC casefolding leaves out.
 _IGNORABLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 
@@ -134,7 +135,8 @@ def _stands_alone(character, category):
             (0x3400, 0x4DBF),
             (0x4E00, 0x9FFF),
             (0xF900, 0xFAFF),
-            (0x20000, 0x2FA1F),
+            (0x20000, 0x2CEAF),
+            (0x2F800, 0x2FA1F),
         )
     )
     return category[0] == "P" or is_ascii_symbol or is_ideograph
@@ -147,7 +149,7 @@ def _pieces(vocabulary, word):
         prefix = "##" if start else ""
         ends = range(len(word), start, -1)
         end = next((end for end in ends if prefix + word[start:end] in vocabulary), None)
-        if end is None or len(word) > 100:
+        if end is None or len(word.encode()) > 100:
             return [vocabulary[UNKNOWN]]
         numbers.append(vocabulary[prefix + word[start:end]])
         start = end

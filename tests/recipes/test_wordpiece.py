@@ -13,6 +13,8 @@ SENTENCES = [
     "",
     "   ",
     "a" * 150,
+    "ж" * 51 + " " + "ж" * 50,  # the limit of a word is 100 bytes
+    "x\U0002cea1y x\U0002cec0y x\U0001d173y x\U0001bca0y",
 ]
 RANGES = [(32, 126)] * 8 + [
     (0xA0, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x600, 0x6FF), (0x900, 0x97F),
