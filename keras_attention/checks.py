@@ -34,11 +34,17 @@ def sequence(name, shape):
         )
 
 
-def same_length(value_shape, key_shape):
-    """Raises a `ValueError` if value and key are known to differ in their number of steps."""
+def attention_shapes(query_shape, value_shape, key_shape):
+    """Raises a `ValueError` unless the three fit together; returns the key's shape."""
+    key_shape = value_shape if key_shape is None else key_shape
+    if query_shape is not None:
+        sequence("query", query_shape)
+    sequence("value", value_shape)
+    sequence("key", key_shape)
     lengths = value_shape[1], key_shape[1]
     if None not in lengths and lengths[0] != lengths[1]:
         raise ValueError(
             "`value` and `key` must have the same number of steps. Received: "
             f"value_shape={tuple(value_shape)}, key_shape={tuple(key_shape)}"
         )
+    return key_shape

@@ -1,9 +1,5 @@
 """Settings of all tests."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is first imported
-
 import keras
 import pytest
 

@@ -66,14 +66,21 @@ def attention(
     return combine(attention_mask, future, padding, query_mask)
 
 
-def reachable_values(value_mask=None, key_mask=None, attention_mask=None):
-    """Mask `(B, S)` or `(S,)` of the value steps that some query may see; `None` if all."""
-    return combine(value_mask, key_mask, _any(attention_mask, axis=-2))
+def blank_unseen(
+    query, value, key, query_mask=None, value_mask=None, key_mask=None, attention_mask=None
+):
+    """The three tensors with zeros in the steps that no weight can come from or go to.
 
-
-def active_queries(query_mask=None, attention_mask=None):
-    """Mask `(B, T)` or `(T,)` of the queries that may see some value step; `None` if all."""
-    return combine(query_mask, _any(attention_mask, axis=-1))
+    Args:
+        query: Tensor `(B, T, D)`.
+        value: Tensor `(B, S, D)`.
+        key: Tensor `(B, S, D)`; the value if `None`.
+        query_mask, value_mask, key_mask, attention_mask: As in `attention`.
+    """
+    seen = combine(value_mask, key_mask, _any(attention_mask, axis=-2))  # (B, S) or (S,)
+    query = blank(query, combine(query_mask, _any(attention_mask, axis=-1)))
+    value = blank(value, seen)
+    return query, value, value if key is None else blank(key, seen)
 
 
 def _any(attention_mask, axis):

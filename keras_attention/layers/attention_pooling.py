@@ -77,10 +77,7 @@ class AttentionPooling(AttentionLayer):
         self.penalty = checks.non_negative("penalty", penalty)
 
     def build(self, value_shape, query_shape=None, key_shape=None):
-        key_shape = value_shape if key_shape is None else key_shape
-        checks.sequence("value", value_shape)
-        checks.sequence("key", key_shape)
-        checks.same_length(value_shape, key_shape)
+        key_shape = checks.attention_shapes(None, value_shape, key_shape)
         if query_shape is None:
             size = self.score.query_size(key_shape[-1])
             # A query of zeros would leave the score without a gradient, so it starts random.
@@ -124,10 +121,9 @@ class AttentionPooling(AttentionLayer):
 
         value_mask = masks.combine(mask, value_mask)
         allowed = masks.attention(query, value, query_mask, value_mask, key_mask, attention_mask)
-        reachable = masks.reachable_values(value_mask, key_mask, attention_mask)
-        query = masks.blank(query, query_mask)
-        value = masks.blank(value, reachable)  # (B, S, D_value)
-        key = value if key is None else masks.blank(key, reachable)  # (B, S, D_key)
+        query, value, key = masks.blank_unseen(
+            query, value, key, query_mask, value_mask, key_mask, attention_mask
+        )
         pooled, weights = self._attend(query, value, key, allowed, self.score, training)
         if self.penalty:
             self.add_loss(self.penalty * _overlap(weights))

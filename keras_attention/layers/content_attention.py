@@ -59,11 +59,7 @@ class ContentAttention(AttentionLayer):
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
 
     def build(self, query_shape, value_shape, key_shape=None):
-        key_shape = value_shape if key_shape is None else key_shape
-        checks.sequence("query", query_shape)
-        checks.sequence("value", value_shape)
-        checks.sequence("key", key_shape)
-        checks.same_length(value_shape, key_shape)
+        key_shape = checks.attention_shapes(query_shape, value_shape, key_shape)
         self._build_score(query_shape, key_shape)
         self.built = True
 
@@ -83,9 +79,8 @@ class ContentAttention(AttentionLayer):
         mask = masks.attention(
             query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
         )
-        reachable = masks.reachable_values(value_mask, key_mask, attention_mask)
-        query = masks.blank(query, masks.active_queries(query_mask, attention_mask))
-        value = masks.blank(value, reachable)  # (B, S, D_value)
-        key = value if key is None else masks.blank(key, reachable)  # (B, S, D_key)
+        query, value, key = masks.blank_unseen(
+            query, value, key, query_mask, value_mask, key_mask, attention_mask
+        )
         context, weights = self._attend(query, value, key, mask, self.score, training)
         return (context, weights) if return_attention_scores else context

@@ -113,11 +113,7 @@ class MultiHeadAttention(AttentionLayer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
 
     def build(self, query_shape, value_shape, key_shape=None):
-        key_shape = value_shape if key_shape is None else key_shape
-        checks.sequence("query", query_shape)
-        checks.sequence("value", value_shape)
-        checks.sequence("key", key_shape)
-        checks.same_length(value_shape, key_shape)
+        key_shape = checks.attention_shapes(query_shape, value_shape, key_shape)
         self.query_dense = self._dense_to_heads("query", self.num_heads, self.key_dim)
         self.key_dense = self._dense_to_heads("key", self.num_key_value_heads, self.key_dim)
         self.value_dense = self._dense_to_heads("value", self.num_key_value_heads, self.value_dim)
@@ -158,10 +154,9 @@ class MultiHeadAttention(AttentionLayer):
             use_causal_mask,
             use_heads=True,
         )  # (B or 1, H or 1, T or 1, S)
-        reachable = masks.reachable_values(value_mask, key_mask, attention_mask)
-        query = masks.blank(query, masks.active_queries(query_mask, attention_mask))
-        value = masks.blank(value, reachable)
-        key = value if key is None else masks.blank(key, reachable)
+        query, value, key = masks.blank_unseen(
+            query, value, key, query_mask, value_mask, key_mask, attention_mask
+        )
 
         query = ops.transpose(self.query_dense(query), (0, 2, 1, 3))  # (B, H, T, K)
         key = ops.transpose(self.key_dense(key), (0, 2, 1, 3))  # (B, G, S, K)

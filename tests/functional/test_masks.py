@@ -20,7 +20,6 @@ def test_no_mask_stays_none():
     x = np.zeros((2, 3, 4))
     assert masks.combine(None, None) is None
     assert masks.attention(x, x) is None
-    assert masks.reachable_values() is None and masks.active_queries() is None
     assert masks.blank(x, None) is x
 
 
@@ -35,15 +34,14 @@ def test_attention_is_the_and_of_everything():
     np.testing.assert_array_equal(with_heads, expected[:, None])
 
 
-def test_reachable_and_active_look_through_heads():
+def test_blanks_what_no_head_can_see():
     mask = np.zeros((2, 3, 4, 5), "bool")  # (B, H, T, S)
     mask[0, 1, 2, 3] = mask[1, 0, 0, 4] = True
-    np.testing.assert_array_equal(
-        np.argwhere(to_numpy(masks.reachable_values(attention_mask=mask))), [[0, 3], [1, 4]]
-    )
-    np.testing.assert_array_equal(
-        np.argwhere(to_numpy(masks.active_queries(attention_mask=mask))), [[0, 2], [1, 0]]
-    )
+    query, value = np.ones((2, 4, 1)), np.ones((2, 5, 1))
+    query, value, key = to_numpy(masks.blank_unseen(query, value, None, attention_mask=mask))
+    np.testing.assert_array_equal(np.argwhere(query[..., 0]), [[0, 2], [1, 0]])
+    np.testing.assert_array_equal(np.argwhere(value[..., 0]), [[0, 3], [1, 4]])
+    np.testing.assert_array_equal(key, value)
 
 
 def test_blank_removes_nan():
