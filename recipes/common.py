@@ -747,7 +747,7 @@ def _figures(metrics):
     lines.append(
         f"{metrics['parameters']:,} parameters, trained for {metrics['epochs']} epochs in "
         f"{metrics['minutes']:.1f} minutes on {on}; {used}; {metrics['date'][:10]}.\n\n"
-        f"    {metrics['command']}\n"
+        f"```\n{metrics['command']}\n```\n"
     )
     return "\n".join(lines)
 

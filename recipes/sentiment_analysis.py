@@ -149,8 +149,8 @@ def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
     salience = own + context_score - repeats  # those that say the same share one vote
 
     def pool(evidence):  # (B, S, C)
+        evidence = evidence * (1.0 + context_gain)
         if pooling == "attention":
-            evidence = evidence * (1.0 + context_gain)
             size = ops.sqrt(ops.sum(ops.square(evidence), axis=-1, keepdims=True) + 1e-6)
             score, value = ops.log(size) + salience, evidence / size
         else:
