@@ -716,7 +716,14 @@ def machine():
 def versions():
     """Returns the versions of Python and of those libraries that shape a result."""
     found = {"python": platform.python_version()}
-    for name in ("keras_attention", "keras", "tensorflow", "tensorflow-text", "numpy"):
+    for name in (
+        "keras_attention",
+        "keras",
+        "tensorflow",
+        "tensorflow-text",
+        "tokenizers",
+        "numpy",
+    ):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

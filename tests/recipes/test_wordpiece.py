@@ -1,9 +1,13 @@
 """Word pieces: the short tokenizer against tensorflow-text's."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 from recipes import wordpiece
 
+ROOT = Path(__file__).parent.parent.parent
 SENTENCES = [
     "It wasn't good — not at all!  Café Münster, 3.50€ (naïve).",
     "Ich heiße Straße. ΣΊΣΥΦΟΣ ﬁne  ½ Ⅳ",
@@ -44,6 +48,21 @@ def test_short_tokenizer_gives_the_fast_ones_ids():
         if wordpiece.encode(index, text) != ids.tolist()
     ]
     assert not different
+
+
+def test_the_same_texts_give_the_same_vocabulary_in_every_process():
+    texts = list(_random_texts(300))
+    code = (
+        "from tests.recipes.test_wordpiece import _random_texts; from recipes import wordpiece; "
+        "print(ascii(wordpiece.learn_vocabulary(list(_random_texts(300)), 900)))"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
+        for _ in range(3)
+    ]
+    assert found == [f"{wordpiece.learn_vocabulary(texts, 900)!a}\n"] * 3
 
 
 def test_word_weights_join_pieces_and_count_characters():
