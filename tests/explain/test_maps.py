@@ -26,9 +26,11 @@ def test_functional_model_gives_what_the_layer_returns():
 
 
 def test_implicit_masks_arrive():
-    model = keras.Sequential([keras.layers.Embedding(9, 4, mask_zero=True), ka.AttentionPooling()])
+    model = keras.Sequential(
+        [keras.layers.Embedding(9, 4, mask_zero=True), ka.AttentionPooling(name="pool")]
+    )
     maps = ka.attention_maps(model, np.array([[1, 2, 0, 0]]))
-    np.testing.assert_array_equal(maps["attention_pooling"][0, 2:], 0)
+    np.testing.assert_array_equal(maps["pool"][0, 2:], 0)
 
 
 def test_nested_models_with_equal_names_go_by_their_path():
