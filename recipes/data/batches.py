@@ -37,12 +37,23 @@ class PaddedBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self._batches[index]
-        ids = np.zeros((len(chosen), self._lengths[chosen].max()), "int32")
+        ids = np.zeros((len(chosen), self._width(index)), "int32")
         for row, text in enumerate(chosen):
             ids[row, : len(self._texts[text])] = self._texts[text]
         labels = self._labels[chosen]
         own_class = (labels[:, None] + 1) * self._names_own_class
         return {"ids": ids, "own_class": own_class.astype("int32")}, labels
+
+    def _width(self, index):
+        """Length of a batch: that of its longest text.
+
+        What the first two batches have in common Keras expects of all. So where they are equally
+        long, the first gets a step of padding more.
+        """
+        longest = self._lengths[self._batches[index]].max()
+        if index == 0 and len(self._batches) > 1:
+            return longest + (longest == self._lengths[self._batches[1]].max())
+        return longest
 
     def on_epoch_end(self):
         self._epoch += 1

@@ -1,5 +1,6 @@
 """Padded batches."""
 
+import keras
 import numpy as np
 
 from recipes.data.batches import PaddedBatches
@@ -42,3 +43,13 @@ def test_own_class_is_named_in_training_alone():
 def test_long_texts_make_small_batches():
     long = [np.ones(3000, "int32")] * 3
     assert [len(labels) for _, labels in _seen(PaddedBatches(long, np.zeros(3), 8))] == [1, 1, 1]
+
+
+def test_keras_takes_batches_of_any_length_after_two_that_are_equally_long():
+    lengths = np.array([7, 7, 7, 7, 3, 3])
+    texts = [np.full(length, 2, "int32") for length in lengths]
+    batches = PaddedBatches(texts, np.zeros(6), 2)
+    ids, own_class = keras.Input((None,), name="ids"), keras.Input((1,), name="own_class")
+    model = keras.Model({"ids": ids, "own_class": own_class}, keras.ops.sum(ids, axis=1))
+    totals = model.predict(batches, verbose=0)
+    assert sorted(totals) == sorted(2.0 * lengths)
