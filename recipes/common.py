@@ -526,7 +526,7 @@ def set_up_keras(seed, *, mixed_precision=False):
     keras.config.set_dtype_policy(policy)
 
 
-def training_callbacks(run, *, monitor, mode, patience, tensorboard=None):
+def training_callbacks(run, *, monitor, mode, patience, use_average=False, tensorboard=None):
     """Returns the callbacks of a training that stops early and survives a kill.
 
     `load_best_weights` takes the model back to its best epoch afterwards; the curves are at
@@ -540,6 +540,8 @@ def training_callbacks(run, *, monitor, mode, patience, tensorboard=None):
         monitor: String, the logged quantity that decides which epoch is best.
         mode: `"min"` or `"max"`, whether less or more of it is better.
         patience: Integer, epochs without a better value before training stops.
+        use_average: Whether to validate and keep the moving average of the weights (of an
+            optimizer with `use_ema=True`) instead of the weights.
         tensorboard: Path of a folder for TensorBoard's logs, or None for no logs.
     """
     import keras
@@ -569,16 +571,17 @@ def training_callbacks(run, *, monitor, mode, patience, tensorboard=None):
             epochs_done=epoch + 1, is_trained=epoch + 1 == epochs or bool(model.stop_training)
         )
 
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        run.best_weights,
+        monitor=monitor,
+        mode=mode,
+        save_best_only=True,
+        save_weights_only=True,
+        initial_value_threshold=better(seen) if seen else None,
+    )
     callbacks = [
         keras.callbacks.CSVLogger(run.history, append=True),
-        keras.callbacks.ModelCheckpoint(
-            run.best_weights,
-            monitor=monitor,
-            mode=mode,
-            save_best_only=True,
-            save_weights_only=True,
-            initial_value_threshold=better(seen) if seen else None,
-        ),
+        *(seeing_average(checkpoint) if use_average else [checkpoint]),
         early_stopping,
         # Kept after training: the exports that follow may be killed as well.
         keras.callbacks.BackupAndRestore(run.backup, delete_checkpoint=False),
@@ -590,6 +593,23 @@ def training_callbacks(run, *, monitor, mode, patience, tensorboard=None):
     # Last, when the others have written.
     callbacks.append(keras.callbacks.LambdaCallback(on_train_begin=resume, on_epoch_end=commit))
     return callbacks
+
+
+def seeing_average(callback):
+    """Callbacks that validate the moving average of the weights, and show it to `callback`.
+
+    The average is that of the model's optimizer, made with `use_ema=True`. `callback` finds it in
+    the model at the end of an epoch; the steps after go on from the weights themselves.
+    """
+    import keras
+
+    swap = keras.callbacks.SwapEMAWeights()  # for the time of a validation
+    return [
+        swap,
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_test_begin()),
+        callback,
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_test_end()),
+    ]
 
 
 def load_best_weights(model, run):

@@ -61,11 +61,15 @@ def train(config, tensorboard=None):
                 keras.layers.Dense(2, activation="softmax"),
             ]
         )
-        model.compile(
-            keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"]
-        )
+        optimizer = keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=0.9)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
         callbacks = common.training_callbacks(
-            run, monitor="val_loss", mode="min", patience=2, tensorboard=tensorboard
+            run,
+            monitor="val_loss",
+            mode="min",
+            patience=2,
+            use_average=True,  # it must be resumed too
+            tensorboard=tensorboard,
         )
         if not run.is_trained:
             model.fit(
@@ -80,6 +84,9 @@ def train(config, tensorboard=None):
             )
         common.load_best_weights(model, run)
         model.save_weights(run.path / "model.weights.h5")
+        loss = model.evaluate(x[64:], y[64:], verbose=0)[0]
+        best = min(row["val_loss"] for row in common.read_history(run.history))
+        assert np.isclose(loss, best, rtol=1e-5), (loss, best)
         write_metrics(run)
         run.finish()
 
