@@ -8,7 +8,8 @@ from keras_attention.functional.normalize import softmax
 
 def test_scores_normalizes_and_averages():
     rng = np.random.default_rng(0)
-    query, key, value = (rng.normal(size=s) for s in ((2, 3, 4), (2, 5, 4), (2, 5, 6)))
+    shapes = (2, 3, 4), (2, 5, 4), (2, 5, 6)
+    query, key, value = (rng.normal(size=shape).astype("float32") for shape in shapes)
     mask = rng.random((2, 1, 5)) > 0.3
     context, weights = attend(
         query,
@@ -25,7 +26,7 @@ def test_scores_normalizes_and_averages():
 
 
 def test_returned_weights_are_those_before_dropout():
-    value = np.ones((1, 5, 1))
+    value = np.ones((1, 5, 1), "float32")
     context, weights = attend(
         value,
         value,
