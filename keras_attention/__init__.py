@@ -8,18 +8,24 @@ from keras_attention.layers.multi_head_attention import MultiHeadAttention
 from keras_attention.layers.self_attention import SelfAttention
 from keras_attention.scores import (
     AdditiveScore,
+    ALiBiScore,
     BilinearScore,
     ConcatScore,
     CosineScore,
     DotScore,
+    EuclideanScore,
+    LocationScore,
+    RelativePositionScore,
     ScaledDotScore,
     Score,
+    SumScore,
     TanhDotScore,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALiBiScore",
     "AdditiveScore",
     "AttentionPooling",
     "BilinearScore",
@@ -27,12 +33,16 @@ __all__ = [
     "ContentAttention",
     "CosineScore",
     "DotScore",
+    "EuclideanScore",
     "ExportError",
+    "LocationScore",
     "MultiHeadAttention",
+    "RelativePositionScore",
     "ScaledDotScore",
     "Score",
     "SelfAttention",
     "Signature",
+    "SumScore",
     "TanhDotScore",
     "attention_maps",
     "export_model",

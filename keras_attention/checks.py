@@ -25,12 +25,44 @@ def non_negative(name, value):
     return float(value)
 
 
+def positive(name, value):
+    """`value` as a float above 0, or a `ValueError` that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"`{name}` must be a number above 0. Received: {name}={value!r}")
+    return float(value)
+
+
+def number(name, value):
+    """`value` as a float, or a `ValueError` that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise ValueError(f"`{name}` must be a number. Received: {name}={value!r}")
+    return float(value)
+
+
 def sequence(name, shape):
     """Raises a `ValueError` unless `shape` is `(B, steps, D)` with a known D."""
     if len(shape) != 3 or shape[-1] is None:
         raise ValueError(
             f"`{name}` must have the shape (batch, steps, features) with a known number of "
             f"features. Received: {name}_shape={tuple(shape)}"
+        )
+
+
+def grid(name, shape):
+    """Raises a `ValueError` unless `shape` is `(B, H, W, C)` with a known C."""
+    if len(shape) != 4 or shape[-1] is None:
+        raise ValueError(
+            f"`{name}` must have the shape (batch, height, width, channels) with a known number of "
+            f"channels. Received: {name}_shape={tuple(shape)}"
+        )
+
+
+def mask_axes(mask, inputs):
+    """Raises a `ValueError` unless the mask has the axes of the inputs but the last."""
+    if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
+        raise ValueError(
+            "`mask` must have the shape of `inputs` without its last axis. Received: "
+            f"mask.shape={tuple(mask.shape)}, inputs.shape={tuple(inputs.shape)}"
         )
 
 

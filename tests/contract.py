@@ -20,12 +20,14 @@ import keras_attention as ka
 from tests.backend import needs_tensorflow, run, to_numpy
 
 # A different size on every axis, so that no two can be confused.
-SIZES = {"B": 2, "T": 3, "S": 5, "D": 4, "E": 6, "F": 7, "H": 8}
+SIZES = {"B": 2, "T": 3, "S": 5, "D": 4, "E": 6, "F": 7, "H": 8, "Y": 9, "X": 10}
 ARGUMENTS = (
-    "query value key inputs mask inputs_mask query_mask value_mask key_mask attention_mask "
-    "use_causal_mask return_attention_scores training"
+    "query value sentinel key inputs memory mask inputs_mask memory_mask query_mask value_mask "
+    "key_mask attention_mask cell_state use_causal_mask return_attention_scores training"
 ).split()
-STEP_MASKS = ("value_mask", "mask")  # the masks of the steps that are attended to
+# The masks of the steps that are attended to.
+STEP_MASKS = ("value_mask", "mask", "inputs_mask", "memory_mask")
+STEP_AXES = "TSYX"  # Y rows and X columns of a grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,22 +37,34 @@ class Case:
     Args:
         make: Function that makes the layer; takes more constructor arguments by keyword.
         tensors: Call argument to its axes, such as `{"query": "BTD", "value": "BSD"}`.
-        weights: Axes of the returned weights, such as `"BTS"`.
+        weights: Axes of the returned weights, such as `"BTS"`, or a structure of axes.
         masks: Mask argument to the tensor it masks, such as `{"value_mask": "value"}`.
         attention_mask: Axes of the largest attention mask, or `None` if the layer takes none.
         is_causal: Whether the layer takes `use_causal_mask`.
         use_output_bias: Whether the output of a zero context is not zero but a bias.
         is_random: Whether training draws random numbers even without dropout.
+        is_gate: Whether each weight lies between 0 and 1 by itself, rather than a row of them
+            summing to one; such a layer has no dropout, and no `training` to switch it.
+        sums_to_one: Whether the weights of each row sum to one, where it has any.
+        has_residual: Whether a step reaches its own output past the attention too.
+        fallback: The call argument that the output equals where there is nothing to attend to,
+            such as a sentinel; `None` for an output of zeros.
+        sees_all: Whether a softmax gives every allowed step some weight.
     """
 
     make: Callable
     tensors: dict
-    weights: str
+    weights: str | dict
     masks: dict
     attention_mask: str | None = None
     is_causal: bool = False
     use_output_bias: bool = False
     is_random: bool = False
+    is_gate: bool = False
+    sums_to_one: bool = True
+    has_residual: bool = False
+    fallback: str | None = None
+    sees_all: bool = True
 
     def inputs(self, scale=1.0, dtype="float32"):
         rng = np.random.default_rng(3)
@@ -60,7 +74,7 @@ class Case:
 
     def padding(self):
         """A mask for each mask argument; every row keeps a step, every mask hides one."""
-        return {name: _padding(self.tensors[tensor][:2]) for name, tensor in self.masks.items()}
+        return {name: _padding(self.tensors[tensor][:-1]) for name, tensor in self.masks.items()}
 
     def built(self, **kwargs):
         """A layer with non-zero weights everywhere, so that no bias hides."""
@@ -76,11 +90,11 @@ class Case:
         inputs = {}
         for name, axes in self.tensors.items():
             shape = _shape(axes)[1:]
-            if length is None and len(axes) == 3:
-                shape = (None, *shape[1:])
+            if length is None:
+                shape = tuple(None if a in _steps(axes) else SIZES[a] for a in axes[1:])
             inputs[name] = keras.Input(shape, name=name)
         for name, tensor in (self.masks if use_masks else {}).items():
-            inputs[name] = keras.Input(inputs[tensor].shape[1:2], name=name, dtype="bool")
+            inputs[name] = keras.Input(inputs[tensor].shape[1:-1], name=name, dtype="bool")
         layer = layer or self.built()
         outputs = layer(**inputs, return_attention_scores=return_attention_scores)
         return keras.Model(inputs, outputs)
@@ -90,12 +104,18 @@ def _shape(axes):
     return tuple(SIZES[axis] for axis in axes)
 
 
+def _steps(axes):
+    """The step axes of a tensor: those between batch and features that are no fixed size."""
+    return [axis for axis in axes[1:-1] if axis in STEP_AXES]
+
+
 def _padding(axes):
-    batch, steps = _shape(axes)
-    mask = np.ones((batch, steps), "bool")
+    mask = np.ones(_shape(axes), "bool")
     mask[0, -1] = mask[1, 0] = False
-    if steps > 3:
+    if mask.shape[1] > 3:
         mask[0, -2] = False
+    if mask.ndim == 3:
+        mask[..., -1] = False
     return mask
 
 
@@ -123,7 +143,8 @@ class LayerContract:
         assert set(names) <= set(ARGUMENTS)
         assert names[: len(case.tensors)] == list(case.tensors)
         flags = [name for name in names if name in ARGUMENTS[-3:]]
-        assert names[-len(flags) :] == flags == list(ARGUMENTS[-len(flags) :])
+        last = ARGUMENTS[:-1] if case.is_gate else ARGUMENTS
+        assert names[-len(flags) :] == flags == list(last[-len(flags) :])
 
     def test_1_a_mask_by_hand_equals_an_implicit_mask(self, case):
         layer, tensors, masks = case.built(), case.inputs(), case.padding()
@@ -175,7 +196,10 @@ class LayerContract:
         got = layer(
             **tensors, **{name: mask}, attention_mask=attention, return_attention_scores=True
         )
-        _close(got, layer(**tensors, attention_mask=combined, return_attention_scores=True))
+        expected = layer(**tensors, attention_mask=combined, return_attention_scores=True)
+        if case.has_residual:  # of steps that attend to nothing, only padding is blank besides
+            got, expected = got[1], expected[1]
+        _close(got, expected)
 
     # 3. Padding is invisible --------------------------------------------------------------------
 
@@ -196,25 +220,29 @@ class LayerContract:
 
     def test_4_nothing_to_attend_to_gives_zeros(self, case):
         layer, tensors = case.built(), case.inputs()
-        name = next(n for n in case.masks if n in STEP_MASKS)
-        mask = np.ones(tensors[case.masks[name]].shape[:2], "bool")
-        mask[0] = False  # the first example is empty, the second full
-        (output, weights), _, gradients = run(
-            layer, tensors | {name: mask}, return_attention_scores=True
-        )
-        np.testing.assert_array_equal(weights[0], 0)
-        assert np.abs(weights[1]).sum() > 0
+        masks = {}
+        for name in set(case.masks) & set(STEP_MASKS):
+            masks[name] = np.ones(tensors[case.masks[name]].shape[:-1], "bool")
+            masks[name][0] = False  # the first example is empty, the second full
+        tensors |= masks
+        (output, weights), _, gradients = run(layer, tensors, return_attention_scores=True)
+        for array in keras.tree.flatten(weights):
+            np.testing.assert_array_equal(array[0], 0)
+            assert np.abs(array[1]).sum() > 0
         if case.use_output_bias:
             np.testing.assert_allclose(output[0] - output[0, :1], 0, atol=1e-6)
+        elif case.fallback:
+            np.testing.assert_array_equal(output[0], tensors[case.fallback][0])
+            del gradients[case.fallback]
         else:
             np.testing.assert_array_equal(output[0], 0)
         for gradient in gradients.values():
             if gradient.shape[0] == 2:  # one row an example
                 np.testing.assert_array_equal(gradient[0], 0)
                 assert np.isfinite(gradient).all()
-        alone = run(layer, tensors | {name: mask})[0]
+        alone = run(layer, tensors)[0]
         _close(alone, output)
-        _close(run(layer, tensors | {name: mask}, jit=True)[0], output)
+        _close(run(layer, tensors, jit=True)[0], output)
 
     # 5. Causal ----------------------------------------------------------------------------------
 
@@ -227,8 +255,10 @@ class LayerContract:
         queries, steps = weights.shape[-2:]
         future = np.arange(steps)[None, :] > np.arange(queries)[:, None] + (steps - queries)
         np.testing.assert_array_equal(weights[..., future], 0)
-        np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-        if layer.normalizer.__name__ == "softmax":
+        if case.sums_to_one:
+            np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+        normalizer = getattr(layer, "normalizer", None)  # a block has none of its own
+        if case.sees_all and (normalizer is None or normalizer.__name__ == "softmax"):
             assert (weights[..., ~future] > 0).all()
 
     # 6. Precision -------------------------------------------------------------------------------
@@ -241,11 +271,17 @@ class LayerContract:
         tensors = case.inputs(scale=50.0, dtype="float32") | case.padding()
         layer(**tensors)
         (output, weights), of_weights, of_inputs = run(layer, tensors, return_attention_scores=True)
-        assert output.dtype == weights.dtype == keras.mixed_precision.dtype_policy().compute_dtype
-        for array in [output, weights, *of_weights, *of_inputs.values()]:
+        weights = keras.tree.flatten(weights)
+        dtypes = {str(array.dtype) for array in (output, *weights)}
+        assert dtypes == {keras.mixed_precision.dtype_policy().compute_dtype}
+        for array in [output, *weights, *of_weights, *of_inputs.values()]:
             assert np.isfinite(array.astype("float32")).all()
-        total = weights.astype("float32").sum(-1)
-        assert np.logical_or(total == 0, np.abs(total - 1) < 0.02).all()
+        for array in weights:
+            if case.is_gate:
+                assert array.min() >= 0 and array.max() <= 1
+            elif case.sums_to_one:
+                total = array.astype("float32").sum(-1)
+                assert np.logical_or(total == 0, np.abs(total - 1) < 0.02).all()
 
     # 7. Symbolic = eager ------------------------------------------------------------------------
 
@@ -257,8 +293,9 @@ class LayerContract:
         both = case.model(length, True, use_masks, layer)
         one = case.model(length, False, use_masks, layer)
         output, weights = both(tensors)
-        assert tuple(weights.shape) == _shape(case.weights)
-        for symbolic, eager in ((both.outputs[0], output), (both.outputs[1], weights)):
+        weights, weights_axes = keras.tree.flatten(weights), keras.tree.flatten(case.weights)
+        assert [tuple(array.shape) for array in weights] == [_shape(a) for a in weights_axes]
+        for symbolic, eager in zip(both.outputs, (output, *weights), strict=True):
             assert len(symbolic.shape) == len(eager.shape)
             known = [(s, e) for s, e in zip(symbolic.shape, eager.shape, strict=True) if s]
             assert all(s == e for s, e in known)
@@ -270,9 +307,15 @@ class LayerContract:
         assert one.outputs[0].shape == both.outputs[0].shape
         _close(one(tensors), output)
         if length is None:  # the same graph takes other lengths
-            has_steps = {k: len(case.tensors.get(k, "BTD")) == 3 for k in tensors}
-            longer = {k: np.repeat(v, 2, 1) if has_steps[k] else v for k, v in tensors.items()}
-            assert both(longer)[1].shape[-1] == 2 * weights.shape[-1]
+            longer = dict(tensors)
+            for name in tensors:
+                axes = case.tensors[case.masks.get(name, name)]
+                for axis in _steps(axes):
+                    longer[name] = np.repeat(longer[name], 2, axes.index(axis))
+            longer_axes = {axis for axes in case.tensors.values() for axis in _steps(axes)}
+            sizes = {axis: SIZES[axis] * (2 if axis in longer_axes else 1) for axis in SIZES}
+            for array, axes in zip(keras.tree.flatten(both(longer)[1]), weights_axes, strict=True):
+                assert list(array.shape) == [sizes[axis] for axis in axes]
 
     # 8. XLA -------------------------------------------------------------------------------------
 
@@ -314,7 +357,8 @@ class LayerContract:
         fresh = keras.Model.from_config(model.get_config())
         fresh.load_weights(tmp_path / "model.weights.h5")
         for other in (loaded, fresh):
-            for got, wanted in zip(to_numpy(other(tensors)), expected, strict=True):
+            flat = (keras.tree.flatten(outputs) for outputs in (other(tensors), expected))
+            for got, wanted in zip(*map(to_numpy, flat), strict=True):
                 np.testing.assert_array_equal(got, wanted)
 
     # 10. Export ---------------------------------------------------------------------------------
@@ -335,6 +379,8 @@ class LayerContract:
     # 11. Seeds ----------------------------------------------------------------------------------
 
     def test_11_the_same_seed_gives_the_same_dropout(self, case):
+        if case.is_gate:
+            pytest.skip("has no dropout")
         tensors = case.inputs()
 
         def draw(seed):
@@ -352,10 +398,12 @@ class LayerContract:
     # 13. Errors ---------------------------------------------------------------------------------
 
     def test_13_rejects_bad_dropout(self, case):
+        if case.is_gate:
+            pytest.skip("has no dropout")
         with pytest.raises(ValueError, match=r"`dropout` must be .* Received: dropout=1.5"):
             case.make(dropout=1.5)
 
     def test_13_rejects_inputs_without_steps(self, case):
-        tensors = {k: v[:, 0] if v.ndim == 3 else v for k, v in case.inputs().items()}
+        tensors = {k: v[:, 0] if v.ndim >= 3 else v for k, v in case.inputs().items()}
         with pytest.raises(ValueError, match=r"must have the shape \(batch.*Received: "):
             case.make()(**tensors)

@@ -15,11 +15,17 @@ SOURCES = sorted((ROOT / "keras_attention").rglob("*.py")) + sorted(
     (ROOT / "recipes").rglob("*.py")
 )
 PACKAGE = [path for path in SOURCES if "keras_attention" in path.relative_to(ROOT).parts]
+# Files that hold no public layer of their own.
+BASES = {
+    "layers": ["base", "transformer_block"],
+    "recurrent": ["additive", "base", "from_addons", "time_loop"],
+    "scores": ["score"],
+}
 LAYER_FILES = [
     path
-    for folder in ("layers", "scores")
+    for folder, bases in BASES.items()
     for path in sorted((ROOT / "keras_attention" / folder).glob("*.py"))
-    if path.stem not in ("__init__", "base", "score")
+    if path.stem not in ["__init__", *bases]
 ]
 
 

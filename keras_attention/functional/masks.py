@@ -18,15 +18,23 @@ def combine(*masks):
     return combined
 
 
-def causal(query_length, value_length):
+def causal(query_length, value_length, query_start=None):
     """Mask `(T, S)` that hides the future, aligned at the end: the last query sees every step.
 
     For `T == S` this is the usual lower triangle. For `T < S` the queries are taken to be the
-    last `T` of `S` steps, as in decoding with a cache (Keras aligns at the start instead).
+    last `T` of `S` steps, as in decoding with a cache (Keras aligns at the start instead), unless
+    `query_start` tells the step of the first query, as a cache that is not full yet needs.
     """
+    if query_start is None:
+        query_start = value_length - query_length
     query_steps = ops.expand_dims(ops.arange(query_length, dtype="int32"), -1)
     value_steps = ops.expand_dims(ops.arange(value_length, dtype="int32"), 0)
-    return ops.less_equal(value_steps, query_steps + (value_length - query_length))
+    return ops.less_equal(value_steps, query_steps + query_start)
+
+
+def window(offset, half_width):
+    """Mask of the steps that lie at most `half_width` from a centre; `offset` is step - centre."""
+    return ops.less_equal(ops.abs(offset), half_width)
 
 
 def attention(
@@ -77,10 +85,15 @@ def blank_unseen(
         key: Tensor `(B, S, D)`; the value if `None`.
         query_mask, value_mask, key_mask, attention_mask: As in `attention`.
     """
-    seen = combine(value_mask, key_mask, _any(attention_mask, axis=-2))  # (B, S) or (S,)
+    visible = seen(value_mask, key_mask, attention_mask)
     query = blank(query, combine(query_mask, _any(attention_mask, axis=-1)))
-    value = blank(value, seen)
-    return query, value, value if key is None else blank(key, seen)
+    value = blank(value, visible)
+    return query, value, value if key is None else blank(key, visible)
+
+
+def seen(value_mask=None, key_mask=None, attention_mask=None):
+    """Mask `(B, S)` or `(S,)` of the value steps that some query may attend to, or `None`."""
+    return combine(value_mask, key_mask, _any(attention_mask, axis=-2))
 
 
 def _any(attention_mask, axis):
@@ -90,12 +103,28 @@ def _any(attention_mask, axis):
     return ops.any(seen, axis=1) if len(seen.shape) == 3 else seen  # over heads
 
 
+def not_empty(mask):
+    """Mask `(B, N)` of the rows of a mask `(B, N, W)` that allow a step; `None` if it is `None`."""
+    return None if mask is None else ops.any(ops.cast(mask, "bool"), axis=-1)
+
+
 def blank(x, mask):
     """Zeros in place of the masked steps of `x`, a tensor `(B, S, D)`; `mask` as `(B, S)`.
 
     A weight of zero is not enough to hide a step: `0 * nan` is `nan`, in the output and in the
-    gradient of whatever projected the step. So layers blank their inputs first.
+    gradient of whatever projected the step. So layers blank their inputs first. The norm of a
+    blank step has a huge gradient, past float16's range: layers with norms blank outputs too.
     """
     if mask is None:
         return x
     return ops.where(ops.expand_dims(ops.cast(mask, "bool"), -1), x, ops.zeros_like(x))
+
+
+def positions(x, mask=None):
+    """The number of each allowed step of `x` `(B, S, ...)`, counted from 1: float32 `(B, S)`.
+
+    A masked step has the number of the last allowed one before it.
+    """
+    if mask is None:
+        return ops.cumsum(ops.ones(ops.shape(x)[:2], "float32"), axis=1)
+    return ops.cumsum(ops.cast(mask, "float32"), axis=1)

@@ -86,6 +86,43 @@ def hard(scores, mask=None, noise=None):
     return _finish(chosen, mask, dtype)
 
 
+def smooth(scores, mask=None):
+    """`sigmoid(scores) / sum(sigmoid(scores))`: several high scores share the weight evenly.
+
+    Where softmax grows exponentially with a score, the bounded sigmoid does not, so that no single
+    step takes all: good for reading speech frame by frame.
+
+    Reference:
+        Chorowski et al., 2015, section 2.3 (smoothing), https://arxiv.org/abs/1506.07503
+    """
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    return ops.cast(softmax(_log_sigmoid(_widen(scores)), mask), dtype)
+
+
+def sigmoid(scores, mask=None):
+    """`sigmoid(scores)`: each step on its own, a probability; a row need not sum to one."""
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    mask = None if mask is None else ops.cast(mask, "bool")
+    return _finish(ops.sigmoid(_widen(scores)), mask, dtype)
+
+
+def identity(scores, mask=None):
+    """The scores themselves, for scores that are weights already; a row need not sum to one.
+
+    Example:
+        >>> scores = keras.ops.array([[0.5, 1.0, 5.0]])
+        >>> print(keras.ops.convert_to_numpy(identity(scores, [[True, True, False]])))
+        [[0.5 1.  0. ]]
+    """
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    return _finish(scores, None if mask is None else ops.cast(mask, "bool"), dtype)
+
+
+def log_probabilities(scores):
+    """`log(softmax(scores))`, exact also where the probability itself would round to zero."""
+    return ops.log_softmax(_shift(scores, None, floor=None, masked_score=None)[0], axis=-1)
+
+
 def gumbel_noise(shape, seed):
     """Standard Gumbel noise: float32 of `shape`; `seed` as in `keras.random`."""
     uniform = keras.random.uniform(shape, minval=1e-7, maxval=1.0, dtype="float32", seed=seed)
@@ -97,6 +134,8 @@ NORMALIZERS = {
     "sparsemax": sparsemax,
     "entmax15": entmax15,
     "hard": hard,
+    "identity": identity,
+    "smooth": smooth,
 }
 
 
@@ -129,8 +168,7 @@ def serialize(normalizer):
 def _shift(scores, mask, floor, masked_score):
     """Scores minus the row's maximum over allowed steps, in float32 or wider."""
     dtype = keras.backend.standardize_dtype(scores.dtype)
-    if dtype in ("float16", "bfloat16"):
-        scores = ops.cast(scores, "float32")
+    scores = _widen(scores)
     if mask is None:
         if floor is None:  # plain softmax shifts by itself
             return scores, None, dtype
@@ -142,6 +180,19 @@ def _shift(scores, mask, floor, masked_score):
     if floor is not None:
         scores = ops.maximum(scores, floor)
     return ops.where(mask, scores, masked_score), mask, dtype
+
+
+def _widen(x):
+    x = ops.convert_to_tensor(x)
+    low = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
+    return ops.cast(x, "float32") if low else x
+
+
+def _log_sigmoid(x):
+    """`log(sigmoid(x))` without overflow; a softplus overflows as TFLite computes it."""
+    is_positive = ops.greater(x, 0)
+    lowered = ops.where(is_positive, -x, x)  # -|x|, with the gradient of x at 0
+    return ops.where(is_positive, 0.0, x) - ops.log(1.0 + ops.exp(lowered))
 
 
 def _finish(weights, mask, dtype):

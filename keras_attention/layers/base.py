@@ -7,7 +7,24 @@ from keras_attention.functional import normalize
 from keras_attention.functional.attend import attend
 
 
-class AttentionLayer(keras.layers.Layer):
+class TracedLayer(keras.layers.Layer):
+    """A layer whose symbolic outputs are found by tracing `call`."""
+
+    def compute_output_spec(self, *args, **kwargs):
+        # By tracing `call`, so that no shape is stated twice and a second output is never lost.
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    def compute_output_shape(self, *args, **kwargs):
+        """Shape of the output for the shapes of the tensors; wrapper layers ask for it."""
+
+        def spec(shape):
+            return None if shape is None else keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+        specs = {name.removesuffix("_shape"): spec(shape) for name, shape in kwargs.items()}
+        return self.compute_output_spec(*map(spec, args), **specs).shape
+
+
+class AttentionLayer(TracedLayer):
     """Base of the attention layers: a score, a normalizer and dropout of the weights.
 
     The contract that every layer keeps:
@@ -37,19 +54,6 @@ class AttentionLayer(keras.layers.Layer):
         self.seed = seed
         if self.dropout or self.normalizer is normalize.hard:
             self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def compute_output_spec(self, *args, **kwargs):
-        # By tracing `call`, so that no shape is stated twice and a second output is never lost.
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
-
-    def compute_output_shape(self, *args, **kwargs):
-        """Shape of the output for the shapes of the tensors; wrapper layers ask for it."""
-
-        def spec(shape):
-            return None if shape is None else keras.KerasTensor(shape, dtype=self.compute_dtype)
-
-        specs = {name.removesuffix("_shape"): spec(shape) for name, shape in kwargs.items()}
-        return self.compute_output_spec(*map(spec, args), **specs).shape
 
     def get_config(self):
         config = {

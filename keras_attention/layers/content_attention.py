@@ -22,7 +22,8 @@ class ContentAttention(AttentionLayer):
     Args:
         score: `"dot"`, `"scaled_dot"`, `"bilinear"` (or `"general"`), `"cosine"`, `"concat"`,
             `"additive"`, `"tanh_dot"`, or an instance of a `Score`, for arguments of its own.
-        normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"hard"`, or a function
+            Scores add up: `ka.ScaledDotScore() + ka.ALiBiScore()` sees what and where.
+        normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`, or a function
             `(scores, mask) -> weights`.
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.

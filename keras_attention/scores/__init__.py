@@ -3,20 +3,45 @@
 import keras
 
 from keras_attention.scores.additive import AdditiveScore
+from keras_attention.scores.alibi import ALiBiScore
 from keras_attention.scores.bilinear import BilinearScore
 from keras_attention.scores.concat import ConcatScore
 from keras_attention.scores.cosine import CosineScore
 from keras_attention.scores.dot import DotScore
+from keras_attention.scores.euclidean import EuclideanScore
+from keras_attention.scores.location import LocationScore
+from keras_attention.scores.relative_position import RelativePositionScore
 from keras_attention.scores.scaled_dot import ScaledDotScore
 from keras_attention.scores.score import Score
+from keras_attention.scores.sum import SumScore
 from keras_attention.scores.tanh_dot import TanhDotScore
+
+__all__ = [
+    "SCORES",
+    "ALiBiScore",
+    "AdditiveScore",
+    "BilinearScore",
+    "ConcatScore",
+    "CosineScore",
+    "DotScore",
+    "EuclideanScore",
+    "LocationScore",
+    "RelativePositionScore",
+    "ScaledDotScore",
+    "Score",
+    "SumScore",
+    "TanhDotScore",
+    "get",
+]
 
 SCORES = {
     "additive": AdditiveScore,
+    "alibi": ALiBiScore,
     "bilinear": BilinearScore,
     "concat": ConcatScore,
     "cosine": CosineScore,
     "dot": DotScore,
+    "euclidean": EuclideanScore,
     "general": BilinearScore,
     "scaled_dot": ScaledDotScore,
     "tanh_dot": TanhDotScore,

@@ -48,11 +48,16 @@ class AdditiveScore(Score):
         self.score_dense.build((None, units))
         self.built = True
 
-    def call(self, query, key):
-        query = ops.expand_dims(self.query_dense(query), -2)  # (..., T, 1, U)
-        key = ops.expand_dims(self.key_dense(key), -3)  # (..., 1, S, U)
-        hidden = ops.tanh(query + key)  # (..., T, S, U)
-        return ops.squeeze(self.score_dense(hidden), -1)
+    def prepare_key(self, key):
+        return self.key_dense(key)  # (..., S, U)
+
+    def compare(self, query, prepared, past=None):
+        return ops.squeeze(self.score_dense(self.hidden(query, prepared, past)), -1)
+
+    def hidden(self, query, prepared, past=None):
+        """The hidden layer `(..., T, S, U)`; `past` is one more term in it."""
+        hidden = ops.expand_dims(self.query_dense(query), -2) + ops.expand_dims(prepared, -3)
+        return ops.tanh(hidden if past is None else hidden + past)
 
     def get_config(self):
         return {

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_attention.scores.score import Score
+from keras_attention.scores.score import Score, dots
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -24,7 +24,7 @@ class BilinearScore(Score):
         True
 
     Reference:
-        Luong, Pham & Manning, 2015, eq. 8 (general), https://arxiv.org/abs/1508.04025
+        Luong, Pham & Manning, 2015, section 3.1 (general), https://arxiv.org/abs/1508.04025
         As in the paper.
     """
 
@@ -38,10 +38,22 @@ class BilinearScore(Score):
             key_shape[-1], "query", kernel_regularizer=self.kernel_regularizer
         )
         self.query_dense.build(query_shape)
+        self.query_features = query_shape[-1]
         self.built = True
 
     def call(self, query, key):
-        return ops.matmul(self.query_dense(query), ops.swapaxes(key, -2, -1))
+        return dots(self.query_dense(query), key)
+
+    # The product of W with the keys serves all queries that come one by one; `call` multiplies
+    # the queries, which are often fewer.
+
+    def prepare_key(self, key):
+        # Through the layer, which may be quantized or have a low-rank part: W = I W.
+        kernel = self.query_dense(ops.eye(self.query_features, dtype=key.dtype))
+        return ops.matmul(key, ops.transpose(kernel))  # (..., S, D_query)
+
+    def compare(self, query, prepared):
+        return dots(query, prepared)
 
     def get_config(self):
         return {

@@ -42,7 +42,7 @@ class ConcatScore(Score):
         True
 
     Reference:
-        Luong, Pham & Manning, 2015, eq. 8 (concat), https://arxiv.org/abs/1508.04025
+        Luong, Pham & Manning, 2015, section 3.1 (concat), https://arxiv.org/abs/1508.04025
         The default is the paper's. Combinations: Seo et al., 2017, section 2, item 4,
         https://arxiv.org/abs/1611.01603 (`"q,k,q*k"`, linear).
     """
@@ -99,18 +99,24 @@ class ConcatScore(Score):
             self.score_dense.build((None, units))
         self.built = True
 
-    def call(self, query, key):
+    def prepare_key(self, key):
+        """The key's own term, and the key itself for the terms of both, where there are such."""
+        layers = dict(zip(self.terms, self.term_dense, strict=True))
+        projected = [layers["k"](key)] if "k" in layers else []  # (..., S, U)
+        return projected + ([key] if set(self.terms) & set(_PAIRWISE) else [])
+
+    def compare(self, query, prepared):
         query_step = ops.expand_dims(query, -2)  # (..., T, 1, D)
-        key_step = ops.expand_dims(key, -3)  # (..., 1, S, D)
+        prepared = [ops.expand_dims(x, -3) for x in prepared]  # (..., 1, S, _)
         hidden = 0.0
         for term, dense in zip(self.terms, self.term_dense, strict=True):
             if term == "q":
-                feature = query_step
+                part = dense(query_step)
             elif term == "k":
-                feature = key_step
+                part = prepared[0]
             else:
-                feature = _PAIRWISE[term](query_step, key_step)  # (..., T, S, D)
-            hidden = hidden + dense(feature)  # (..., T, S, U) by broadcasting
+                part = dense(_PAIRWISE[term](query_step, prepared[-1]))  # (..., T, S, U)
+            hidden = hidden + part  # (..., T, S, U) by broadcasting
         if not self._is_linear:
             hidden = self.score_dense(self.activation(hidden))
         return ops.squeeze(hidden, -1)

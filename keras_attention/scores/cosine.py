@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention import checks
-from keras_attention.scores.score import Score
+from keras_attention.scores.score import Score, dots
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -46,9 +46,12 @@ class CosineScore(Score):
             )
         self.built = True
 
-    def call(self, query, key):
+    def prepare_key(self, key):
+        return _unit(key)
+
+    def compare(self, query, prepared):
         strength = self.strength if self.use_learned_scale else self.scale
-        cosine = ops.matmul(_unit(query), ops.swapaxes(_unit(key), -2, -1))
+        cosine = dots(_unit(query), prepared)
         return cosine * ops.cast(strength, cosine.dtype)
 
     def get_config(self):

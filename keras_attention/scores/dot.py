@@ -1,9 +1,8 @@
 """Dot-product score."""
 
 import keras
-from keras import ops
 
-from keras_attention.scores.score import Score
+from keras_attention.scores.score import Score, dots
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -20,7 +19,7 @@ class DotScore(Score):
         True
 
     Reference:
-        Luong, Pham & Manning, 2015, eq. 8 (dot), https://arxiv.org/abs/1508.04025
+        Luong, Pham & Manning, 2015, section 3.1 (dot), https://arxiv.org/abs/1508.04025
         As in the paper.
     """
 
@@ -28,5 +27,5 @@ class DotScore(Score):
         self.check_same_size(query_shape, key_shape)
         self.built = True
 
-    def call(self, query, key):
-        return ops.matmul(query, ops.swapaxes(key, -2, -1))
+    def compare(self, query, prepared):
+        return dots(query, prepared)

@@ -3,9 +3,8 @@
 import math
 
 import keras
-from keras import ops
 
-from keras_attention.scores.score import Score
+from keras_attention.scores.score import Score, dots
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -30,6 +29,6 @@ class ScaledDotScore(Score):
         self.check_same_size(query_shape, key_shape)
         self.built = True
 
-    def call(self, query, key):
+    def compare(self, query, prepared):
         query = query * (1.0 / math.sqrt(query.shape[-1]))  # the smaller tensor is scaled
-        return ops.matmul(query, ops.swapaxes(key, -2, -1))
+        return dots(query, prepared)

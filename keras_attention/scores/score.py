@@ -1,6 +1,9 @@
 """The base class of all scores."""
 
 import keras
+from keras import ops
+
+from keras_attention.dense import Dense
 
 
 class Score(keras.layers.Layer):
@@ -10,6 +13,11 @@ class Score(keras.layers.Layer):
     `(..., S, D_key)` and returns scores `(..., T, S)`; weights are made in
     `build(query_shape, key_shape)`. Masks, softmax and averaging are not its business, so a new
     score works at once in every layer of the package.
+
+    Where queries come one at a time and the keys stay, as in a decoder, what depends on the keys
+    alone is better computed once. A subclass that can do so defines in place of `call` its two
+    halves: `prepare_key(key)`, a tensor or a structure of tensors of any shapes, and
+    `compare(query, prepared)`, the scores.
 
     Example:
         >>> @keras.saving.register_keras_serializable(package="docs")
@@ -30,7 +38,29 @@ class Score(keras.layers.Layer):
         self.built = True
 
     def call(self, query, key):
+        return self.compare(query, self.prepare_key(key))
+
+    def prepare_key(self, key):
+        return key
+
+    def compare(self, query, prepared):
         raise NotImplementedError(f"{type(self).__name__} must define `call(query, key)`.")
+
+    def halves(self):
+        """`prepare_key` and `compare`; or, in a subclass that changed `call` since, it alone."""
+
+        def depth(name):
+            return next(i for i, cls in enumerate(type(self).__mro__) if name in vars(cls))
+
+        if depth("compare") <= depth("call"):
+            return self.prepare_key, self.compare
+        return lambda key: key, self
+
+    def __add__(self, other):
+        """The `SumScore` of both."""
+        from keras_attention.scores.sum import SumScore  # which is a `Score`, and needs this class
+
+        return SumScore([self, other])
 
     def compute_mask(self, *args, **kwargs):
         return None  # scores carry no step mask: the attention layer applies it
@@ -53,4 +83,11 @@ class Score(keras.layers.Layer):
         kwargs = {"use_bias": False, "dtype": self.dtype_policy, **kwargs}
         # A fresh copy: one initializer object gives two kernels of one shape the same values.
         initializer = self.kernel_initializer.clone()
-        return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **kwargs)
+        return Dense(units, kernel_initializer=initializer, name=name, **kwargs)
+
+
+def dots(query, key):
+    """Dot products `(..., T, S)` of each query `(..., T, D)` with each key `(..., S, D)`."""
+    if query.shape[-2] == 1:  # the same numbers; keys are read, and differentiated, as they lie
+        return ops.swapaxes(ops.matmul(key, ops.swapaxes(query, -2, -1)), -2, -1)
+    return ops.matmul(query, ops.swapaxes(key, -2, -1))

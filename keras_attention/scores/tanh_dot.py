@@ -1,10 +1,9 @@
 """Score of a query against a hidden layer over the key."""
 
 import keras
-from keras import ops
 
 from keras_attention import checks
-from keras_attention.scores.score import Score
+from keras_attention.scores.score import Score, dots
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -50,8 +49,11 @@ class TanhDotScore(Score):
         self.key_dense.build(key_shape)
         self.built = True
 
-    def call(self, query, key):
-        return ops.matmul(query, ops.swapaxes(self.key_dense(key), -2, -1))
+    def prepare_key(self, key):
+        return self.key_dense(key)  # (..., S, U)
+
+    def compare(self, query, prepared):
+        return dots(query, prepared)
 
     def query_size(self, key_size):
         return self.units or key_size

@@ -37,3 +37,11 @@ def test_returned_weights_are_those_before_dropout():
     )
     np.testing.assert_allclose(weights, np.full((1, 5, 5), 0.2), rtol=1e-6)
     np.testing.assert_array_equal(context, np.zeros((1, 5, 1)))
+
+
+def test_scores_that_a_batch_shares_become_weights_of_each_example():
+    value, scores = np.ones((2, 5, 4), "float32"), np.zeros((1, 3, 5), "float32")
+    context, weights = attend(
+        value[:, :3], value, value, score=lambda q, k: scores, normalizer=softmax
+    )
+    assert tuple(context.shape) == (2, 3, 4) and tuple(weights.shape) == (2, 3, 5)

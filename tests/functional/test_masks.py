@@ -44,6 +44,29 @@ def test_blanks_what_no_head_can_see():
     np.testing.assert_array_equal(key, value)
 
 
+def test_seen_is_what_some_query_may_attend_to():
+    assert masks.seen() is None
+    value_mask, attention_mask = np.array([[1, 1, 0, 1]]), np.array([[1, 0, 1, 0], [0, 0, 1, 1]])
+    np.testing.assert_array_equal(masks.seen(None, None, attention_mask), [1, 0, 1, 1])
+    np.testing.assert_array_equal(masks.seen(value_mask, None, attention_mask), [[1, 0, 0, 1]])
+
+
+def test_window_reaches_to_both_sides():
+    offset = np.arange(5) - np.array([[1.0], [2.5]])
+    np.testing.assert_array_equal(masks.window(offset, 1), [[1, 1, 1, 0, 0], [0, 0, 1, 1, 0]])
+
+
 def test_blank_removes_nan():
     x = np.array([[[1.0, 2.0], [np.nan, np.inf]]])
     np.testing.assert_array_equal(masks.blank(x, np.array([[True, False]])), [[[1, 2], [0, 0]]])
+
+
+def test_positions_count_the_allowed_steps():
+    x, mask = np.ones((2, 4, 3)), np.array([[True] * 4, [False, True, False, True]])
+    np.testing.assert_array_equal(masks.positions(x), [[1, 2, 3, 4]] * 2)
+    np.testing.assert_array_equal(masks.positions(x, mask), [[1, 2, 3, 4], [0, 1, 1, 2]])
+
+
+def test_causal_from_a_step_on():
+    mask = to_numpy(masks.causal(2, 5, query_start=1))
+    np.testing.assert_array_equal(mask, [[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])

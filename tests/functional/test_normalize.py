@@ -18,6 +18,10 @@ def _softmax(z):
     return e / e.sum()
 
 
+def _sigmoid(z):
+    return 1 / (1 + np.exp(-z.astype("float64")))
+
+
 def _entmax(z, alpha):
     """The maximizer of p.z + H_alpha(p), by bisection for its threshold (Peters 2019, eq. 8)."""
     z = (alpha - 1) * z.astype("float64")
@@ -34,6 +38,7 @@ ORACLES = {
     "sparsemax": lambda z: _entmax(z, 2.0),
     "entmax15": lambda z: _entmax(z, 1.5),
     "hard": lambda z: np.eye(len(z))[z.argmax()],
+    "smooth": lambda z: _sigmoid(z) / _sigmoid(z).sum(),
 }
 
 
@@ -81,7 +86,7 @@ def test_hundreds_of_steps_far_below_the_maximum_are_exact():
         assert np.count_nonzero(got) == 2
 
 
-@pytest.mark.parametrize("name", ["softmax", "sparsemax", "entmax15"])
+@pytest.mark.parametrize("name", ["softmax", "sparsemax", "entmax15", "smooth"])
 def test_gradient_is_the_derivative(name):
     """Central differences of the oracle, away from the edges of the support."""
     row, projection = SCORES[8].astype("float64"), RNG.normal(size=7)
@@ -113,6 +118,14 @@ def test_gumbel_noise_makes_hard_a_sample_of_softmax():
     noise = normalize.gumbel_noise((20000, 3), seed=1)
     drawn = to_numpy(normalize.hard(np.tile(row, (20000, 1)), noise=noise)).mean(0)
     np.testing.assert_allclose(drawn, _softmax(row), atol=0.015)
+
+
+def test_identity_only_masks():
+    expected = np.where(MASK, SCORES, 0)
+    np.testing.assert_array_equal(normalize.identity(SCORES), SCORES)
+    np.testing.assert_array_equal(normalize.identity(SCORES, MASK), expected)
+    empty = normalize.identity(np.full((1, 2), 3.0, "float16"), np.zeros((1, 2), "bool"))
+    np.testing.assert_array_equal(empty, np.zeros((1, 2), "float16"))
 
 
 def test_unknown_names_are_refused_with_those_that_exist():

@@ -4,7 +4,7 @@ import keras_attention as ka
 from tests.scores.oracle import WIDE, check, random_weights
 
 
-def test_equation_8_of_luong_2015_general():
+def test_section_3_1_of_luong_2015_general():
     score = ka.BilinearScore()
     (w,) = random_weights(score, WIDE)
     assert w.shape == (4, 6)

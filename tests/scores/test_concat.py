@@ -12,7 +12,7 @@ def test_rejects_bad_units():
         ka.ConcatScore(units=0)
 
 
-def test_equation_8_of_luong_2015_concat():
+def test_section_3_1_of_luong_2015_concat():
     score = ka.ConcatScore(units=7)
     w_q, w_k, v = random_weights(score, WIDE)
     w = np.concatenate([w_q, w_k])  # W [q; k]

@@ -11,5 +11,5 @@ def test_rejects_keys_of_another_size():
         ka.DotScore()(QUERY, WIDE)
 
 
-def test_equation_8_of_luong_2015_dot():
+def test_section_3_1_of_luong_2015_dot():
     check(ka.DotScore(), KEY, lambda q, k: q @ k)

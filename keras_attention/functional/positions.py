@@ -1,0 +1,164 @@
+"""Positions: steps become waves, angles, slopes or buckets. Arithmetic in float32 or integers."""
+
+import numpy as np
+from keras import ops
+
+
+def steps(length, start_index=0):
+    """Indices of `length` steps in a row.
+
+    Args:
+        length: Integer or scalar tensor T.
+        start_index: Index of the first step: an integer, a scalar tensor, or a tensor `(B,)` with
+            one for each row (minus the number of padded steps, where rows are padded at the left).
+
+    Returns:
+        Integers `(T,)`, or `(B, T)` for a `start_index` of each row.
+    """
+    start_index = ops.cast(start_index, "int32")
+    return ops.expand_dims(start_index, -1) + ops.arange(length, dtype="int32")
+
+
+def sinusoids(steps, size, base=10000.0):
+    """Sines and cosines of the steps at `size / 2` wavelengths from 2 pi to 2 pi `base`.
+
+    Feature 2i is `sin(step / base^(2i / size))` and feature 2i + 1 the cosine of the same. An odd
+    size ends with a sine.
+
+    Args:
+        steps: Tensor `(..., T)`.
+        size: Positive integer D.
+        base: Positive number.
+
+    Returns:
+        float32 `(..., T, D)`.
+
+    Reference:
+        Vaswani et al., 2017, section 3.5, https://arxiv.org/abs/1706.03762
+    """
+    angles = _angles(steps, size, base)  # (..., T, ceil(D / 2))
+    return _interleave(ops.sin(angles), ops.cos(angles))[..., :size]
+
+
+def rotate(x, steps, base=10000.0):
+    """Turns each pair of features by an angle that grows with the step.
+
+    Features 2i and 2i + 1 are turned by `step / base^(2i / size)`, so the dot product of two
+    turned vectors depends on the distance of their steps and on no step itself.
+
+    Args:
+        x: Tensor `(..., T, D)` with an even D.
+        steps: Tensor that broadcasts to `(..., T)`.
+        base: Positive number.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Reference:
+        Su et al., 2021, eq. 34, https://arxiv.org/abs/2104.09864
+    """
+    angles = _angles(steps, x.shape[-1], base)  # (..., T, D / 2)
+    # Angles need float32 (float16 has no odd numbers above 2048); the turn itself does not.
+    sine, cosine = ops.cast(ops.sin(angles), x.dtype), ops.cast(ops.cos(angles), x.dtype)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return _interleave(even * cosine - odd * sine, odd * cosine + even * sine)
+
+
+def distances(query_length, value_length, start_index=None):
+    """How many steps each value stands after each query: negative in the past.
+
+    Args:
+        query_length: Integer or scalar tensor T.
+        value_length: Integer or scalar tensor S.
+        start_index: Integer or scalar tensor, the step of the first query. `None` for S - T: like
+            causal masks, the last query stands at the last step.
+
+    Returns:
+        Integers `(T, S)`.
+
+    Example:
+        >>> print(keras.ops.convert_to_numpy(distances(2, 3)))
+        [[-1  0  1]
+         [-2 -1  0]]
+    """
+    if start_index is None:
+        start_index = value_length - query_length
+    return steps(value_length) - ops.expand_dims(steps(query_length, start_index), -1)
+
+
+def alibi_slopes(num_heads):
+    """A list of positive floats, one slope a head.
+
+    For H heads, a power of two, the sequence 2^(-8 / H), 2^(-16 / H), ... 2^-8; for others that of
+    the next lower power of two, then every other slope of twice as many heads.
+
+    Example:
+        >>> alibi_slopes(4)
+        [0.25, 0.0625, 0.015625, 0.00390625]
+
+    Reference:
+        Press, Smith & Lewis, 2022, section 3, https://arxiv.org/abs/2108.12409
+        Other numbers of heads as in the authors' program.
+    """
+
+    def sequence(heads):
+        return [2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)]
+
+    power = 2 ** (num_heads.bit_length() - 1)
+    return sequence(power) + sequence(2 * power)[::2][: num_heads - power]
+
+
+def relative_buckets(distance, num_buckets, max_distance, is_bidirectional=True):
+    """The bucket of each distance: one each for near steps, logarithmically wider ones further off.
+
+    Half of the buckets are for the past and half for the future, or all for the past, where every
+    later step then shares bucket 0 with the query's own. Within one direction the lower half are
+    for one distance each; the others grow up to `max_distance`, and the last takes in all beyond.
+
+    Args:
+        distance: Integer tensor, value step minus query step.
+        num_buckets: Positive integer, at least 4 (2 for the past alone).
+        max_distance: Positive integer, from which on all distances share the last bucket.
+        is_bidirectional: Whether the future has buckets of its own.
+
+    Returns:
+        Integers in `[0, num_buckets)`, of the shape of `distance`.
+
+    Example:
+        >>> print(keras.ops.convert_to_numpy(relative_buckets(keras.ops.arange(-9, 4), 8, 8)))
+        [3 3 3 3 3 3 2 2 1 0 5 6 6]
+
+    Reference:
+        Raffel et al., 2020, section 2.1, https://arxiv.org/abs/1910.10683
+        The formula is in the authors' program. In whole numbers here, so that no rounding of a
+        logarithm moves a step.
+    """
+    size = num_buckets // 2 if is_bidirectional else num_buckets
+    exact = size // 2
+    wide = size - exact
+
+    def bucket(steps):
+        if steps < exact:
+            return steps
+        # exact + floor(wide * log(steps / exact) / log(max_distance / exact)), at most size - 1
+        rungs = range(1, wide)
+        return exact + sum(steps**wide * exact**k >= max_distance**k * exact**wide for k in rungs)
+
+    table = ops.convert_to_tensor([bucket(steps) for steps in range(max_distance + 1)], "int32")
+    past = ops.take(table, ops.clip(-distance, 0, max_distance), axis=0)
+    if not is_bidirectional:
+        return past
+    future = ops.take(table, ops.clip(distance, 0, max_distance), axis=0)
+    return ops.where(distance > 0, size + future, past)
+
+
+def _angles(steps, size, base):
+    """`step / base^(2i / size)` for each i: `(..., T)` becomes `(..., T, ceil(size / 2))`."""
+    frequencies = base ** (-np.arange(0, size, 2) / size)
+    return ops.expand_dims(ops.cast(steps, "float32"), -1) * frequencies.astype("float32")
+
+
+def _interleave(even, odd):
+    """Features of both, one in turn: `(..., D)` twice becomes `(..., 2 D)`."""
+    pairs = ops.stack([even, odd], axis=-1)
+    return ops.reshape(pairs, (*ops.shape(even)[:-1], 2 * even.shape[-1]))

@@ -1,0 +1,75 @@
+"""ALiBi: attention with linear biases."""
+
+import keras
+from keras import ops
+
+from keras_attention.functional import positions
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ALiBiScore(Score):
+    """The nearer the better: a penalty that grows with the distance, one fixed slope a head.
+
+        score_h(t, s) = -m_h |s - t|
+
+    No weights, and nothing is read but lengths; add it to a content score with `+`. Queries are
+    aligned at the end (`functional.positions`). Without heads there is one slope. Made for
+    causal masks; without one it looks at both sides alike. It needs no longest length, and a model
+    trained on short sequences runs on longer ones. Costs O(H T S) time and memory.
+
+    Args:
+        slopes: Sequence of positive numbers m_h, one a head; `None` for the paper's, from
+            2^(-8 / H) down to 2^-8.
+
+    Call arguments:
+        query: Tensor `(B, T, D)`, or with heads `(B, H, T, D)`.
+        key: Tensor `(B, S, D)`, or with heads `(B, G, S, D)`.
+        start_index: Integer or scalar tensor, the step of the first query; `None` for S - T.
+
+    Returns:
+        Scores `(1, T, S)`, with heads `(1, H, T, S)`: the same for the whole batch.
+
+    Example:
+        >>> x = keras.ops.ones((1, 3, 4))
+        >>> print(keras.ops.convert_to_numpy(ka.ALiBiScore(slopes=[0.5])(x, x)))
+        [[[-0.  -0.5 -1. ]
+          [-0.5 -0.  -0.5]
+          [-1.  -0.5 -0. ]]]
+
+    Reference:
+        Press, Smith & Lewis, 2022, section 3, https://arxiv.org/abs/2108.12409
+        As in the paper for causal masks; the paper has no future.
+    """
+
+    def __init__(self, slopes=None, **kwargs):
+        super().__init__(**kwargs)
+        self.slopes = None if slopes is None else _positive_numbers(slopes)
+
+    def build(self, query_shape, key_shape):
+        heads = query_shape[-3] if len(query_shape) > 3 else 1
+        if self.slopes is not None and len(self.slopes) != heads:
+            raise ValueError(
+                "`slopes` must have one number a head. Received: "
+                f"slopes={self.slopes}, query_shape={tuple(query_shape)}"
+            )
+        self.built = True
+
+    def call(self, query, key, start_index=None):
+        distance = positions.distances(ops.shape(query)[-2], ops.shape(key)[-2], start_index)
+        heads = query.shape[-3] if len(query.shape) > 3 else 1
+        slopes = self.slopes or positions.alibi_slopes(heads)
+        slopes = ops.reshape(ops.convert_to_tensor(slopes, "float32"), (1, heads, 1, 1))
+        scores = -slopes * ops.cast(ops.abs(distance), "float32")  # (1, H, T, S)
+        scores = ops.cast(scores, query.dtype)
+        return scores if len(query.shape) > 3 else ops.squeeze(scores, 1)
+
+    def get_config(self):
+        return {**super().get_config(), "slopes": self.slopes}
+
+
+def _positive_numbers(slopes):
+    slopes = [slopes] if isinstance(slopes, (int, float)) else list(slopes)
+    if not slopes or not all(isinstance(m, (int, float)) and m > 0 for m in slopes):
+        raise ValueError(f"`slopes` must be positive numbers. Received: slopes={slopes}")
+    return [float(m) for m in slopes]

@@ -1,0 +1,43 @@
+"""Match score by Euclidean distance."""
+
+import keras
+from keras import ops
+
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class EuclideanScore(Score):
+    """How close query and key are: 1 for equal vectors, towards 0 for distant ones.
+
+        score(q, k) = 1 / (1 + |q - k|)
+
+    No weights; queries and keys have the same size D. The scores lie in (0, 1], so their softmax
+    is almost uniform: they are meant to be weights as they are (`normalizer="identity"`). At equal
+    vectors, where the distance has no gradient, it is taken to be zero. Costs O(T S D) time and
+    memory, so that equal vectors have a distance of exactly zero.
+
+    Example:
+        >>> x = keras.ops.array([[[0.0, 0.0], [3.0, 4.0]]])
+        >>> print(keras.ops.convert_to_numpy(ka.EuclideanScore()(x, x)).round(3))
+        [[[1.    0.167]
+          [0.167 1.   ]]]
+
+    Reference:
+        Yin et al., 2016, section 4.1 (match-score), https://arxiv.org/abs/1512.05193
+        As in the paper.
+    """
+
+    def build(self, query_shape, key_shape):
+        self.check_same_size(query_shape, key_shape)
+        self.built = True
+
+    def call(self, query, key):
+        query, key = ops.cast(query, "float32"), ops.cast(key, "float32")  # squares overflow
+        difference = ops.expand_dims(query, -2) - ops.expand_dims(key, -3)  # (..., T, S, D)
+        square = ops.sum(ops.square(difference), axis=-1)  # (..., T, S)
+        # The gradient of the root is infinite at 0, and infinity times zero is NaN: the root of 0
+        # must not be taken, not even where its result is left out.
+        is_apart = ops.greater(square, 0)
+        distance = ops.where(is_apart, ops.sqrt(ops.where(is_apart, square, 1.0)), 0.0)
+        return ops.cast(1.0 / (1.0 + distance), self.compute_dtype)

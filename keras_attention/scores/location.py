@@ -1,0 +1,71 @@
+"""Location score."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class LocationScore(Score):
+    """Where to look, from the query alone: one learned row for each step of the value.
+
+        score(q, s) = w_s . q      W = [w_1, ... w_max_length]: (D_query, max_length)
+
+    Of the keys only their number counts. Step s is the s-th of the tensor, so pad at the end. The
+    first S columns of W are used; an S above `max_length` is an error, and where only the run knows
+    S, it stops with an error about shapes that differ. With heads all of them share W. Costs
+    O(T S D) time and O(T S) memory.
+
+    Args:
+        max_length: Positive integer, the largest number of value steps.
+        kernel_initializer: Initializer of W.
+
+    Example:
+        >>> score = ka.LocationScore(max_length=8)
+        >>> score(keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+
+    Reference:
+        Luong, Pham & Manning, 2015, eq. 8 (location), https://arxiv.org/abs/1508.04025
+        There the steps beyond W are ignored; here they are an error.
+    """
+
+    def __init__(self, max_length, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.max_length = checks.positive_integer("max_length", max_length)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, query_shape, key_shape):
+        self._check_length(query_shape, key_shape)
+        self.query_dense = self._dense(self.max_length, "query")
+        self.query_dense.build(query_shape)
+        self.built = True
+
+    def call(self, query, key):
+        self._check_length(query.shape, key.shape)
+        scores = self.query_dense(query)  # (..., T, max_length)
+        steps = ops.shape(key)[-2]
+        if not isinstance(steps, int) and not ops.is_tensor(steps):
+            # JAX's symbol for an unknown length, where only the shape is asked for: what cannot be
+            # compared with `max_length` cannot be a slice.
+            return ops.take(scores, ops.arange(steps), axis=-1)
+        # Too few columns would broadcast in silence if they were one; a reshape lets nothing pass.
+        return ops.reshape(scores[..., :steps], (*ops.shape(query)[:-1], steps))  # (..., T, S)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_length": self.max_length,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+    def _check_length(self, query_shape, key_shape):
+        steps = key_shape[-2]
+        if isinstance(steps, int) and steps > self.max_length:
+            raise ValueError(
+                f"`{type(self).__name__}` has scores for max_length={self.max_length} steps. "
+                f"Received: {steps} steps in key_shape={tuple(key_shape)}, "
+                f"query_shape={tuple(query_shape)}"
+            )

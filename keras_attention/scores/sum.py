@@ -1,0 +1,59 @@
+"""Sum of scores."""
+
+import keras
+
+from keras_attention import scores as registry
+from keras_attention.scores.score import Score
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class SumScore(Score):
+    """Several scores added up, such as what a step holds and where it stands.
+
+        score(q, k) = score_1(q, k) + score_2(q, k) + ...
+
+    `score_1 + score_2` makes the same. Costs what its parts cost.
+
+    Args:
+        scores: Sequence of at least one name or `Score`; see `ContentAttention` for the names.
+
+    Example:
+        >>> score = ka.SumScore(["additive", ka.LocationScore(max_length=8)])
+        >>> score(keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 5)
+        True
+        >>> layer = ka.ContentAttention(score=ka.ScaledDotScore() + ka.ALiBiScore())
+
+    Reference:
+        Shaw, Uszkoreit & Vaswani, 2018, eq. 5, https://arxiv.org/abs/1803.02155
+        There a content and a position term, as in most papers since.
+    """
+
+    def __init__(self, scores, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(scores, (list, tuple)) or not scores:
+            raise ValueError(
+                "`scores` must be a list of at least one name or `Score`. Received: "
+                f"scores={scores!r}"
+            )
+        self.scores = [registry.get(score, dtype=self.dtype_policy.name) for score in scores]
+
+    def build(self, query_shape, key_shape):
+        for score in self.scores:
+            if not score.built:  # a loaded score comes built
+                score.build(query_shape, key_shape)
+        self.built = True
+
+    def prepare_key(self, key):
+        return [score.halves()[0](key) for score in self.scores]
+
+    def compare(self, query, prepared):
+        pairs = zip(self.scores, prepared, strict=True)
+        return sum(score.halves()[1](query, part) for score, part in pairs)
+
+    def query_size(self, key_size):
+        sizes = [score.query_size(key_size) for score in self.scores]
+        return next((size for size in sizes if size != key_size), key_size)
+
+    def get_config(self):
+        scores = [keras.saving.serialize_keras_object(score) for score in self.scores]
+        return {**super().get_config(), "scores": scores}
