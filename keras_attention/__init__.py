@@ -4,6 +4,8 @@ from keras_attention.explain.maps import attention_maps
 from keras_attention.export import ExportError, Signature, export_model
 from keras_attention.layers.attention_pooling import AttentionPooling
 from keras_attention.layers.content_attention import ContentAttention
+from keras_attention.layers.local_attention import LocalAttention
+from keras_attention.layers.location_attention import LocationAttention
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
 from keras_attention.layers.self_attention import SelfAttention
 from keras_attention.scores import (
@@ -35,6 +37,8 @@ __all__ = [
     "DotScore",
     "EuclideanScore",
     "ExportError",
+    "LocalAttention",
+    "LocationAttention",
     "LocationScore",
     "MultiHeadAttention",
     "RelativePositionScore",

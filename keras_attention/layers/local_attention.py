@@ -1,0 +1,187 @@
+"""Local attention: soft inside a window, whose place is known or predicted."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.dense import Dense
+from keras_attention.functional import masks
+from keras_attention.functional.attend import attend
+from keras_attention.layers.base import AttentionLayer
+
+CENTERS = ("predictive", "monotonic")
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class LocalAttention(AttentionLayer):
+    """Each query step averages the values near one step, and scores only those.
+
+        monotonic:   p_t = t
+        predictive:  p_t = S sigmoid(v . tanh(W q_t))      W: (D_query, U), v: (U)
+        weights = normalizer(score(q_t, k_s)) over |s - p_t| <= half_width
+        predictive:  weights = weights exp(-(s - p_t)^2 / (2 sigma^2)),  sigma = half_width / 2
+
+    The Gaussian lets the predicted centre learn, and its weights sum to less than one, as in the
+    paper. Steps count from 0, of queries as of values, also where T and S differ. S is the length
+    of each example, not of the padded tensor: padding is not counted, be it at the end, at the
+    beginning or in between. The predicted centre goes by the steps that its query may see, so that
+    a causal mask hides also how long the future is; a monotonic one goes by those that any query
+    may see, t likewise by the query's mask. A query whose window holds no allowed step gets zeros.
+    Costs O(B T S) memory, as whole attention does.
+
+    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+
+    Args:
+        half_width: Positive integer, how many steps the window reaches to each side.
+        score: As in `ContentAttention`.
+        center: `"predictive"` (the paper's local-p) or `"monotonic"` (local-m), for sequences
+            that go side by side. A decoder that asks for one step a call needs `"predictive"`.
+        units: Positive integer U, the size of the hidden layer that predicts the centre; `None`
+            for the size of the query, and for `"monotonic"`, which has none.
+        normalizer: As in `ContentAttention`.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        As for `ContentAttention`.
+
+    Returns:
+        The context `(B, T, D_value)`; with `return_attention_scores` also the weights
+        `(B, T, S)`, each row summing to one in a monotonic window and to less in a predicted one.
+
+    Example:
+        >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
+        >>> layer = ka.LocalAttention(half_width=1, score="bilinear")
+        >>> context, weights = layer(query, value, return_attention_scores=True)
+        >>> tuple(context.shape), tuple(weights.shape), tuple(layer.centers(query, value).shape)
+        ((2, 3, 4), (2, 3, 5), (2, 3))
+
+    Reference:
+        Luong, Pham & Manning, 2015, section 3.2, eq. 9 and 10, https://arxiv.org/abs/1508.04025
+        As in the paper, with steps counted from 0.
+    """
+
+    def __init__(
+        self,
+        half_width,
+        score="scaled_dot",
+        center="predictive",
+        units=None,
+        normalizer="softmax",
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+        self.half_width = checks.positive_integer("half_width", half_width)
+        if center not in CENTERS:
+            raise ValueError(
+                f"`center` must be one of {', '.join(map(repr, CENTERS))}. "
+                f"Received: center={center!r}"
+            )
+        self.center = center
+        self.units = checks.positive_integer("units", units, optional=True)
+        if center == "monotonic" and units is not None:
+            raise ValueError(
+                f"A monotonic centre has no hidden layer. Received: center={center!r}, "
+                f"units={units}"
+            )
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        key_shape = checks.attention_shapes(query_shape, value_shape, key_shape)
+        self._build_score(query_shape, key_shape)
+        if self.center == "predictive":
+            units = self.units or query_shape[-1]
+            # In float32 whatever the policy: bfloat16 can't tell step 300 from step 301.
+            options = {"use_bias": False, "dtype": "float32"}
+            self.hidden_dense = Dense(units, "tanh", name="center_hidden", **options)
+            self.center_dense = Dense(1, name="center", **options)
+            self.hidden_dense.build(query_shape)
+            self.center_dense.build((*query_shape[:-1], units))
+        self.built = True
+
+    def call(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        use_causal_mask=False,
+        return_attention_scores=False,
+        training=None,
+    ):
+        given = query_mask, value_mask, key_mask, attention_mask
+        query, value, key = masks.blank_unseen(query, value, key, *given)
+        mask, steps, centers = self._locate(query, value, *given, use_causal_mask)
+        offset = steps - centers  # (B or 1, T, S)
+        normalizer = self._noisy_normalizer if training else self.normalizer
+
+        def normalize_near(scores, mask):
+            weights = normalizer(scores, mask)
+            if self.center == "monotonic":
+                return weights
+            sigma = self.half_width / 2
+            return ops.cast(weights, "float32") * ops.exp(-0.5 * ops.square(offset / sigma))
+
+        context, weights = attend(
+            query,
+            value,
+            key,
+            score=self.score,
+            normalizer=normalize_near,
+            mask=masks.combine(mask, masks.window(offset, self.half_width)),
+            dropout=self._drop if training and self.dropout else None,
+        )
+        return (context, weights) if return_attention_scores else context
+
+    def centers(
+        self,
+        query,
+        value,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        use_causal_mask=False,
+    ):
+        """The centres p_t of the windows, float32 `(B, T)`, for a built layer.
+
+        They count steps from 0 and leave out padding; the arguments are those of the call.
+        """
+        given = query_mask, value_mask, key_mask, attention_mask
+        query, value, _ = masks.blank_unseen(query, value, None, *given)
+        _, _, centers = self._locate(query, value, *given, use_causal_mask)
+        return ops.broadcast_to(ops.squeeze(centers, -1), ops.shape(query)[:2])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "half_width": self.half_width,
+            "center": self.center,
+            "units": self.units,
+        }
+
+    def _locate(
+        self, query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+    ):
+        """The whole mask, the numbers of the value steps `(B or 1, T or 1, S)`, the centres."""
+        mask = masks.attention(
+            query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+        )
+        if self.center == "monotonic":
+            visible = masks.seen(value_mask, key_mask, attention_mask)
+            steps = ops.expand_dims(_count(visible, value)[0], -2)
+            return mask, steps, ops.expand_dims(_count(query_mask, query)[0], -1)
+        steps, length = _count(mask, value)
+        place = self.center_dense(self.hidden_dense(query))  # (B, T, 1), float32
+        return mask, steps, length * ops.sigmoid(place)
+
+
+def _count(mask, x):
+    """Numbers from 0 of the steps that a mask allows, `(..., S)`, and how many there are."""
+    mask = ops.ones(ops.shape(x)[1:2]) if mask is None else mask
+    count = ops.cumsum(ops.cast(mask, "float32"), axis=-1)
+    return count - 1.0, count[..., -1:]

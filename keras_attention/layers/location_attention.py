@@ -1,0 +1,104 @@
+"""Attention by location: where, not what."""
+
+import keras
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.base import AttentionLayer
+from keras_attention.scores.location import LocationScore
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class LocationAttention(AttentionLayer):
+    """Each query step says by itself which value steps to average: where, not what.
+
+        weights = normalizer(W query);  context = weights value      W: (D_query, max_length)
+
+    The values are never compared with the query, so there are no keys. The first S columns of W
+    are used; an S above `max_length` is an error. Step s is the s-th of the tensor, so pad at the
+    end. Costs O(B T S) memory. To add where to what, give `ContentAttention` a sum of scores such
+    as `ka.BilinearScore() + ka.LocationScore(50)`; to look at distances alone, give it
+    `ka.ALiBiScore()` or `ka.RelativePositionScore(8)`.
+
+    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+
+    Args:
+        max_length: Positive integer, the largest number of value steps.
+        kernel_initializer: Initializer of W.
+        normalizer: As in `ContentAttention`.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
+        value_mask: Boolean `(B, S)`.
+        attention_mask: Boolean `(T, S)` or `(B, T, S)`.
+        use_causal_mask: Whether a query sees no later step; aligned at the end.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The context `(B, T, D_value)`; with `return_attention_scores` also the weights
+        `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Example:
+        >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
+        >>> layer = ka.LocationAttention(max_length=8)
+        >>> context, weights = layer(query, value, return_attention_scores=True)
+        >>> tuple(context.shape), tuple(weights.shape)
+        ((2, 3, 4), (2, 3, 5))
+
+    Reference:
+        Luong, Pham & Manning, 2015, eq. 8 (location), https://arxiv.org/abs/1508.04025
+        There the steps beyond `max_length` are ignored; here they are an error.
+    """
+
+    def __init__(
+        self,
+        max_length,
+        kernel_initializer="glorot_uniform",
+        normalizer="softmax",
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+        self.max_length = checks.positive_integer("max_length", max_length)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, query_shape, value_shape):
+        checks.attention_shapes(query_shape, value_shape, None)
+        self.location_score = LocationScore(
+            self.max_length, self.kernel_initializer, dtype=self.dtype_policy, name="score"
+        )
+        self.location_score.build(query_shape, value_shape)
+        self.built = True
+
+    def call(
+        self,
+        query,
+        value,
+        query_mask=None,
+        value_mask=None,
+        attention_mask=None,
+        use_causal_mask=False,
+        return_attention_scores=False,
+        training=None,
+    ):
+        mask = masks.attention(
+            query, value, query_mask, value_mask, None, attention_mask, use_causal_mask
+        )
+        query, value, _ = masks.blank_unseen(
+            query, value, None, query_mask, value_mask, None, attention_mask
+        )
+        context, weights = self._attend(query, value, value, mask, self.location_score, training)
+        return (context, weights) if return_attention_scores else context
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_length": self.max_length,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
