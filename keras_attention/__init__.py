@@ -7,7 +7,12 @@ from keras_attention.layers.content_attention import ContentAttention
 from keras_attention.layers.local_attention import LocalAttention
 from keras_attention.layers.location_attention import LocationAttention
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
+from keras_attention.layers.position_embedding import PositionEmbedding
+from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
 from keras_attention.layers.self_attention import SelfAttention
+from keras_attention.layers.sinusoidal_position_encoding import SinusoidalPositionEncoding
+from keras_attention.layers.transformer_decoder_block import TransformerDecoderBlock
+from keras_attention.layers.transformer_encoder_block import TransformerEncoderBlock
 from keras_attention.scores import (
     AdditiveScore,
     ALiBiScore,
@@ -41,13 +46,18 @@ __all__ = [
     "LocationAttention",
     "LocationScore",
     "MultiHeadAttention",
+    "PositionEmbedding",
     "RelativePositionScore",
+    "RotaryPositionEmbedding",
     "ScaledDotScore",
     "Score",
     "SelfAttention",
     "Signature",
+    "SinusoidalPositionEncoding",
     "SumScore",
     "TanhDotScore",
+    "TransformerDecoderBlock",
+    "TransformerEncoderBlock",
     "attention_maps",
     "export_model",
 ]

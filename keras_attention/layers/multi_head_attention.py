@@ -1,12 +1,16 @@
-"""Multi-head attention, with groups of heads."""
+"""Multi-head attention, with groups of heads, positions and a cache for decoding."""
+
+import inspect
 
 import keras
 from keras import ops
 
 from keras_attention import checks
+from keras_attention.functional import cache as caches
 from keras_attention.functional import masks
 from keras_attention.layers.base import AttentionLayer
-from keras_attention.scores import ScaledDotScore
+from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
+from keras_attention.scores import ScaledDotScore, Score
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -21,6 +25,22 @@ class MultiHeadAttention(AttentionLayer):
     queries with nothing to attend to (theirs average the padding; ours output the bias b alone)
     and causal masks with T != S (theirs align at the start). Costs O(B H T S) memory.
 
+    **Positions.** Attention alone can't tell the order of its steps. With a `position` queries and
+    keys are rotated, or scores of their distance are added to the scaled dot product. Positions
+    are aligned at the end: the query's last step stands at the key's last.
+
+    **Decoding.** A cache keeps keys and values, so that a step costs O(M) and not O(M^2) for M
+    steps. It is a dict of plain tensors whose first axis is the batch. The prompt is written at
+    index 0 in one call, each further step at the next index; `index` may be a tensor in a loop.
+    Pad prompts of unequal lengths at the left, so that all end together.
+
+        cache = layer.initial_cache(batch_size, max_length)
+        output, cache = layer.step(prompt, cache, 0, query_mask)  # (B, T, D)
+        output, cache = layer.step(x, cache, T)  # (B, 1, D), the same as a causal call's last
+
+    Cross attention reads a memory that is projected once: `cache = layer.memory_cache(value)`,
+    `output, cache = layer.step(x, cache)`.
+
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
 
     Args:
@@ -30,6 +50,10 @@ class MultiHeadAttention(AttentionLayer):
         num_key_value_heads: Positive integer that divides `num_heads`: this many heads of keys
             and values, each shared by a group of query heads (grouped-query attention; 1 is
             multi-query). `None` for `num_heads`.
+        position: A `RotaryPositionEmbedding`, a `Score` of distances such as `ALiBiScore` or
+            `RelativePositionScore`, or `None`. A score is called with the query `(B, H, T, K)` and
+            the key `(B, G, S, K)` for G heads of keys and returns what broadcasts to
+            `(B, H, T, S)`; for decoding it takes a `start_index`, the query's first step.
         normalizer: As in `ContentAttention`.
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
         use_bias: Whether the four projections have biases.
@@ -66,6 +90,8 @@ class MultiHeadAttention(AttentionLayer):
     Reference:
         Vaswani et al., 2017, section 3.2.2, https://arxiv.org/abs/1706.03762
         Ainslie et al., 2023, section 2.2 (groups), https://arxiv.org/abs/2305.13245
+        Su et al., 2021, eq. 16 (rotary), https://arxiv.org/abs/2104.09864
+        Press, Smith & Lewis, 2022, section 3 (ALiBi), https://arxiv.org/abs/2108.12409
         As in the papers, with biases as Keras has them.
     """
 
@@ -75,6 +101,7 @@ class MultiHeadAttention(AttentionLayer):
         key_dim,
         value_dim=None,
         num_key_value_heads=None,
+        position=None,
         *,
         normalizer="softmax",
         dropout=0.0,
@@ -101,6 +128,13 @@ class MultiHeadAttention(AttentionLayer):
             raise ValueError(
                 "`num_key_value_heads` must divide `num_heads`. Received: "
                 f"num_key_value_heads={num_key_value_heads}, num_heads={num_heads}"
+            )
+        self.position = _position(position)
+        self._is_rotary = isinstance(self.position, RotaryPositionEmbedding)
+        if self._is_rotary and key_dim % 2:
+            raise ValueError(
+                "`RotaryPositionEmbedding` turns pairs of features, so `key_dim` must be even. "
+                f"Received: key_dim={key_dim}"
             )
         self.use_bias = bool(use_bias)
         # Not `self.output_shape`: Keras' functional models read an attribute of that name.
@@ -129,6 +163,11 @@ class MultiHeadAttention(AttentionLayer):
         # Its own score would be built here, but a scaled dot product has no weights.
         self.dot_score = ScaledDotScore(dtype=self.dtype_policy, name="score")
         self.dot_score.build((None, None, self.key_dim), (None, None, self.key_dim))
+        if isinstance(self.position, Score) and not self.position.built:  # a loaded one is
+            self.position.build(
+                (None, self.num_heads, None, self.key_dim),
+                (None, self.num_key_value_heads, None, self.key_dim),
+            )
         self.built = True
 
     def call(
@@ -158,16 +197,82 @@ class MultiHeadAttention(AttentionLayer):
             query, value, key, query_mask, value_mask, key_mask, attention_mask
         )
 
-        query = ops.transpose(self.query_dense(query), (0, 2, 1, 3))  # (B, H, T, K)
-        key = ops.transpose(self.key_dense(key), (0, 2, 1, 3))  # (B, G, S, K)
-        value = ops.transpose(self.value_dense(value), (0, 2, 1, 3))  # (B, G, S, V)
-        if self.num_key_value_heads == self.num_heads:
-            context, weights = self._attend(query, value, key, mask, self.dot_score, training)
-        else:
-            context, weights = self._attend_in_groups(query, value, key, mask, training)
-        context = ops.transpose(context, (0, 2, 1, 3))  # (B, T, H, V)
-        output = self.output_dense(context)
+        first = ops.shape(value)[1] - ops.shape(query)[1]  # the query's first step, in the key's
+        query = self._to_heads(query, self.query_dense, first)  # (B, H, T, K)
+        key = self._to_heads(key, self.key_dense, 0)  # (B, G, S, K)
+        value = self._to_heads(value, self.value_dense)  # (B, G, S, V)
+        location = self._location_scores(query, key)
+        output, weights = self._attend_heads(query, value, key, mask, location, training)
         return (output, weights) if return_attention_scores else output
+
+    def initial_cache(self, batch_size, max_length):
+        """An empty cache of self-attention.
+
+        Args:
+            batch_size: Integer or scalar tensor B.
+            max_length: Integer M, the most steps that prompt and generated steps can have.
+
+        Returns:
+            Dict of zeros: `"key"` `(B, G, M, key_dim)` and `"value"` `(B, G, M, value_dim)` for G
+            heads of keys and values, and the boolean `"mask"` `(B, M)`.
+        """
+        steps = (batch_size, self.num_key_value_heads, max_length)
+        return {
+            "key": ops.zeros((*steps, self.key_dim), dtype=self.compute_dtype),
+            "value": ops.zeros((*steps, self.value_dim), dtype=self.compute_dtype),
+            "mask": ops.zeros((batch_size, max_length), dtype="bool"),
+        }
+
+    def memory_cache(self, value, key=None, value_mask=None, key_mask=None):
+        """The cache of cross attention: a memory's keys and values, projected once.
+
+        Args:
+            value, key, value_mask, key_mask: As in a call.
+
+        Returns:
+            Dict as that of `initial_cache`, with M = S.
+        """
+        self._check_can_step()
+        mask = masks.combine(value_mask, key_mask)
+        if mask is None:
+            mask = ops.ones(ops.shape(value)[:2], dtype="bool")
+        value = masks.blank(ops.cast(value, self.compute_dtype), mask)
+        key = value if key is None else masks.blank(ops.cast(key, self.compute_dtype), mask)
+        return {
+            "key": self._to_heads(key, self.key_dense),
+            "value": self._to_heads(value, self.value_dense),
+            "mask": mask,
+        }
+
+    def step(self, query, cache, index=None, query_mask=None, return_attention_scores=False):
+        """Attends from T further steps to themselves and all steps in the cache.
+
+        Args:
+            query: Float tensor `(B, T, D)`: a prompt, or one step.
+            cache: What `initial_cache`, `memory_cache` or the step before returned.
+            index: Integer or scalar tensor, where in the cache the first of these steps goes;
+                `None` to read a memory's cache alone. A tensor above M - T is not noticed.
+            query_mask: Boolean `(B, T)`, or `None`; kept in the cache.
+            return_attention_scores: Whether to return the weights too.
+
+        Returns:
+            The output `(B, T, D)`, with `return_attention_scores` the weights `(B, H, T, M)`, and
+            the cache.
+        """
+        self._check_can_step(index)
+        query = masks.blank(ops.cast(query, self.compute_dtype), query_mask)
+        seen = None
+        if index is not None:
+            cache = self._write(cache, query, index, query_mask)
+            seen = masks.causal(ops.shape(query)[1], ops.shape(cache["mask"])[1], index)
+        kept = cache["mask"]  # (B, M)
+        mask = masks.attention(query, kept, query_mask, kept, None, seen, use_heads=True)
+        query = self._to_heads(query, self.query_dense, index)
+        location = self._location_scores(query, cache["key"], index)
+        output, weights = self._attend_heads(
+            query, cache["value"], cache["key"], mask, location, training=False
+        )
+        return (output, weights, cache) if return_attention_scores else (output, cache)
 
     def get_config(self):
         return {
@@ -176,6 +281,7 @@ class MultiHeadAttention(AttentionLayer):
             "key_dim": self.key_dim,
             "value_dim": self.value_dim,
             "num_key_value_heads": self.num_key_value_heads,
+            "position": self.position and keras.saving.serialize_keras_object(self.position),
             "use_bias": self.use_bias,
             "output_shape": self.step_shape,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
@@ -186,25 +292,85 @@ class MultiHeadAttention(AttentionLayer):
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
 
-    def _attend_in_groups(self, query, value, key, mask, training):
-        """Heads of one group share keys and values by broadcasting, never by a copy."""
+    def _to_heads(self, x, dense, start_index=None):
+        """Projects `(B, T, D)` to `(B, heads, T, size)`, turned if rotary and told where."""
+        x = ops.transpose(dense(x), (0, 2, 1, 3))
+        if self._is_rotary and start_index is not None:
+            x = ops.cast(self.position(x, start_index=start_index), self.compute_dtype)
+        return x
+
+    def _location_scores(self, query, key, index=None):
+        """What a location score adds to the scaled dot product, or `None`."""
+        if self.position is None or self._is_rotary:
+            return None
+        where = {} if index is None else {"start_index": index}
+        return ops.cast(self.position(query, key, **where), self.compute_dtype)
+
+    def _attend_heads(self, query, value, key, mask, location, training):
+        """The output `(B, T, D)` and the weights `(B, H, T, S)`.
+
+        Heads of one group share keys and values by broadcasting, never by a copy.
+        """
         groups, heads = self.num_key_value_heads, self.num_heads
+        batch, steps = ops.shape(query)[0], ops.shape(query)[2]
+        if groups != heads:
+            query, mask, location = map(self._in_groups, (query, mask, location))
+            key, value = ops.expand_dims(key, 2), ops.expand_dims(value, 2)  # (B, G, 1, S, K)
 
-        def split(x, size):  # (B, H, ...) to (B, G, H / G, ...)
-            shape = ops.shape(x)
-            return ops.reshape(x, (shape[0], groups, heads // groups, shape[2], size))
+        def score(query, key):
+            content = self.dot_score(query, key)
+            return content if location is None else content + location
 
-        query = split(query, self.key_dim)
-        key, value = ops.expand_dims(key, 2), ops.expand_dims(value, 2)  # (B, G, 1, S, K)
-        if mask is not None and len(mask.shape) == 4:
-            per_head = mask.shape[1] == heads
-            mask = split(mask, ops.shape(mask)[3]) if per_head else ops.expand_dims(mask, 2)
-        context, weights = self._attend(query, value, key, mask, self.dot_score, training)
-        batch, steps = ops.shape(query)[0], ops.shape(query)[3]
-        return (
-            ops.reshape(context, (batch, heads, steps, self.value_dim)),
-            ops.reshape(weights, (batch, heads, steps, ops.shape(weights)[4])),
-        )
+        context, weights = self._attend(query, value, key, mask, score, training)
+        if groups != heads:
+            context = ops.reshape(context, (batch, heads, steps, self.value_dim))
+            weights = ops.reshape(weights, (batch, heads, steps, ops.shape(weights)[-1]))
+        return self.output_dense(ops.transpose(context, (0, 2, 1, 3))), weights
+
+    def _in_groups(self, x):
+        """`(B, H, T, S)` becomes `(B, G, H / G, T, S)`; a single head broadcasts to all."""
+        if x is None or len(x.shape) < 3:  # a mask (T, S) broadcasts as it is
+            return x
+        if x.shape[1] == 1:
+            return ops.expand_dims(x, 2)
+        batch, heads, *rest = ops.shape(x)
+        groups = self.num_key_value_heads
+        return ops.reshape(x, (batch, groups, heads // groups, *rest))
+
+    def _write(self, cache, x, index, mask):
+        """The cache with the keys, values and mask of the steps `x` from `index` on."""
+        steps, length = x.shape[1], cache["mask"].shape[1]
+        known = isinstance(index, int) and None not in (steps, length)
+        if known and not 0 <= index <= length - steps:
+            raise ValueError(
+                "The steps must fit into the cache, from `index` on. Received: "
+                f"query.shape={tuple(x.shape)}, index={index}, a cache of {length} steps"
+            )
+        mask = ops.ones(ops.shape(x)[:2], dtype="bool") if mask is None else mask
+        key, value = self._to_heads(x, self.key_dense, index), self._to_heads(x, self.value_dense)
+        return {
+            "key": caches.write(cache["key"], key, index, axis=2),
+            "value": caches.write(cache["value"], value, index, axis=2),
+            "mask": caches.write(cache["mask"], mask, index, axis=1),
+        }
+
+    def _check_can_step(self, index=None):
+        if not self.built:
+            raise ValueError(
+                f"Build or call the layer {self.name!r} before it decodes step by step"
+            )
+        if self.position is None:
+            return
+        if index is None:
+            raise ValueError(
+                "A memory has no position relative to the steps that read it: reading one needs "
+                f"a layer with `position=None`. Received: index=None, position={self.position}"
+            )
+        if "start_index" not in inspect.signature(self.position.call).parameters:
+            raise ValueError(
+                "Decoding with a cache needs a `position` that takes a `start_index`, as "
+                f"`ALiBiScore` does. Received: position={self.position}"
+            )
 
     def _dense_to_heads(self, name, num_heads, size):
         return self._dense(name, "abc,chk->abhk", (None, num_heads, size), "hk")
@@ -224,6 +390,17 @@ class MultiHeadAttention(AttentionLayer):
             dtype=self.dtype_policy,
             name=name,
         )
+
+
+def _position(position):
+    if isinstance(position, dict):
+        position = keras.saving.deserialize_keras_object(position)
+    if position is None or isinstance(position, (RotaryPositionEmbedding, Score)):
+        return position
+    raise ValueError(
+        "`position` must be a `RotaryPositionEmbedding`, a `Score` of distances such as "
+        f"`ALiBiScore`, or `None`. Received: position={position!r}"
+    )
 
 
 def _step_shape(output_shape):

@@ -1,5 +1,7 @@
 """MultiHeadAttention."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -21,12 +23,32 @@ def _case(**kwargs):
     )
 
 
+def _position_case(position, **kwargs):
+    # A layer of its own for each test, in the precision of that test.
+    case = _case(**kwargs)
+    return dataclasses.replace(case, make=lambda **kw: case.make(position=position(), **kw))
+
+
 class TestContract(LayerContract):
     cases = {
         "heads": _case(value_dim=5),
         "groups": _case(num_key_value_heads=2, output_shape=(2, 9)),
         "multi-query": _case(num_key_value_heads=1, normalizer="entmax15"),
+        "rotary": _position_case(ka.RotaryPositionEmbedding, key_dim=4, num_key_value_heads=2),
+        "alibi": _position_case(ka.ALiBiScore, num_key_value_heads=4),
+        "relative": _position_case(lambda: ka.RelativePositionScore(max_distance=2)),
     }
+
+
+POSITIONS = {
+    "none": lambda: None,
+    "rotary": ka.RotaryPositionEmbedding,
+    "alibi": ka.ALiBiScore,
+    "relative": lambda: ka.RelativePositionScore(max_distance=3),
+    "buckets": lambda: ka.RelativePositionScore(
+        max_distance=9, num_buckets=6, use_causal_buckets=True
+    ),
+}
 
 
 def _pair(**kwargs):
@@ -135,6 +157,81 @@ def test_section_3_2_2_of_vaswani_2017_with_groups_of_ainslie_2023():
     np.testing.assert_allclose(layer(query, value), expected, rtol=1e-4, atol=1e-4)
 
 
+def _self_attention(position, x, **kwargs):
+    """A layer with random weights, by the name of its position, built for `x`."""
+    layer = ka.MultiHeadAttention(4, 6, position=POSITIONS[position](), **kwargs)
+    layer(x, x)
+    rng = np.random.default_rng(5)
+    for weight in layer.trainable_weights:
+        weight.assign(0.3 * rng.normal(size=weight.shape))
+    return layer
+
+
+def _turned(x, step):
+    """Eq. 34 of Su et al., 2021, for one vector: pairs of features turn by m theta_i."""
+    theta = 10000.0 ** (-2 * np.arange(len(x) // 2) / len(x))  # eq. 15
+    turned = np.zeros_like(x)
+    for i in range(len(x) // 2):
+        cos, sin = np.cos(step * theta[i]), np.sin(step * theta[i])
+        turned[2 * i] = x[2 * i] * cos - x[2 * i + 1] * sin
+        turned[2 * i + 1] = x[2 * i + 1] * cos + x[2 * i] * sin
+    return turned
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+@pytest.mark.parametrize("position", ["rotary", "alibi", "relative"])
+def test_equations_16_of_su_2021_and_5_of_shaw_2018_and_section_3_of_press_2022(position, groups):
+    x = np.random.default_rng(0).normal(size=(2, 5, 8))
+    layer = _self_attention(position, x, num_key_value_heads=groups)
+    _, got = layer(x, x, return_attention_scores=True)
+    w_q, b_q, w_k, b_k = [w.value for w in layer.query_dense.weights + layer.key_dense.weights]
+    w_q, b_q, w_k, b_k = [w.astype("float64") for w in to_numpy([w_q, b_q, w_k, b_k])]
+    expected = np.zeros((2, 4, 5, 5))
+    for b, head, i, j in np.ndindex(*expected.shape):
+        group = head // (4 // groups)
+        q = x[b, i] @ w_q[:, head] + b_q[head]
+        k = x[b, j] @ w_k[:, group] + b_k[group]
+        if position == "rotary":
+            score = _turned(q, i) @ _turned(k, j) / np.sqrt(6)
+        elif position == "alibi":  # slopes of 4 heads: a geometric sequence from 2^(-8/4) on
+            score = q @ k / np.sqrt(6) - 2.0 ** (-2 * (head + 1)) * abs(i - j)
+        else:
+            a = to_numpy(layer.position.distance_kernel.value)[np.clip(j - i, -3, 3) + 3]
+            score = (q @ k + q @ a) / np.sqrt(6)
+        expected[b, head, i, j] = score
+    expected = np.exp(expected) / np.exp(expected).sum(-1, keepdims=True)
+    np.testing.assert_allclose(to_numpy(got), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_only_positions_tell_a_sequence_from_its_permutation(position):
+    x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
+    layer, order = _self_attention(position, x), [3, 0, 4, 1, 2]
+    output, permuted = to_numpy([layer(x, x), layer(x[:, order], x[:, order])])
+    difference = np.abs(output[:, order] - permuted).max()
+    assert difference < 1e-5 if position == "none" else difference > 1e-3
+
+
+@pytest.mark.parametrize("position", ["rotary", "alibi", "relative", "buckets"])
+def test_queries_are_aligned_with_the_last_keys(position):
+    x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
+    layer = _self_attention(position, x)
+    every, last = layer(x, x, use_causal_mask=True), layer(x[:, 3:], x, use_causal_mask=True)
+    np.testing.assert_allclose(last, to_numpy(every)[:, 3:], rtol=1e-5, atol=1e-5)
+
+
+def test_keras_weights_fit_where_positions_have_none():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
+    theirs = keras.layers.MultiHeadAttention(2, 4)
+    expected = theirs(x, x)
+    for position in ("none", "alibi", "rotary"):
+        ours = ka.MultiHeadAttention(2, 4, position=POSITIONS[position]())
+        ours(x, x)
+        ours.set_weights(theirs.get_weights())
+        same = np.allclose(ours(x, x), expected, rtol=1e-5, atol=1e-5)
+        assert same == (position == "none")
+
+
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_quantizes_and_takes_lora():
     x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
@@ -165,3 +262,14 @@ def test_rejects_groups_that_do_not_divide_the_heads():
 def test_rejects_bad_output_shape():
     with pytest.raises(ValueError, match="`output_shape` must"):
         ka.MultiHeadAttention(num_heads=3, key_dim=2, output_shape=(0,))
+
+
+@pytest.mark.parametrize("bad", ["rotary", 1, keras.layers.Dense(2)])
+def test_rejects_bad_position(bad):
+    with pytest.raises(ValueError, match="`position` must be a `RotaryPositionEmbedding`.*positio"):
+        ka.MultiHeadAttention(num_heads=3, key_dim=2, position=bad)
+
+
+def test_rejects_rotary_heads_of_an_odd_size():
+    with pytest.raises(ValueError, match="`key_dim` must be even. Received: key_dim=3"):
+        ka.MultiHeadAttention(num_heads=3, key_dim=3, position=ka.RotaryPositionEmbedding())

@@ -1,0 +1,91 @@
+"""Learned position embedding."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import positions
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class PositionEmbedding(keras.layers.Layer):
+    """Adds a learned vector of its position to each step.
+
+        output[t] = x[t] + P[t]      P: (max_length, D)
+
+    No step can lie past `max_length`: such a length is an error, where it is known. Where it is
+    known at run time alone, TensorFlow raises an error outside XLA; under XLA and on JAX the
+    vectors of such steps are arbitrary.
+
+    Masking: the mask is passed on; masked steps count as positions.
+
+    Args:
+        max_length: Positive integer, the number of positions.
+        embeddings_initializer: Initializer of P.
+        embeddings_regularizer: Regularizer of P, or `None`.
+
+    Call arguments:
+        inputs: Float tensor `(B, T, D)`.
+        start_index: Position of the first step, as in `SinusoidalPositionEncoding`; positions
+            below 0, of steps padded at the left, count as 0.
+
+    Returns:
+        A tensor of the shape of the inputs.
+
+    Example:
+        >>> layer = ka.PositionEmbedding(max_length=5)
+        >>> layer(keras.ops.ones((2, 3, 4)), start_index=2).shape == (2, 3, 4)
+        True
+
+    Reference:
+        Gehring et al., 2017, section 3.1, https://arxiv.org/abs/1705.03122
+        As in the paper.
+    """
+
+    def __init__(
+        self,
+        max_length,
+        embeddings_initializer="uniform",
+        embeddings_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.max_length = checks.positive_integer("max_length", max_length)
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
+
+    def build(self, inputs_shape):
+        checks.sequence("inputs", inputs_shape)
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.max_length, inputs_shape[-1]),
+            initializer=self.embeddings_initializer,
+            regularizer=self.embeddings_regularizer,
+        )
+        self.built = True
+
+    def call(self, inputs, start_index=0):
+        end = inputs.shape[1]
+        if isinstance(start_index, int) and end is not None:
+            end += start_index
+        if end is not None and end > self.max_length:
+            raise ValueError(
+                "`inputs` must have no step past `max_length`. Received: "
+                f"inputs.shape={tuple(inputs.shape)}, start_index={start_index}, "
+                f"max_length={self.max_length}"
+            )
+        steps = positions.steps(ops.shape(inputs)[1], start_index)  # (T,) or (B, T)
+        vectors = ops.take(self.embeddings, ops.maximum(steps, 0), axis=0)
+        return inputs + ops.cast(vectors, inputs.dtype)  # (B, T, D)
+
+    def compute_output_shape(self, inputs_shape, **kwargs):
+        return inputs_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_length": self.max_length,
+            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
+            "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
+        }

@@ -1,0 +1,63 @@
+"""Sinusoidal position encoding."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import positions
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class SinusoidalPositionEncoding(keras.layers.Layer):
+    """Adds sines and cosines of its position to each step.
+
+        output[t, 2i] = x[t, 2i] + sin(t / base^(2i / D))
+        output[t, 2i + 1] = x[t, 2i + 1] + cos(t / base^(2i / D))
+
+    No weights, any length and any size. A model trained on short sequences often fails on longer
+    ones; prefer `ALiBiScore` or `RotaryPositionEmbedding` in `MultiHeadAttention` for those.
+    Scale embeddings up by sqrt(D) first, as the paper does, where they start small.
+
+    Masking: the mask is passed on; masked steps count as positions.
+
+    Args:
+        base: Positive number; the wavelengths go from 2 pi to 2 pi `base` steps.
+
+    Call arguments:
+        inputs: Float tensor `(B, T, D)`.
+        start_index: Position of the first step, for decoding step by step: an integer, a scalar
+            tensor, or a tensor `(B,)` with one for each row, such as minus the number of padded
+            steps where rows are padded at the left.
+
+    Returns:
+        A tensor of the shape of the inputs.
+
+    Example:
+        >>> layer = ka.SinusoidalPositionEncoding()
+        >>> print(keras.ops.convert_to_numpy(layer(keras.ops.zeros((1, 1, 3)))))
+        [[[0. 1. 0.]]]
+
+    Reference:
+        Vaswani et al., 2017, section 3.5, https://arxiv.org/abs/1706.03762
+        As in the paper; an odd size ends with a sine.
+    """
+
+    def __init__(self, base=10000.0, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.base = checks.positive("base", base)
+
+    def build(self, inputs_shape):
+        checks.sequence("inputs", inputs_shape)
+        self.built = True
+
+    def call(self, inputs, start_index=0):
+        steps = positions.steps(ops.shape(inputs)[1], start_index)  # (T,) or (B, T)
+        waves = positions.sinusoids(steps, inputs.shape[-1], self.base)
+        return inputs + ops.cast(waves, inputs.dtype)  # (B, T, D)
+
+    def compute_output_shape(self, inputs_shape, **kwargs):
+        return inputs_shape
+
+    def get_config(self):
+        return {**super().get_config(), "base": self.base}

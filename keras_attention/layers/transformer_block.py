@@ -1,0 +1,151 @@
+"""What both transformer blocks share: sub-layers with residuals and norms, and the last of them."""
+
+import inspect
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.layers.base import TracedLayer
+from keras_attention.layers.multi_head_attention import MultiHeadAttention
+
+
+class TransformerBlock(TracedLayer):
+    """Base of the transformer blocks.
+
+        post-norm:  x = norm(x + dropout(f(x)))      pre-norm:  x = x + dropout(f(norm(x)))
+
+    for each sub-layer f: attentions, and last the feed-forward network
+    `f(x) = W_2 activation(W_1 x + b_1) + b_2`.
+
+    Args:
+        intermediate_dim, num_heads, attention, activation, dropout, norm_first, epsilon, seed: As
+            in `TransformerEncoderBlock`.
+    """
+
+    def __init__(
+        self,
+        intermediate_dim,
+        num_heads=None,
+        attention=None,
+        activation="relu",
+        dropout=0.0,
+        norm_first=False,
+        epsilon=1e-5,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.intermediate_dim = checks.positive_integer("intermediate_dim", intermediate_dim)
+        self.num_heads = checks.positive_integer("num_heads", num_heads, optional=True)
+        self.attention = attention_layer("attention", attention)
+        self.activation = keras.activations.get(activation)
+        self.dropout = checks.fraction("dropout", dropout)
+        self.norm_first = bool(norm_first)
+        self.epsilon = checks.positive("epsilon", epsilon)
+        self.seed = seed
+        if self.dropout:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "intermediate_dim": self.intermediate_dim,
+            "num_heads": self.num_heads,
+            "attention": serialize(self.attention),
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout,
+            "norm_first": self.norm_first,
+            "epsilon": self.epsilon,
+            "seed": self.seed,
+        }
+
+    def _build_attention(self, name, given, inputs_shape, memory_shape, salt=0):
+        """The given attention layer, or a `MultiHeadAttention`, built; and its norm."""
+        size = inputs_shape[-1]
+        if given is None:
+            if size % self.num_heads:
+                raise ValueError(
+                    "`num_heads` must divide the number of features. Received: "
+                    f"num_heads={self.num_heads}, inputs_shape={tuple(inputs_shape)}"
+                )
+            given = MultiHeadAttention(
+                self.num_heads,
+                size // self.num_heads,
+                dropout=self.dropout,
+                seed=None if self.seed is None else self.seed + salt,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+        shapes = inputs_shape, memory_shape
+        # A symbolic call builds any layer, whatever its `build` takes, and tells its output.
+        output = given(*(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes))
+        if output.shape[-1] != size:
+            raise ValueError(
+                f"`{name}` must return as many features as it gets, for the residual. Received: "
+                f"inputs_shape={tuple(inputs_shape)}, output of {name}: {tuple(output.shape)}"
+            )
+        return given, self._build_norm(f"{name}_norm", inputs_shape)
+
+    def _build_feedforward(self, inputs_shape):
+        self.hidden_dense = keras.layers.Dense(
+            self.intermediate_dim, self.activation, dtype=self.dtype_policy, name="hidden"
+        )
+        self.output_dense = keras.layers.Dense(
+            inputs_shape[-1], dtype=self.dtype_policy, name="output"
+        )
+        self.hidden_dense.build(inputs_shape)
+        self.output_dense.build((*inputs_shape[:-1], self.intermediate_dim))
+        self.feedforward_norm = self._build_norm("feedforward_norm", inputs_shape)
+
+    def _build_norm(self, name, inputs_shape):
+        norm = keras.layers.LayerNormalization(
+            epsilon=self.epsilon, dtype=self.dtype_policy, name=name
+        )
+        norm.build(inputs_shape)
+        return norm
+
+    def _sublayer(self, x, norm, function, training=False):
+        """One sub-layer with residual and norm; `function` returns its output and anything else."""
+        output, other = function(norm(x) if self.norm_first else x)
+        output = ops.cast(output, x.dtype)  # a given layer may have a precision of its own
+        if training and self.dropout:
+            output = keras.random.dropout(output, self.dropout, seed=self.seed_generator)
+        x = ops.add(x, output)
+        return (x if self.norm_first else norm(x)), other
+
+    def _feedforward(self, x, training=False):
+        def function(x):
+            return self.output_dense(self.hidden_dense(x)), None
+
+        return self._sublayer(x, self.feedforward_norm, function, training)[0]
+
+
+def attend(layer, query, value, return_attention_scores, **kwargs):
+    """Calls an attention layer with those arguments that say something: it may lack the others."""
+    kwargs = {name: x for name, x in kwargs.items() if x is not None and x is not False}
+    if return_attention_scores:
+        return layer(query, value, return_attention_scores=True, **kwargs)
+    return layer(query, value, **kwargs), None
+
+
+def attention_layer(name, layer):
+    """A layer that is called with a query and a value, or `None`, from itself or its config."""
+    if isinstance(layer, dict):
+        layer = keras.saving.deserialize_keras_object(layer)
+    if layer is None:
+        return None
+    if isinstance(layer, keras.layers.Layer):
+        arguments = list(inspect.signature(layer.call).parameters)
+        if arguments[:2] == ["query", "value"]:
+            return layer
+    raise ValueError(
+        f"`{name}` must be a layer called with `(query, value)`, such as `MultiHeadAttention`, or "
+        f"`None`. Received: {name}={layer!r}"
+    )
+
+
+def serialize(layer):
+    """The config of a layer, or `None`."""
+    return None if layer is None else keras.saving.serialize_keras_object(layer)

@@ -1,0 +1,253 @@
+"""Transformer decoder block."""
+
+import keras
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.transformer_block import (
+    TransformerBlock,
+    attend,
+    attention_layer,
+    serialize,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class TransformerDecoderBlock(TransformerBlock):
+    """Causal self-attention, attention to a memory, and a feed-forward network.
+
+        y = norm(x + attention(x, x));  z = norm(y + memory_attention(y, memory))
+        output = norm(z + feedforward(z))
+
+    in post-norm; in pre-norm each norm comes first, as in `TransformerEncoderBlock`. Without a
+    memory (a language model) the second sub-layer is missing. A block is built for one of the two.
+
+    **Decoding** step by step, with keys and values of the past kept in a cache of plain tensors;
+    see `MultiHeadAttention` for what a cache is and for prompts of unequal lengths:
+
+        cache = block.initial_cache(batch_size, max_length, memory, memory_mask)
+        output, cache = block.step(prompt, cache, 0)  # (B, T, D)
+        output, cache = block.step(x, cache, T)  # (B, 1, D), the same as the call's last step
+
+    Masking: masked steps may hold anything, no other step sees them, and those of the inputs come
+    out as zeros. The mask of the inputs is passed on.
+
+    Args:
+        intermediate_dim: Positive integer, the size of the feed-forward network's hidden layer.
+        num_heads: Positive integer that divides D, to make a `MultiHeadAttention` where no
+            attention layer is given.
+        attention: Layer called with `(query, value, use_causal_mask=True)`, or `None`.
+        memory_attention: Layer called with `(query, value)`, or `None`. Both return D features.
+        activation: Activation of the hidden layer.
+        dropout: Float in `[0, 1)`, the fraction dropped in training of each sub-layer's output,
+            and of the attention weights where the attention layer is made here.
+        norm_first: Whether the norm comes before each sub-layer, or after its residual.
+        epsilon: Positive number, added to the variance in the norms.
+        seed: Integer seed of dropout, or `None`.
+
+    Call arguments:
+        inputs: Float tensor `(B, T, D)`.
+        memory: Float tensor `(B, S, M)`, such as an encoder's output, or `None`.
+        mask: Boolean `(B, T)` of the inputs; Keras fills it from their implicit mask.
+        inputs_mask: The same mask, by the name under which Keras fills it when a memory is passed.
+        memory_mask: Boolean `(B, S)`.
+        attention_mask: Boolean `(T, T)`, `(B, T, T)` or `(B, H, T, T)`, of the self-attention.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop.
+
+    Returns:
+        A tensor `(B, T, D)`; with `return_attention_scores` also the weights: `(B, H, T, T)`
+        without a memory, with one a dict of these as `"inputs"` and of `"memory"` `(B, H, T, S)`.
+
+    Example:
+        >>> block = ka.TransformerDecoderBlock(intermediate_dim=16, num_heads=2)
+        >>> x, memory = keras.ops.ones((2, 3, 8)), keras.ops.ones((2, 5, 6))
+        >>> output, weights = block(x, memory, return_attention_scores=True)
+        >>> tuple(weights["inputs"].shape), tuple(weights["memory"].shape)
+        ((2, 2, 3, 3), (2, 2, 3, 5))
+
+    Reference:
+        Vaswani et al., 2017, sections 3.1, 3.3 and 5.4, https://arxiv.org/abs/1706.03762
+        As in the paper, with dropout of the weights too.
+        Xiong et al., 2020, section 3.1 (pre-norm), https://arxiv.org/abs/2002.04745
+    """
+
+    def __init__(
+        self,
+        intermediate_dim,
+        num_heads=None,
+        attention=None,
+        memory_attention=None,
+        activation="relu",
+        dropout=0.0,
+        norm_first=False,
+        epsilon=1e-5,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            intermediate_dim,
+            num_heads,
+            attention,
+            activation,
+            dropout,
+            norm_first,
+            epsilon,
+            seed,
+            **kwargs,
+        )
+        self.memory_attention = attention_layer("memory_attention", memory_attention)
+        if num_heads is None and attention is None:
+            raise ValueError(
+                "Give either `num_heads` or `attention`. Received: num_heads=None, attention=None"
+            )
+        if None not in (num_heads, attention, memory_attention):
+            raise ValueError(
+                "`num_heads` has no use where both attention layers are given. "
+                f"Received: num_heads={num_heads}"
+            )
+
+    def build(self, inputs_shape, memory_shape=None):
+        checks.sequence("inputs", inputs_shape)
+        self.self_attention, self.attention_norm = self._build_attention(
+            "attention", self.attention, inputs_shape, inputs_shape
+        )
+        self.uses_memory = memory_shape is not None
+        if self.uses_memory:
+            checks.sequence("memory", memory_shape)
+            if self.num_heads is None and self.memory_attention is None:
+                raise ValueError(
+                    "A block that is called with a memory needs `num_heads` or `memory_attention`. "
+                    f"Received: neither, and memory_shape={tuple(memory_shape)}"
+                )
+            self.cross_attention, self.memory_norm = self._build_attention(
+                "memory_attention", self.memory_attention, inputs_shape, memory_shape, salt=1
+            )
+        elif self.memory_attention is not None:
+            raise ValueError(
+                "A block with a `memory_attention` must be called with a memory. Received: "
+                f"memory=None, memory_attention={self.memory_attention}"
+            )
+        self._build_feedforward(inputs_shape)
+        self.built = True
+
+    def call(
+        self,
+        inputs,
+        memory=None,
+        mask=None,
+        inputs_mask=None,
+        memory_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        self._check_memory(memory is not None)
+        mask = masks.combine(mask, inputs_mask)  # (B, T)
+
+        def attention(x):
+            return attend(
+                self.self_attention,
+                x,
+                x,
+                return_attention_scores,
+                query_mask=mask,
+                value_mask=mask,
+                attention_mask=attention_mask,
+                use_causal_mask=True,
+                training=training,
+            )
+
+        def memory_attention(x):
+            return attend(
+                self.cross_attention,
+                x,
+                memory,
+                return_attention_scores,
+                query_mask=mask,
+                value_mask=memory_mask,
+                training=training,
+            )
+
+        x = masks.blank(inputs, mask)  # (B, T, D)
+        x, weights = self._sublayer(x, self.attention_norm, attention, training)
+        if self.uses_memory:
+            x, over_memory = self._sublayer(x, self.memory_norm, memory_attention, training)
+            weights = {"inputs": weights, "memory": over_memory}
+        x = masks.blank(self._feedforward(x, training), mask)
+        return (x, weights) if return_attention_scores else x
+
+    def initial_cache(self, batch_size, max_length, memory=None, memory_mask=None):
+        """An empty cache of the self-attention, and the memory's keys and values.
+
+        Args:
+            batch_size: Integer or scalar tensor B.
+            max_length: Integer, the most steps that prompt and generated steps can have.
+            memory, memory_mask: As in a call.
+
+        Returns:
+            Dict `"inputs"`, with a memory also `"memory"`, of caches as `MultiHeadAttention` makes
+            them.
+        """
+        self._check_memory(memory is not None)
+        layers = [self.self_attention] + ([self.cross_attention] if self.uses_memory else [])
+        for layer in layers:
+            if not hasattr(layer, "memory_cache"):
+                raise ValueError(
+                    "Decoding with a cache needs attention layers that have one, as "
+                    f"`MultiHeadAttention` has. Received: {layer}"
+                )
+        cache = {"inputs": self.self_attention.initial_cache(batch_size, max_length)}
+        if self.uses_memory:
+            cache["memory"] = self.cross_attention.memory_cache(memory, value_mask=memory_mask)
+        return cache
+
+    def step(self, inputs, cache, index, inputs_mask=None, return_attention_scores=False):
+        """The block's output for T further steps.
+
+        Args:
+            inputs: Float tensor `(B, T, D)`: a prompt, or one step.
+            cache: What `initial_cache` or the step before returned.
+            index: Integer or scalar tensor, where in the cache the first of these steps goes.
+            inputs_mask: Boolean `(B, T)`, or `None`; kept in the cache.
+            return_attention_scores: Whether to return the weights too.
+
+        Returns:
+            The output `(B, T, D)`, with `return_attention_scores` the weights as a call returns
+            them, with all steps of the cache in the place of T, and the cache.
+        """
+        self._check_memory("memory" in cache)
+        cache = dict(cache)
+
+        def attention(x):
+            output, weights, cache["inputs"] = self.self_attention.step(
+                x, cache["inputs"], index, inputs_mask, return_attention_scores=True
+            )
+            return output, weights
+
+        def memory_attention(x):
+            return self.cross_attention.step(
+                x, cache["memory"], query_mask=inputs_mask, return_attention_scores=True
+            )[:2]
+
+        x = masks.blank(keras.ops.cast(inputs, self.compute_dtype), inputs_mask)
+        x, weights = self._sublayer(x, self.attention_norm, attention)
+        if self.uses_memory:
+            x, over_memory = self._sublayer(x, self.memory_norm, memory_attention)
+            weights = {"inputs": weights, "memory": over_memory}
+        x = masks.blank(self._feedforward(x), inputs_mask)
+        return (x, weights, cache) if return_attention_scores else (x, cache)
+
+    def _check_memory(self, has_memory):
+        if not self.built:
+            raise ValueError(
+                f"Build or call the block {self.name!r} before it decodes step by step"
+            )
+        if has_memory != self.uses_memory:
+            built, called = ("with", "without") if self.uses_memory else ("without", "with")
+            raise ValueError(
+                f"The block {self.name!r} was built {built} a memory and is now called {called} one"
+            )
+
+    def get_config(self):
+        return {**super().get_config(), "memory_attention": serialize(self.memory_attention)}

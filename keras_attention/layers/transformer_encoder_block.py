@@ -1,0 +1,129 @@
+"""Transformer encoder block."""
+
+import keras
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.transformer_block import TransformerBlock, attend
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class TransformerEncoderBlock(TransformerBlock):
+    """Self-attention and a feed-forward network, each with a residual and a norm.
+
+        post-norm:  y = norm(x + attention(x, x));  output = norm(y + feedforward(y))
+        pre-norm:   z = norm(x);  y = x + attention(z, z);  output = y + feedforward(norm(y))
+
+    with `feedforward(y) = W_2 activation(W_1 y + b_1) + b_2`. Pre-norm trains deep stacks without
+    a warm-up; put a `LayerNormalization` after the last block. Costs what its attention costs.
+
+    Any attention layer fits in: `attention=ka.MultiHeadAttention(8, 64, num_key_value_heads=2,
+    position=ka.RotaryPositionEmbedding())`, or one of another kind. It is used as it is: two
+    blocks given the same layer share its weights.
+
+    Masking: masked steps may hold anything, no other step sees them, and they come out as zeros.
+    The mask is passed on.
+
+    Args:
+        intermediate_dim: Positive integer, the size of the feed-forward network's hidden layer.
+        num_heads: Positive integer that divides D, to make a `MultiHeadAttention` with heads of
+            D / num_heads features; `None` if an attention layer is given.
+        attention: Layer called with `(query, value)` that returns as many features, or `None`.
+        activation: Activation of the hidden layer.
+        dropout: Float in `[0, 1)`, the fraction dropped in training of each sub-layer's output,
+            and of the attention weights if the attention layer is made here.
+        norm_first: Whether the norm comes before each sub-layer, or after its residual.
+        epsilon: Positive number, added to the variance in the norms.
+        seed: Integer seed of dropout, or `None`.
+
+    Call arguments:
+        inputs: Float tensor `(B, T, D)`.
+        mask: Boolean `(B, T)`; Keras fills it from the input's implicit mask.
+        inputs_mask: The same mask, by the name under which Keras fills it when other tensors are
+            passed as well.
+        attention_mask: Boolean `(T, T)`, `(B, T, T)` or `(B, H, T, T)`.
+        use_causal_mask: Whether a step sees no later step.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop.
+
+    Returns:
+        A tensor `(B, T, D)`; with `return_attention_scores` also the weights `(B, H, T, T)`, or
+        what the given attention layer returns.
+
+    Example:
+        >>> layer = ka.TransformerEncoderBlock(intermediate_dim=16, num_heads=2)
+        >>> layer(keras.ops.ones((2, 3, 8))).shape == (2, 3, 8)
+        True
+
+    Reference:
+        Vaswani et al., 2017, sections 3.1, 3.3 and 5.4, https://arxiv.org/abs/1706.03762
+        As in the paper, with dropout of the weights too.
+        Xiong et al., 2020, section 3.1 (pre-norm), https://arxiv.org/abs/2002.04745
+    """
+
+    def __init__(
+        self,
+        intermediate_dim,
+        num_heads=None,
+        attention=None,
+        activation="relu",
+        dropout=0.0,
+        norm_first=False,
+        epsilon=1e-5,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            intermediate_dim,
+            num_heads,
+            attention,
+            activation,
+            dropout,
+            norm_first,
+            epsilon,
+            seed,
+            **kwargs,
+        )
+        if (num_heads is None) == (attention is None):
+            raise ValueError(
+                "Give either `num_heads` or `attention`. Received: "
+                f"num_heads={num_heads}, attention={attention}"
+            )
+
+    def build(self, inputs_shape):
+        checks.sequence("inputs", inputs_shape)
+        self.self_attention, self.attention_norm = self._build_attention(
+            "attention", self.attention, inputs_shape, inputs_shape
+        )
+        self._build_feedforward(inputs_shape)
+        self.built = True
+
+    def call(
+        self,
+        inputs,
+        mask=None,
+        inputs_mask=None,
+        attention_mask=None,
+        use_causal_mask=False,
+        return_attention_scores=False,
+        training=None,
+    ):
+        mask = masks.combine(mask, inputs_mask)  # (B, T)
+
+        def attention(x):
+            return attend(
+                self.self_attention,
+                x,
+                x,
+                return_attention_scores,
+                query_mask=mask,
+                value_mask=mask,
+                attention_mask=attention_mask,
+                use_causal_mask=use_causal_mask,
+                training=training,
+            )
+
+        x = masks.blank(inputs, mask)  # (B, T, D)
+        x, weights = self._sublayer(x, self.attention_norm, attention, training)
+        x = masks.blank(self._feedforward(x, training), mask)
+        return (x, weights) if return_attention_scores else x
