@@ -2,8 +2,11 @@
 
 from keras_attention.explain.maps import attention_maps
 from keras_attention.export import ExportError, Signature, export_model
+from keras_attention.layers.attention_feature_map import AttentionFeatureMap
 from keras_attention.layers.attention_pooling import AttentionPooling
 from keras_attention.layers.content_attention import ContentAttention
+from keras_attention.layers.conv_attention_pooling import ConvAttentionPooling
+from keras_attention.layers.hierarchical_attention import HierarchicalAttention
 from keras_attention.layers.local_attention import LocalAttention
 from keras_attention.layers.location_attention import LocationAttention
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
@@ -13,6 +16,9 @@ from keras_attention.layers.self_attention import SelfAttention
 from keras_attention.layers.sinusoidal_position_encoding import SinusoidalPositionEncoding
 from keras_attention.layers.transformer_decoder_block import TransformerDecoderBlock
 from keras_attention.layers.transformer_encoder_block import TransformerEncoderBlock
+from keras_attention.layers.window_attention_pooling import WindowAttentionPooling
+from keras_attention.recurrent.base import RecurrentAttention
+from keras_attention.recurrent.exportable_rnn import ExportableRNN
 from keras_attention.scores import (
     AdditiveScore,
     ALiBiScore,
@@ -34,19 +40,24 @@ __version__ = "0.1.0"
 __all__ = [
     "ALiBiScore",
     "AdditiveScore",
+    "AttentionFeatureMap",
     "AttentionPooling",
     "BilinearScore",
     "ConcatScore",
     "ContentAttention",
+    "ConvAttentionPooling",
     "CosineScore",
     "DotScore",
     "EuclideanScore",
     "ExportError",
+    "ExportableRNN",
+    "HierarchicalAttention",
     "LocalAttention",
     "LocationAttention",
     "LocationScore",
     "MultiHeadAttention",
     "PositionEmbedding",
+    "RecurrentAttention",
     "RelativePositionScore",
     "RotaryPositionEmbedding",
     "ScaledDotScore",
@@ -58,6 +69,7 @@ __all__ = [
     "TanhDotScore",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
+    "WindowAttentionPooling",
     "attention_maps",
     "export_model",
 ]

@@ -9,34 +9,21 @@ Code that is only to be read stands in a fence of another name.
 import io
 import json
 import random
-import re
 import shutil
 import sys
 import unicodedata
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recipes import wordpiece
 from tests.backend import needs_tensorflow
+from tests.documents import BLOCK, ROOT, run_blocks
 
 pytestmark = needs_tensorflow
 
-ROOT = Path(__file__).parent.parent.parent
 PHONE = ROOT / "docs" / "phone.md"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def run_blocks(document):
-    """Runs a document's blocks in the working folder; returns their names."""
-    text = document.read_text(encoding="utf-8")
-    names = {"__name__": "__main__"}
-    for block in BLOCK.finditer(text):
-        above = text.count("\n", 0, block.start(1))  # so that errors name the document's line
-        exec(compile("\n" * above + block[1], str(document), "exec"), names)
-    return names
 
 
 def beside_a_run(folder, toy_run):

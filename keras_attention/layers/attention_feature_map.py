@@ -1,0 +1,122 @@
+"""The attention feature map of ABCNN-1."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.base import AttentionLayer
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class AttentionFeatureMap(AttentionLayer):
+    """A second feature map of a text, from how its steps match those of another text.
+
+        A = score(query, value);  output = A W      A: (T, S), W: (S, D), learned
+
+    Step i of the output is row i of the attention matrix A, how well the step matches each step of
+    the other text, in D learned features: W has a row for each place in the other text. Beside the
+    text itself it goes into a convolution, which then knows where the texts agree:
+
+        attention = ka.AttentionFeatureMap(max_length=50)
+        x = keras.layers.Concatenate()([first, attention(first, second)])
+        y = keras.layers.Concatenate()([second, attention(second, first)])
+
+    One layer for both directions shares W between them, as the paper's own implementation does;
+    two layers learn two. (Concatenated features and two channels are the same to a convolution
+    over steps.) Costs O(B T S) memory, with the default score O(B T S D).
+
+    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+
+    Args:
+        max_length: Positive integer, the largest number S of steps of the other text.
+        score: As in `ContentAttention`; `"euclidean"` is the paper's.
+        normalizer: As in `ContentAttention`. `"identity"` is the paper's: no normalization.
+        kernel_initializer: Initializer of W.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        query: Float tensor `(B, T, D)`, the text that gets the feature map.
+        value: Float tensor `(B, S, D_value)`, the other text; D_value is D for most scores.
+        query_mask: Boolean `(B, T)`; a masked step gets zero features.
+        value_mask: Boolean `(B, S)`.
+        attention_mask: Boolean `(T, S)` or `(B, T, S)`.
+        return_attention_scores: Whether to return the attention matrix too.
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The feature map `(B, T, D)`; with `return_attention_scores` also A, `(B, T, S)`, whose rows
+        sum to one only if the normalizer makes them.
+
+    Example:
+        >>> first, second = keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))
+        >>> attention = ka.AttentionFeatureMap(max_length=10)
+        >>> attention(first, second).shape == (2, 3, 4), attention(second, first).shape == (2, 5, 4)
+        (True, True)
+
+    Reference:
+        Yin et al., 2016, section 4.1 (ABCNN-1), https://arxiv.org/abs/1512.05193
+        There all texts are padded to one length; here padding has no part in the matrix.
+    """
+
+    def __init__(
+        self,
+        max_length,
+        score="euclidean",
+        normalizer="identity",
+        kernel_initializer="glorot_uniform",
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+        self.max_length = checks.positive_integer("max_length", max_length)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, query_shape, value_shape):
+        checks.attention_shapes(query_shape, value_shape, None)
+        self._check_length(value_shape)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.max_length, query_shape[-1]),
+            initializer=self.kernel_initializer,
+        )
+        self._build_score(query_shape, value_shape)
+        self.built = True
+
+    def call(
+        self,
+        query,
+        value,
+        query_mask=None,
+        value_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        self._check_length(value.shape)
+        mask = masks.attention(query, value, query_mask, value_mask, None, attention_mask)
+        query, _, key = masks.blank_unseen(
+            query, value, value, query_mask, value_mask, None, attention_mask
+        )
+        places = ops.arange(ops.shape(value)[1], dtype="int32")
+        kernel = ops.take(ops.cast(self.kernel, query.dtype), places, axis=0)  # (S, D)
+        kernel = ops.expand_dims(kernel, 0)
+        features, weights = self._attend(query, kernel, key, mask, self.score, training)
+        return (features, weights) if return_attention_scores else features
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_length": self.max_length,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+    def _check_length(self, value_shape):
+        # An unknown length is `None`, or on JAX a symbol that compares with nothing.
+        if isinstance(value_shape[1], int) and value_shape[1] > self.max_length:
+            raise ValueError(
+                f"`value` must have at most max_length={self.max_length} steps. Received: "
+                f"value_shape={tuple(value_shape)}"
+            )

@@ -1,0 +1,121 @@
+"""Attention pooling of the features of a convolution."""
+
+import keras
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.attention_pooling import AttentionPooling
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ConvAttentionPooling(AttentionPooling):
+    """Averages the features of a convolution by their relevance to a learned or a given query.
+
+        features = activation(convolution(value))
+        weights = normalizer(score(query, features));  output = weights features
+
+    A text's n-grams, weighed instead of the maximum over them. The query is learned, or given in
+    the call: another view of the same text, such as the last state of an LSTM. Costs O(B Q S)
+    memory for Q queries, and O(B S F) for F filters.
+
+    Masking: see the contract at `AttentionLayer`. Masked steps are zeros to the convolution, as
+    all is beyond the ends of a text, and their own features get no weight. No mask leaves the
+    layer, as the steps are gone.
+
+    Args:
+        filters: Positive integer F, the number of features.
+        kernel_size: Positive integer, how many steps a feature looks at.
+        activation: Activation of the features.
+        num_queries: As in `AttentionPooling`.
+        score: As in `ContentAttention`.
+        normalizer: As in `ContentAttention`.
+        penalty: As in `AttentionPooling`.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        value: Float tensor `(B, S, D)`.
+        query: `None` for the learned query, or a float tensor `(B, D_query)` or `(B, Q, D_query)`.
+        mask: Boolean `(B, S)`; Keras fills it from the value's implicit mask.
+        value_mask: The same mask, by the name under which Keras fills it when other tensors are
+            passed as well.
+        query_mask: Boolean `(B, Q)`, for a given query of three axes.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The average `(B, F)`, or `(B, Q, F)` for a given query of three axes or several learned
+        ones; with `return_attention_scores` also the weights `(B, S)` or `(B, Q, S)`, each row
+        summing to one over the allowed steps.
+
+    Example:
+        >>> words = keras.ops.ones((2, 5, 4))
+        >>> sentence = keras.layers.LSTM(6)(words)
+        >>> layer = ka.ConvAttentionPooling(filters=8, kernel_size=3, score="additive")
+        >>> vector, weights = layer(words, sentence, return_attention_scores=True)
+        >>> tuple(vector.shape), tuple(weights.shape)
+        ((2, 8), (2, 5))
+
+    Reference:
+        Er, Zhang, Wang & Pratama, 2016, https://doi.org/10.1016/j.ins.2016.08.084
+        There the query is a bidirectional LSTM's vector; the score is a choice here.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        activation="relu",
+        num_queries=1,
+        score="tanh_dot",
+        normalizer="softmax",
+        penalty=0.0,
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(num_queries, score, normalizer, penalty, dropout, seed, **kwargs)
+        self.filters = checks.positive_integer("filters", filters)
+        self.kernel_size = checks.positive_integer("kernel_size", kernel_size)
+        self.activation = keras.activations.get(activation)
+
+    def build(self, value_shape, query_shape=None):
+        checks.sequence("value", value_shape)
+        self.convolution = keras.layers.Conv1D(
+            self.filters,
+            self.kernel_size,
+            padding="same",
+            activation=self.activation,
+            dtype=self.dtype_policy,
+            name="convolution",
+        )
+        self.convolution.build(value_shape)
+        super().build((*value_shape[:2], self.filters), query_shape)
+
+    def call(
+        self,
+        value,
+        query=None,
+        mask=None,
+        value_mask=None,
+        query_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        value_mask = masks.combine(mask, value_mask)
+        return super().call(
+            self.convolution(masks.blank(value, value_mask)),  # (B, S, F)
+            query,
+            value_mask=value_mask,
+            query_mask=query_mask,
+            return_attention_scores=return_attention_scores,
+            training=training,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "activation": keras.activations.serialize(self.activation),
+        }

@@ -1,0 +1,122 @@
+"""The attention-weighted pooling of ABCNN-2."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import masks
+from keras_attention.layers.base import AttentionLayer
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class WindowAttentionPooling(AttentionLayer):
+    """Sums each window of a text's steps, weighted by how they match another text.
+
+        A = score(query, value);  a_j = sum_k A_kj;  output_j = sum of a_i value_i over a window
+
+    What average pooling over windows of a few steps does with equal weights, between two
+    convolutions, this does with the attention a_j that a step receives from the other text. The
+    weights of a window do not sum to one: what matches much is also larger. Costs O(B T S) memory,
+    with the default score O(B T S D).
+
+    Masking: see the contract at `AttentionLayer`. With `padding="same"` the value's mask is passed
+    on; with `"valid"` a window is masked if all of its steps are.
+
+    Args:
+        window: Positive integer, the number of steps in a window.
+        padding: `"same"`: each step is the centre of a window (the left of its two centres for an
+            even size), and the length stays. `"valid"`: only whole windows, so that the length
+            shrinks by `window - 1`.
+        score: As in `ContentAttention`; `"euclidean"` is the paper's.
+        normalizer: As in `ContentAttention`; `"identity"` is the paper's: no normalization. With
+            `"softmax"` each step of the other text has one unit of attention to give.
+        dropout: Float in `[0, 1)`, the fraction of the matrix A dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        value: Float tensor `(B, S, D)`, the text to pool, mostly out of a convolution.
+        query: Float tensor `(B, T, D_query)`, the other text; D_query is D for most scores.
+        value_mask: Boolean `(B, S)`.
+        query_mask: Boolean `(B, T)`.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The windows `(B, S, D)`, or `(B, S - window + 1, D)` for `padding="valid"`; with
+        `return_attention_scores` also the weights a, `(B, S)`, which do not sum to one.
+
+    Example:
+        >>> first, second = keras.ops.ones((2, 5, 4)), keras.ops.ones((2, 3, 4))
+        >>> layer = ka.WindowAttentionPooling(window=2)
+        >>> windows, weights = layer(first, second, return_attention_scores=True)
+        >>> tuple(windows.shape), tuple(weights.shape)
+        ((2, 5, 4), (2, 5))
+
+    Reference:
+        Yin et al., 2016, section 4.2 (ABCNN-2), https://arxiv.org/abs/1512.05193
+        `padding="valid"` is the paper's, after a convolution that lengthens the text. `"same"`
+        after a convolution with `padding="same"` keeps the length, and the mask, at every layer.
+    """
+
+    def __init__(
+        self,
+        window,
+        padding="same",
+        score="euclidean",
+        normalizer="identity",
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+        self.window = checks.positive_integer("window", window)
+        if padding not in ("same", "valid"):
+            raise ValueError(f'`padding` must be "same" or "valid". Received: padding={padding!r}')
+        self.padding = padding
+
+    def build(self, value_shape, query_shape):
+        checks.attention_shapes(query_shape, value_shape, None)
+        length = value_shape[1]
+        if self.padding == "valid" and length is not None and length < self.window:
+            raise ValueError(
+                f"`value` must have at least window={self.window} steps. Received: "
+                f"value_shape={tuple(value_shape)}"
+            )
+        self._build_score(query_shape, value_shape)
+        self.built = True
+
+    def call(
+        self,
+        value,
+        query,
+        value_mask=None,
+        query_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        mask = masks.attention(query, value, query_mask, value_mask)
+        value, query = masks.blank(value, value_mask), masks.blank(query, query_mask)
+        normalizer = self._noisy_normalizer if training else self.normalizer
+        matrix = ops.cast(normalizer(self.score(query, value), mask), value.dtype)  # (B, T, S)
+        weights = ops.sum(matrix, axis=1)  # (B, S)
+        received = weights
+        if training and self.dropout:
+            received = ops.sum(self._drop(matrix), axis=1)
+        windows = self._sum_windows(ops.expand_dims(received, -1) * value)  # (B, S or less, D)
+        return (windows, weights) if return_attention_scores else windows
+
+    def compute_mask(self, inputs, previous_mask=None):
+        if previous_mask is None or self.padding == "same":
+            return previous_mask
+        count = self._sum_windows(ops.expand_dims(ops.cast(previous_mask, "float32"), -1))
+        return ops.any(ops.greater(count, 0), axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "window": self.window, "padding": self.padding}
+
+    def _sum_windows(self, x):
+        """Sums over the windows of `x`, a tensor `(B, S, _)`."""
+        if self.padding == "same":
+            around = ((self.window - 1) // 2, self.window // 2)  # as a convolution pads
+            x = ops.pad(x, ((0, 0), around, (0, 0)))
+        return ops.average_pool(x, self.window, strides=1, padding="valid") * self.window

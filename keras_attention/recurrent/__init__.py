@@ -1,0 +1,1 @@
+"""Attention inside a recurrence: the loop over time, attention with a past, decoders."""
