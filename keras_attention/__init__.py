@@ -4,8 +4,10 @@ from keras_attention.explain.maps import attention_maps
 from keras_attention.export import ExportError, Signature, export_model
 from keras_attention.layers.attention_feature_map import AttentionFeatureMap
 from keras_attention.layers.attention_pooling import AttentionPooling
+from keras_attention.layers.channel_attention import ChannelAttention
 from keras_attention.layers.content_attention import ContentAttention
 from keras_attention.layers.conv_attention_pooling import ConvAttentionPooling
+from keras_attention.layers.conv_block_attention import ConvBlockAttention
 from keras_attention.layers.hierarchical_attention import HierarchicalAttention
 from keras_attention.layers.local_attention import LocalAttention
 from keras_attention.layers.location_attention import LocationAttention
@@ -14,6 +16,7 @@ from keras_attention.layers.position_embedding import PositionEmbedding
 from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
 from keras_attention.layers.self_attention import SelfAttention
 from keras_attention.layers.sinusoidal_position_encoding import SinusoidalPositionEncoding
+from keras_attention.layers.spatial_attention import SpatialAttention
 from keras_attention.layers.transformer_decoder_block import TransformerDecoderBlock
 from keras_attention.layers.transformer_encoder_block import TransformerEncoderBlock
 from keras_attention.layers.window_attention_pooling import WindowAttentionPooling
@@ -43,9 +46,11 @@ __all__ = [
     "AttentionFeatureMap",
     "AttentionPooling",
     "BilinearScore",
+    "ChannelAttention",
     "ConcatScore",
     "ContentAttention",
     "ConvAttentionPooling",
+    "ConvBlockAttention",
     "CosineScore",
     "DotScore",
     "EuclideanScore",
@@ -65,6 +70,7 @@ __all__ = [
     "SelfAttention",
     "Signature",
     "SinusoidalPositionEncoding",
+    "SpatialAttention",
     "SumScore",
     "TanhDotScore",
     "TransformerDecoderBlock",

@@ -1,0 +1,83 @@
+"""Channel attention: what to look for in an image."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import masks, pool
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ChannelAttention(keras.layers.Layer):
+    """Weighs the channels of a feature map by what the whole image holds.
+
+        weights = sigmoid(W_1 relu(W_0 mean(x)) + W_1 relu(W_0 max(x)));  output = weights x
+
+    with mean and maximum over rows and columns, W_0: (C, C / r), W_1: (C / r, C). Each weight lies
+    between 0 and 1 by itself: channels do not compete. Costs O(B H W C) time, O(B C) memory.
+
+    Masking: for images padded to one size. Masked places count for no mean and no maximum, may
+    hold anything and leave as zeros; an image without any place gets weights of zero. So a padded
+    image gives what the image alone would. The mask is passed on.
+
+    Args:
+        reduction_ratio: Positive integer r; the hidden layer has C / r units, at least one.
+
+    Call arguments:
+        inputs: Float tensor `(B, H, W, C)`.
+        mask: Boolean `(B, H, W)`, `True` for the places of the image, or `None`.
+        return_attention_scores: Whether to return the weights too.
+
+    Returns:
+        The weighted feature map `(B, H, W, C)`; with `return_attention_scores` also the weights
+        `(B, C)`.
+
+    Example:
+        >>> layer = ka.ChannelAttention(reduction_ratio=2)
+        >>> output, weights = layer(keras.ops.ones((2, 6, 5, 4)), return_attention_scores=True)
+        >>> tuple(output.shape), tuple(weights.shape)
+        ((2, 6, 5, 4), (2, 4))
+
+    Reference:
+        Woo et al., 2018, eq. 2, https://arxiv.org/abs/1807.06521
+        As in the paper; masks are ours.
+    """
+
+    def __init__(self, reduction_ratio=16, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.reduction_ratio = checks.positive_integer("reduction_ratio", reduction_ratio)
+
+    def build(self, inputs_shape):
+        checks.grid("inputs", inputs_shape)
+        channels = inputs_shape[-1]
+        units = max(1, channels // self.reduction_ratio)
+        # The gate is computed in float32 under mixed precision: it is small, and must not overflow.
+        options = {"use_bias": False, "dtype": self.variable_dtype}
+        self.hidden_dense = keras.layers.Dense(units, activation="relu", name="hidden", **options)
+        self.output_dense = keras.layers.Dense(channels, name="output", **options)
+        self.hidden_dense.build((None, channels))
+        self.output_dense.build((None, units))
+        self.built = True
+
+    def call(self, inputs, mask=None, return_attention_scores=False):
+        checks.mask_axes(mask, inputs)
+        inputs = masks.blank(inputs, mask)
+        mean, largest = pool.mean_and_max(inputs, mask)  # (B, C)
+        # W_1 is linear, so it sees the sum of both.
+        hidden = self.hidden_dense(mean) + self.hidden_dense(largest)  # (B, C / r)
+        weights = ops.sigmoid(self.output_dense(hidden))  # (B, C)
+        if mask is not None:
+            weights = masks.blank(weights, ops.any(ops.cast(mask, "bool"), axis=(1, 2)))
+        weights = ops.cast(weights, inputs.dtype)
+        output = inputs * ops.expand_dims(ops.expand_dims(weights, 1), 1)
+        return (output, weights) if return_attention_scores else output
+
+    def compute_output_spec(self, *args, **kwargs):
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape
+
+    def get_config(self):
+        return {**super().get_config(), "reduction_ratio": self.reduction_ratio}

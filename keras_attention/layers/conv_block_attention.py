@@ -1,0 +1,78 @@
+"""Attention for convolutional networks: what, then where."""
+
+import keras
+
+from keras_attention import checks
+from keras_attention.layers.channel_attention import ChannelAttention
+from keras_attention.layers.spatial_attention import SpatialAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ConvBlockAttention(keras.layers.Layer):
+    """Channel attention, then spatial attention: a block between any two convolutions.
+
+        x' = channel_weights x;  output = spatial_weights x'
+
+    Its two layers are `ChannelAttention` and `SpatialAttention`. Costs O(B H W (C + k^2)) time. In
+    a residual network put it before the addition.
+
+    Masking: as in the two layers. The mask is passed on.
+
+    Args:
+        reduction_ratio: Positive integer, as in `ChannelAttention`.
+        kernel_size: Positive integer, as in `SpatialAttention`.
+
+    Call arguments:
+        inputs: Float tensor `(B, H, W, C)`.
+        mask: Boolean `(B, H, W)`, `True` for the places of the image, or `None`.
+        return_attention_scores: Whether to return the weights too.
+
+    Returns:
+        The weighted feature map `(B, H, W, C)`; with `return_attention_scores` also a dict of the
+        weights, `"channel"` `(B, C)` and `"spatial"` `(B, H, W)`, which multiply.
+
+    Example:
+        >>> output, weights = ka.ConvBlockAttention(reduction_ratio=2)(
+        ...     keras.ops.ones((2, 6, 5, 4)), return_attention_scores=True
+        ... )
+        >>> tuple(output.shape), {name: tuple(array.shape) for name, array in weights.items()}
+        ((2, 6, 5, 4), {'channel': (2, 4), 'spatial': (2, 6, 5)})
+
+    Reference:
+        Woo et al., 2018, eq. 1, https://arxiv.org/abs/1807.06521
+        As in the paper; masks are ours.
+    """
+
+    def __init__(self, reduction_ratio=16, kernel_size=7, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.reduction_ratio = checks.positive_integer("reduction_ratio", reduction_ratio)
+        self.kernel_size = checks.positive_integer("kernel_size", kernel_size)
+
+    def build(self, inputs_shape):
+        self.channel = ChannelAttention(
+            self.reduction_ratio, dtype=self.dtype_policy, name="channel"
+        )
+        self.spatial = SpatialAttention(self.kernel_size, dtype=self.dtype_policy, name="spatial")
+        self.channel.build(inputs_shape)
+        self.spatial.build(inputs_shape)
+        self.built = True
+
+    def call(self, inputs, mask=None, return_attention_scores=False):
+        x, channel = self.channel(inputs, mask=mask, return_attention_scores=True)  # (B, C)
+        output, spatial = self.spatial(x, mask=mask, return_attention_scores=True)  # (B, H, W)
+        weights = {"channel": channel, "spatial": spatial}
+        return (output, weights) if return_attention_scores else output
+
+    def compute_output_spec(self, *args, **kwargs):
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "reduction_ratio": self.reduction_ratio,
+            "kernel_size": self.kernel_size,
+        }

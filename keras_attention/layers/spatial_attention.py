@@ -1,0 +1,94 @@
+"""Spatial attention: where to look in an image."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import masks, pool
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class SpatialAttention(keras.layers.Layer):
+    """Weighs the places of a feature map by what they and their neighbours hold.
+
+        weights = sigmoid(conv([mean(x); max(x)]));  output = weights x
+
+    with mean and maximum over the channels, and one convolution of k by k places. Each weight lies
+    between 0 and 1 by itself: places do not compete. Costs O(B H W (C + k^2)) time.
+
+    Masking: for images padded to one size. Masked places may hold anything, get weights of zero
+    and leave as zeros, so a padded image gives what the image alone would. The mask is passed on.
+
+    Where places should compete for the attention of a query, as in a caption where each word looks
+    somewhere, the grid is a sequence of H W steps and `ContentAttention` is the layer: see the
+    second example.
+
+    Args:
+        kernel_size: Positive integer k, the width and height of the convolution, in places.
+
+    Call arguments:
+        inputs: Float tensor `(B, H, W, C)`.
+        mask: Boolean `(B, H, W)`, `True` for the places of the image, or `None`.
+        return_attention_scores: Whether to return the weights too.
+
+    Returns:
+        The weighted feature map `(B, H, W, C)`; with `return_attention_scores` also the weights
+        `(B, H, W)`.
+
+    Example:
+        >>> grid = keras.ops.ones((2, 6, 5, 4))
+        >>> output, weights = ka.SpatialAttention()(grid, return_attention_scores=True)
+        >>> tuple(output.shape), tuple(weights.shape)
+        ((2, 6, 5, 4), (2, 6, 5))
+
+        Each of three words of a caption looks somewhere:
+
+        >>> words, places = keras.ops.ones((2, 3, 8)), keras.layers.Reshape((-1, 4))(grid)
+        >>> look = ka.ContentAttention(score="additive")
+        >>> context, weights = look(words, places, return_attention_scores=True)
+        >>> tuple(keras.ops.reshape(weights, (2, 3, 6, 5)).shape)
+        (2, 3, 6, 5)
+
+    Reference:
+        Woo et al., 2018, eq. 3, https://arxiv.org/abs/1807.06521
+        Xu et al., 2015, section 4.2, https://arxiv.org/abs/1502.03044 (the second example)
+        As in the papers; masks are ours.
+    """
+
+    def __init__(self, kernel_size=7, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.kernel_size = checks.positive_integer("kernel_size", kernel_size)
+
+    def build(self, inputs_shape):
+        checks.grid("inputs", inputs_shape)
+        self.conv = keras.layers.Conv2D(
+            1,
+            self.kernel_size,
+            padding="same",
+            data_format="channels_last",
+            use_bias=False,
+            # The gate is computed in float32 under mixed precision: it is small beside the input.
+            dtype=self.variable_dtype,
+            name="conv",
+        )
+        self.conv.build((*inputs_shape[:3], 2))
+        self.built = True
+
+    def call(self, inputs, mask=None, return_attention_scores=False):
+        checks.mask_axes(mask, inputs)
+        inputs = masks.blank(inputs, mask)
+        pooled = pool.mean_and_max_of_features(inputs)  # (B, H, W, 2)
+        weights = masks.blank(ops.sigmoid(self.conv(pooled)), mask)  # (B, H, W, 1)
+        weights = ops.cast(weights, inputs.dtype)
+        output = inputs * weights
+        return (output, ops.squeeze(weights, -1)) if return_attention_scores else output
+
+    def compute_output_spec(self, *args, **kwargs):
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape
+
+    def get_config(self):
+        return {**super().get_config(), "kernel_size": self.kernel_size}
