@@ -20,8 +20,16 @@ from keras_attention.layers.spatial_attention import SpatialAttention
 from keras_attention.layers.transformer_decoder_block import TransformerDecoderBlock
 from keras_attention.layers.transformer_encoder_block import TransformerEncoderBlock
 from keras_attention.layers.window_attention_pooling import WindowAttentionPooling
+from keras_attention.recurrent.adaptive_attention import AdaptiveAttention
+from keras_attention.recurrent.attention_decoder import AttentionDecoder
 from keras_attention.recurrent.base import RecurrentAttention
+from keras_attention.recurrent.coverage_attention import CoverageAttention
 from keras_attention.recurrent.exportable_rnn import ExportableRNN
+from keras_attention.recurrent.from_addons import attention_from_addons
+from keras_attention.recurrent.gaussian_mixture_attention import GaussianMixtureAttention
+from keras_attention.recurrent.location_sensitive_attention import LocationSensitiveAttention
+from keras_attention.recurrent.monotonic_attention import MonotonicAttention
+from keras_attention.recurrent.sentinel_gate import SentinelGate
 from keras_attention.scores import (
     AdditiveScore,
     ALiBiScore,
@@ -42,7 +50,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALiBiScore",
+    "AdaptiveAttention",
     "AdditiveScore",
+    "AttentionDecoder",
     "AttentionFeatureMap",
     "AttentionPooling",
     "BilinearScore",
@@ -52,14 +62,18 @@ __all__ = [
     "ConvAttentionPooling",
     "ConvBlockAttention",
     "CosineScore",
+    "CoverageAttention",
     "DotScore",
     "EuclideanScore",
     "ExportError",
     "ExportableRNN",
+    "GaussianMixtureAttention",
     "HierarchicalAttention",
     "LocalAttention",
     "LocationAttention",
     "LocationScore",
+    "LocationSensitiveAttention",
+    "MonotonicAttention",
     "MultiHeadAttention",
     "PositionEmbedding",
     "RecurrentAttention",
@@ -68,6 +82,7 @@ __all__ = [
     "ScaledDotScore",
     "Score",
     "SelfAttention",
+    "SentinelGate",
     "Signature",
     "SinusoidalPositionEncoding",
     "SpatialAttention",
@@ -76,6 +91,7 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
     "WindowAttentionPooling",
+    "attention_from_addons",
     "attention_maps",
     "export_model",
 ]

@@ -1,0 +1,98 @@
+"""Attention that knows how much attention every step has had."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.dense import Dense
+from keras_attention.recurrent.additive import AdditiveRecurrentAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class CoverageAttention(AdditiveRecurrentAttention):
+    """Additive attention that sees the sum of its weights so far, and can turn to what is left.
+
+        coverage_t = weights_0 + ... + weights_{t-1}
+        score_ti = v . tanh(W_h h_i + W_s s_t + w_c coverage_ti + b)
+        weights_t = normalizer(score_t);  context_t = weights_t h
+
+    W_s: (D_query, units), W_h: (D_key, units), w_c: (units). Made for summaries, which should not
+    say the same twice. A loss teaches it so: `loss_weight` times the sum over the steps i of
+    `min(weights_ti, coverage_ti)`, averaged over all queries t that are not masked, added to the
+    model's loss. Costs O(B S units) memory a query, and the queries come one by one.
+
+    Masking: see the contract at `AttentionLayer`. A masked query leaves the coverage as it is and
+    has no loss.
+
+    Args:
+        units: Positive integer, the size of the hidden layer; `None` for the size of the key.
+        loss_weight: Number of at least 0, the strength of the coverage loss.
+        normalizer: As in `ContentAttention`.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
+        value_mask: Boolean `(B, S)`.
+        key_mask: Boolean `(B, S)`.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The context `(B, T, D_value)`; with `return_attention_scores` also the weights
+        `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Example:
+        >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
+        >>> layer = ka.CoverageAttention(units=8)
+        >>> context, weights = layer(query, value, return_attention_scores=True)
+        >>> tuple(context.shape), tuple(weights.shape), len(layer.losses)
+        ((2, 3, 4), (2, 3, 5), 1)
+
+    Reference:
+        See, Liu & Manning, 2017, eq. 10 to 13, https://arxiv.org/abs/1704.04368
+        As in the paper, where `loss_weight` is lambda = 1, and used only in the last of training.
+    """
+
+    def __init__(
+        self, units=None, loss_weight=1.0, normalizer="softmax", dropout=0.0, seed=None, **kwargs
+    ):
+        super().__init__(units, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+        self.loss_weight = checks.non_negative("loss_weight", loss_weight)
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        self.coverage_dense = Dense(
+            self.hidden_size, use_bias=False, dtype=self.dtype_policy, name="coverage"
+        )
+        self.coverage_dense.build((None, None, 1))
+
+    def initial_state(self, memory):
+        nothing = ops.zeros_like(memory["value"][..., 0], dtype="float32")  # (B, S)
+        count = ops.zeros_like(nothing[:, 0])  # (B,)
+        return {"coverage": nothing, "repeated": count, "steps": count}
+
+    def step(self, query, memory, state, training=None):
+        coverage = state["coverage"]
+        past = ops.cast(ops.expand_dims(coverage, -1), query.dtype)  # (B, S, 1)
+        past = self.coverage_dense(past)  # (B, S, U)
+        context, weights = self._attend_with(past, query, memory, training)
+        new = ops.cast(weights, "float32")
+        repeated = ops.sum(ops.minimum(new, coverage), axis=-1)  # (B,)
+        state = {
+            "coverage": coverage + new,
+            "repeated": state["repeated"] + repeated,
+            "steps": state["steps"] + 1.0,
+        }
+        return context, weights, state
+
+    def finish(self, state):
+        if self.loss_weight:
+            steps = ops.maximum(ops.sum(state["steps"]), 1.0)
+            self.add_loss(self.loss_weight * ops.sum(state["repeated"]) / steps)
+
+    def get_config(self):
+        return {**super().get_config(), "loss_weight": self.loss_weight}

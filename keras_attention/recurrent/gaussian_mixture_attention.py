@@ -1,0 +1,99 @@
+"""Attention by location alone: a few windows that slide forward."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.dense import Dense
+from keras_attention.functional import masks, normalize
+from keras_attention.recurrent.base import RecurrentAttention
+
+# Bounds of the exponents, so that no exponential overflows: an importance of at most 20, and a
+# window narrower than a step or a stride of 148 steps at most.
+_LARGEST_IMPORTANCE = 3.0
+_LARGEST_EXPONENT = 5.0
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class GaussianMixtureAttention(RecurrentAttention):
+    """A mixture of Gaussian windows over the steps, which only move forward.
+
+        a_t, b_t, c_t = W query_t + b                            K numbers each
+        importance_t = exp(a_t);  sharpness_t = exp(b_t);  center_t = center_{t-1} + exp(c_t)
+        weights_tu = sum_k importance_tk exp(-sharpness_tk (center_tk - u)^2)     u = 1, 2, ... S
+        context_t = weights_t value
+
+    W: (D_query, 3 K). The content of the sequence has no say: the query moves the windows, as the
+    hand moves along the letters of a text that it writes. The weights are no probabilities: a row
+    may sum to less or more than one. Costs O(B K S) memory a query, and the queries come one by
+    one.
+
+    Masking: see the contract at `AttentionLayer`. Masked steps are not counted, wherever they are:
+    u is the number of allowed steps so far. A masked query leaves the windows where they are.
+
+    Args:
+        num_components: Positive integer K, the number of windows.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout, or `None`.
+
+    Call arguments:
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: `None`, or anything: locations do not look at keys.
+        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
+        value_mask: Boolean `(B, S)`.
+        key_mask: Boolean `(B, S)`.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights.
+
+    Returns:
+        The context `(B, T, D_value)`; with `return_attention_scores` also the weights
+        `(B, T, S)`, of any sum.
+
+    Example:
+        >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
+        >>> layer = ka.GaussianMixtureAttention(num_components=2)
+        >>> context, weights = layer(query, value, return_attention_scores=True)
+        >>> tuple(context.shape), tuple(weights.shape)
+        ((2, 3, 4), (2, 3, 5))
+
+    Reference:
+        Graves, 2013, eq. 46 to 51, https://arxiv.org/abs/1308.0850
+        As in the paper, but that a is at most 3, b and c at most 5.
+    """
+
+    def __init__(self, num_components=10, dropout=0.0, seed=None, **kwargs):
+        super().__init__(dropout=dropout, seed=seed, **kwargs)
+        self.num_components = checks.positive_integer("num_components", num_components)
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        self.window_dense = Dense(3 * self.num_components, dtype=self.dtype_policy, name="window")
+        self.window_dense.build(query_shape)
+
+    def prepare(self, value, key=None, mask=None):
+        memory = super().prepare(value, None, mask)
+        return {**memory, "positions": masks.positions(value, mask)}  # (B, S)
+
+    def initial_state(self, memory):
+        first = ops.zeros_like(memory["positions"][:, :1])  # (B, 1)
+        return {"center": ops.repeat(first, self.num_components, axis=1)}  # (B, K)
+
+    def step(self, query, memory, state, training=None):
+        window = ops.cast(self.window_dense(query), "float32")
+        importance, sharpness, stride = ops.split(window, 3, axis=-1)  # (B, K) each
+        importance = ops.exp(ops.minimum(importance, _LARGEST_IMPORTANCE))
+        sharpness = ops.exp(ops.minimum(sharpness, _LARGEST_EXPONENT))
+        center = state["center"] + ops.exp(ops.minimum(stride, _LARGEST_EXPONENT))
+
+        distance = ops.expand_dims(center, 2) - ops.expand_dims(memory["positions"], 1)
+        windows = ops.exp(-ops.expand_dims(sharpness, 2) * ops.square(distance))  # (B, K, S)
+        weights = ops.sum(ops.expand_dims(importance, 2) * windows, axis=1)
+        weights = normalize.identity(weights, memory.get("mask"))
+        context, weights = self._average(weights, memory, training)
+        return context, weights, {"center": center}
+
+    def get_config(self):
+        config = super().get_config()
+        del config["normalizer"]  # the weights are windows as they are
+        return {**config, "num_components": self.num_components}

@@ -1,0 +1,123 @@
+"""Attention by content and by where it was before."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.dense import Dense
+from keras_attention.recurrent.additive import AdditiveRecurrentAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class LocationSensitiveAttention(AdditiveRecurrentAttention):
+    """Additive attention that also sees where it attended to before, and so can move on from there.
+
+        f_i = F * weights_{i-1}                                    convolution over the steps
+        score_ij = w . tanh(W s_i + V h_j + U f_ij + b)
+        weights_i = normalizer(score_i);  context_i = weights_i h
+
+    W: (D_query, units), V: (D_key, units), U: (filters, units), F: (kernel_size, 1, filters).
+
+    Content alone cannot tell two equal parts of a long sequence apart; the location can. Made for
+    speech, read or spoken. Costs O(B S units) memory a query, and the queries come one by one.
+
+    Masking: see the contract at `AttentionLayer`. A masked query leaves the past as it is.
+
+    Args:
+        units: Positive integer, the size of the hidden layer; `None` for the size of the key.
+        filters: Positive integer, the number of convolution filters.
+        kernel_size: Positive odd integer, the steps that a filter spans.
+        use_cumulative_weights: Whether the filters also see the sum of all weights before, as in
+            Tacotron 2: it tells what is done from what is to come.
+        normalizer: As in `ContentAttention`; `"smooth"` is the paper's smoothing.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Call arguments:
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
+        value_mask: Boolean `(B, S)`.
+        key_mask: Boolean `(B, S)`.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights and to draw hard ones.
+
+    Returns:
+        The context `(B, T, D_value)`; with `return_attention_scores` also the weights
+        `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Example:
+        >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
+        >>> layer = ka.LocationSensitiveAttention(8, filters=2, kernel_size=3)
+        >>> context, weights = layer(query, value, return_attention_scores=True)
+        >>> tuple(context.shape), tuple(weights.shape)
+        ((2, 3, 4), (2, 3, 5))
+
+    Reference:
+        Chorowski et al., 2015, eq. 8 and 9, https://arxiv.org/abs/1506.07503
+        Shen et al., 2018, section 2.2 (cumulative weights), https://arxiv.org/abs/1712.05884
+        As in the papers. Before the first step all weights are zero.
+    """
+
+    def __init__(
+        self,
+        units=None,
+        filters=32,
+        kernel_size=31,
+        use_cumulative_weights=False,
+        normalizer="softmax",
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(units, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+        self.filters = checks.positive_integer("filters", filters)
+        self.kernel_size = checks.positive_integer("kernel_size", kernel_size)
+        if kernel_size % 2 == 0:
+            raise ValueError(
+                "`kernel_size` must be odd, so that a filter is centred on a step. "
+                f"Received: kernel_size={kernel_size}"
+            )
+        self.use_cumulative_weights = bool(use_cumulative_weights)
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        self.location_conv = keras.layers.Conv1D(
+            self.filters,
+            self.kernel_size,
+            padding="same",
+            use_bias=False,
+            dtype=self.dtype_policy,
+            name="location_conv",
+        )
+        self.location_dense = Dense(
+            self.hidden_size, use_bias=False, dtype=self.dtype_policy, name="location"
+        )
+        self.location_conv.build((None, None, 2 if self.use_cumulative_weights else 1))
+        self.location_dense.build((None, None, self.filters))
+
+    def initial_state(self, memory):
+        nothing = ops.zeros_like(memory["value"][..., 0], dtype="float32")  # (B, S)
+        state = {"weights": nothing}
+        return {**state, "cumulative": nothing} if self.use_cumulative_weights else state
+
+    def step(self, query, memory, state, training=None):
+        before = [state["weights"]]
+        if self.use_cumulative_weights:
+            before.append(state["cumulative"])
+        past = ops.cast(ops.stack(before, axis=-1), query.dtype)  # (B, S, 1 or 2)
+        past = self.location_dense(self.location_conv(past))  # (B, S, U)
+        context, weights = self._attend_with(past, query, memory, training)
+        new = {"weights": ops.cast(weights, "float32")}
+        if self.use_cumulative_weights:
+            new["cumulative"] = state["cumulative"] + new["weights"]
+        return context, weights, new
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "use_cumulative_weights": self.use_cumulative_weights,
+        }

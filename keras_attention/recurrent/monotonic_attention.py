@@ -1,0 +1,178 @@
+"""Attention that only moves forward."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.functional import normalize
+from keras_attention.recurrent.additive import AdditiveRecurrentAttention
+from keras_attention.recurrent.time_loop import time_loop
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class MonotonicAttention(AdditiveRecurrentAttention):
+    """Attention that reads on from where it stopped, and never goes back.
+
+        energy_ij = g v / |v| . tanh(W s_i + V h_j + b) + r;  p_ij = sigmoid(energy_ij)
+
+    Each query walks over the steps, from the one that the last query stopped at, and stops at step
+    j with probability p_ij. Its weights are the probabilities to stop: for training the expected
+    ones, for use, in the hard form, 1 for the first step with p > 1/2, so that a sequence can be
+    read while it arrives. A walk that reaches the end without stopping attends to nothing: a row
+    of weights may sum to less than one, even to zero, and then so do all later rows.
+
+    W: (D_query, units), V: (D_key, units), b, v: (units); g and r are scalars. Costs
+    O(B S units) memory a query, and the queries come one by one.
+
+    Masking: see the contract at `AttentionLayer`. The walk passes over masked steps wherever they
+    are, and a masked query leaves it where it is.
+
+    Args:
+        units: Positive integer, the size of the hidden layer; `None` for the size of the key.
+        form: `"parallel"` computes the expected weights of all steps at once; `"recursive"` the
+            same step by step, slower, as the definition has it; `"hard"` stops at the first step
+            with p > 1/2, but in training, as there is nothing to differentiate, is `"parallel"`.
+        noise: Number of at least 0, the standard deviation of the noise added to the energies in
+            training. It teaches p to be near 0 or 1, as the hard form needs it.
+        initial_offset: Number, the offset r to start from. The longer the sequence, the lower it
+            should be, or early steps get all the weight.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        seed: Integer seed of dropout and noise, or `None`.
+
+    Call arguments:
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
+        value_mask: Boolean `(B, S)`.
+        key_mask: Boolean `(B, S)`.
+        return_attention_scores: Whether to return the weights too.
+        training: Whether to drop weights and to add noise.
+
+    Returns:
+        The context `(B, T, D_value)`; with `return_attention_scores` also the weights
+        `(B, T, S)`, each row summing to at most one.
+
+    Example:
+        >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
+        >>> layer = ka.MonotonicAttention(units=8, form="hard")
+        >>> context, weights = layer(query, value, return_attention_scores=True)
+        >>> tuple(context.shape), tuple(weights.shape)
+        ((2, 3, 4), (2, 3, 5))
+
+    Reference:
+        Raffel et al., 2017, eq. 9 to 14 and sections 2.2 to 2.5, https://arxiv.org/abs/1704.00784
+        There the parallel form divides by a cumulative product, which vanishes after a sure stop;
+        here the same sums are taken in log2(S) rounds, exact for any p.
+    """
+
+    def __init__(
+        self,
+        units=None,
+        form="parallel",
+        noise=0.0,
+        initial_offset=-1.0,
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(units, dropout=dropout, seed=seed, **kwargs)
+        if form not in FORMS:
+            raise ValueError(
+                f"`form` must be one of {', '.join(map(repr, FORMS))}. Received: form={form!r}"
+            )
+        self.form = form
+        self.noise = checks.non_negative("noise", noise)
+        self.initial_offset = checks.number("initial_offset", initial_offset)
+        if self.noise and not self.dropout:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        self.gain = self.add_weight(
+            name="gain",
+            shape=(),
+            initializer=keras.initializers.Constant(self.hidden_size**-0.5),
+        )
+        self.offset = self.add_weight(
+            name="offset", shape=(), initializer=keras.initializers.Constant(self.initial_offset)
+        )
+
+    def initial_state(self, memory):
+        nothing = ops.zeros_like(memory["value"][..., 0], dtype="float32")  # (B, S)
+        steps = ops.arange(ops.shape(nothing)[1], dtype="int32")
+        return {"weights": ops.add(nothing, ops.cast(ops.equal(steps, 0), "float32"))}
+
+    def step(self, query, memory, state, training=None):
+        energy = self._energies(query, memory["key"])  # (B, S)
+        if training and self.noise:
+            noise = keras.random.normal(ops.shape(energy), seed=self.seed_generator)
+            energy = energy + self.noise * noise
+        probability = normalize.sigmoid(energy, memory.get("mask"))
+        form = "parallel" if training and self.form == "hard" else self.form
+        stops = FORMS[form](probability, state["weights"])  # (B, S)
+        context, weights = self._average(stops, memory, training)
+        return context, weights, {"weights": stops}
+
+    def get_config(self):
+        config = super().get_config()
+        del config["normalizer"]  # the forms are its normalizers
+        return {
+            **config,
+            "form": self.form,
+            "noise": self.noise,
+            "initial_offset": self.initial_offset,
+        }
+
+    def _energies(self, query, key):
+        hidden = self.energy.hidden(ops.expand_dims(query, 1), key)[:, 0]  # (B, S, U)
+        direction = ops.cast(self.energy.score_dense.kernel[:, 0], "float32")  # (U,)
+        direction = direction * ops.rsqrt(ops.sum(ops.square(direction)) + 1e-12)
+        gain, offset = ops.cast(self.gain, "float32"), ops.cast(self.offset, "float32")
+        return gain * ops.sum(ops.cast(hidden, "float32") * direction, axis=-1) + offset
+
+
+def parallel(probability, before):
+    """Expected weights of this query for those before, both `(B, S)`: eq. 9, all steps at once.
+
+    `reach_j = pass_{j-1} reach_{j-1} + before_j`, for `pass = 1 - p`, is solved by doubling: what
+    reaches j from within 1, 2, 4, ... steps.
+    """
+    length = probability.shape[1]
+    rounds = max(length - 1, 0).bit_length() if isinstance(length, int) else 16  # for 65,536 steps
+    passes = _shift(1.0 - probability, 1)
+    reach = before
+    for distance in (2**i for i in range(rounds)):
+        reach = reach + passes * _shift(reach, distance)
+        passes = passes * _shift(passes, distance)
+    return probability * reach
+
+
+def recursive(probability, before):
+    """Expected weights of this query for those before, both `(B, S)`: eq. 13 and 14."""
+
+    def step(inputs, reach):
+        probability, before, passes = inputs
+        reach = passes * reach + before
+        return probability * reach, reach
+
+    inputs = probability, before, _shift(1.0 - probability, 1)
+    return time_loop(step, inputs, ops.zeros_like(before[:, 0]))[0]
+
+
+def hard(probability, before):
+    """1 for the first step with p > 1/2 from the last stop on, both `(B, S)`: section 2.2."""
+    is_open = ops.cumsum(before, axis=1) > 0.5
+    stops = ops.cast(ops.logical_and(is_open, probability > 0.5), before.dtype)
+    return stops * ops.cast(ops.cumsum(stops, axis=1) < 1.5, before.dtype)
+
+
+FORMS = {"parallel": parallel, "recursive": recursive, "hard": hard}
+
+
+def _shift(x, distance):
+    """`x` `(B, S)` moved to the right, zeros first; as long as `x` whatever the distance."""
+    length = x.shape[1]
+    if length is None:  # the distance may exceed it: never become wider than x
+        return ops.concatenate([ops.zeros_like(x[:, :distance]), x[:, :-distance]], axis=1)
+    return ops.pad(x, [[0, 0], [distance, 0]])[:, :length]
