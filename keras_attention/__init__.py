@@ -1,5 +1,6 @@
 """Attention layers for Keras 3."""
 
+from keras_attention.decoding import beam_search, greedy_search, sample
 from keras_attention.explain.maps import attention_maps
 from keras_attention.export import ExportError, Signature, export_model
 from keras_attention.layers.attention_feature_map import AttentionFeatureMap
@@ -93,5 +94,8 @@ __all__ = [
     "WindowAttentionPooling",
     "attention_from_addons",
     "attention_maps",
+    "beam_search",
     "export_model",
+    "greedy_search",
+    "sample",
 ]

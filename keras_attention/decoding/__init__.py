@@ -1,0 +1,7 @@
+"""Decoding: from a step that scores the next token to whole sequences, each in one loop."""
+
+from keras_attention.decoding.beam import beam_search
+from keras_attention.decoding.greedy import greedy_search
+from keras_attention.decoding.sampling import sample
+
+__all__ = ["beam_search", "greedy_search", "sample"]

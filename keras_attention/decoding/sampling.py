@@ -1,0 +1,106 @@
+"""Sampling: tokens drawn from the model's distribution, or from its upper part."""
+
+import keras
+from keras import ops
+
+from keras_attention import checks
+from keras_attention.decoding.greedy import decode
+from keras_attention.decoding.stepper import Stepper, pick
+from keras_attention.functional import normalize
+
+
+def sample(
+    step,
+    start_token,
+    state,
+    max_length,
+    end_token=None,
+    *,
+    temperature=1.0,
+    top_k=None,
+    top_p=None,
+    seed=None,
+    pad_token=0,
+):
+    """Decodes by drawing each token at random, by its probability.
+
+        p = softmax(logits / temperature);  of p the k best, of these the fewest that hold top_p
+
+    What is left is rescaled to sum to one. One `ops.while_loop`, as `greedy_search`; compiles
+    under XLA and exports to SavedModel, but not to TFLite, which has no random operators. For one
+    seed, eager and compiled runs and other backends draw differently.
+
+    Args:
+        step, start_token, state, max_length, end_token, pad_token: As in `greedy_search`.
+        temperature: Positive number. Below 1 the probable gets more probable, above 1 less so.
+        top_k: Positive integer, how many of the most probable tokens stay, or `None` for all.
+        top_p: Number in `(0, 1]`: of the tokens, best first, as many stay as it takes for their
+            probability to reach it. `None` for all.
+        seed: Integer, for the same tokens at every call; a `keras.random.SeedGenerator`, for
+            others at each call; or `None`. A SavedModel that shall draw anew at each call needs a
+            generator that it tracks, such as an attribute of its layer or model.
+
+    Returns:
+        As `greedy_search`. The log probability is the model's own, at temperature 1 and of all
+        tokens.
+
+    Example:
+        >>> def step(token, state):
+        ...     return keras.ops.ones((2, 50)), state
+        >>> tokens, scores, lengths = ka.sample(
+        ...     step, start_token=[0, 0], state=None, max_length=3, top_k=10, seed=1
+        ... )
+        >>> tuple(tokens.shape)
+        (2, 3)
+
+    Reference:
+        Fan, Lewis & Dauphin, 2018, section 5.2 (top-k), https://arxiv.org/abs/1805.04833
+        Holtzman et al., 2020, eq. 2 and 3 (top-p), https://arxiv.org/abs/1904.09751
+        As in the papers; with both, top-p is of what top-k has left.
+    """
+    _check(temperature, top_k, top_p)
+    checks.positive_integer("max_length", max_length)
+    stepper = Stepper(step, start_token, state, end_token)
+    # All draws at once: a generator's state cannot be advanced inside a loop on every backend.
+    batch = ops.shape(stepper.token)[0]
+    draws = keras.random.uniform((max_length, batch), dtype="float32", seed=seed)
+
+    def choose(log_probabilities, i):
+        best, tokens = _candidates(log_probabilities, top_k)  # (B, k), best first
+        best = (best - best[:, :1]) / temperature
+        probabilities = ops.exp(normalize.log_probabilities(best))
+        cumulative = ops.cumsum(probabilities, axis=-1)
+        kept = probabilities > 0.0
+        if top_p is not None and top_p < 1:
+            kept = ops.logical_and(kept, cumulative - probabilities < top_p)
+        mass = ops.where(kept, probabilities, 0.0)
+        cumulative = ops.cumsum(mass, axis=-1)
+        # The token in whose part of the mass the draw falls.
+        point = ops.expand_dims(ops.take(draws, i, axis=0), -1) * cumulative[:, -1:]
+        place = ops.sum(ops.cast(cumulative <= point, "int32"), axis=-1, keepdims=True)
+        last = ops.sum(ops.cast(kept, "int32"), axis=-1, keepdims=True) - 1
+        return pick(tokens, ops.minimum(place, last))[:, 0]
+
+    return decode(stepper, max_length, end_token, pad_token, choose)
+
+
+def _candidates(log_probabilities, top_k):
+    vocabulary = log_probabilities.shape[-1]
+    if top_k is not None and top_k > vocabulary:
+        raise ValueError(
+            "`top_k` must be at most the size of the vocabulary. Received: "
+            f"top_k={top_k}, logits.shape={tuple(log_probabilities.shape)}"
+        )
+    return ops.top_k(log_probabilities, top_k or vocabulary)
+
+
+def _check(temperature, top_k, top_p):
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not number or not 0 < temperature < float("inf"):
+        raise ValueError(
+            f"`temperature` must be a positive number. Received: temperature={temperature!r}"
+        )
+    checks.positive_integer("top_k", top_k, optional=True)
+    number = isinstance(top_p, int | float) and not isinstance(top_p, bool)
+    if top_p is not None and not (number and 0 < top_p <= 1):
+        raise ValueError(f"`top_p` must be a number in (0, 1]. Received: top_p={top_p!r}")
