@@ -9,11 +9,13 @@ from keras_attention.layers.channel_attention import ChannelAttention
 from keras_attention.layers.content_attention import ContentAttention
 from keras_attention.layers.conv_attention_pooling import ConvAttentionPooling
 from keras_attention.layers.conv_block_attention import ConvBlockAttention
+from keras_attention.layers.hard_selection import HardSelection
 from keras_attention.layers.hierarchical_attention import HierarchicalAttention
 from keras_attention.layers.local_attention import LocalAttention
 from keras_attention.layers.location_attention import LocationAttention
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
 from keras_attention.layers.position_embedding import PositionEmbedding
+from keras_attention.layers.reinforce_loss import ReinforceLoss
 from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
 from keras_attention.layers.self_attention import SelfAttention
 from keras_attention.layers.sinusoidal_position_encoding import SinusoidalPositionEncoding
@@ -21,6 +23,8 @@ from keras_attention.layers.spatial_attention import SpatialAttention
 from keras_attention.layers.transformer_decoder_block import TransformerDecoderBlock
 from keras_attention.layers.transformer_encoder_block import TransformerEncoderBlock
 from keras_attention.layers.window_attention_pooling import WindowAttentionPooling
+from keras_attention.losses import SequenceCrossentropy
+from keras_attention.metrics import Perplexity, TokenAccuracy
 from keras_attention.recurrent.adaptive_attention import AdaptiveAttention
 from keras_attention.recurrent.attention_decoder import AttentionDecoder
 from keras_attention.recurrent.base import RecurrentAttention
@@ -69,6 +73,7 @@ __all__ = [
     "ExportError",
     "ExportableRNN",
     "GaussianMixtureAttention",
+    "HardSelection",
     "HierarchicalAttention",
     "LocalAttention",
     "LocationAttention",
@@ -76,19 +81,23 @@ __all__ = [
     "LocationSensitiveAttention",
     "MonotonicAttention",
     "MultiHeadAttention",
+    "Perplexity",
     "PositionEmbedding",
     "RecurrentAttention",
+    "ReinforceLoss",
     "RelativePositionScore",
     "RotaryPositionEmbedding",
     "ScaledDotScore",
     "Score",
     "SelfAttention",
     "SentinelGate",
+    "SequenceCrossentropy",
     "Signature",
     "SinusoidalPositionEncoding",
     "SpatialAttention",
     "SumScore",
     "TanhDotScore",
+    "TokenAccuracy",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
     "WindowAttentionPooling",
