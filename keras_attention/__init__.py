@@ -1,7 +1,10 @@
 """Attention layers for Keras 3."""
 
 from keras_attention.decoding import beam_search, greedy_search, sample
+from keras_attention.explain.faithfulness import faithfulness
 from keras_attention.explain.maps import attention_maps
+from keras_attention.explain.plots import plot_alignment, plot_attention, plot_image_attention
+from keras_attention.explain.rollout import attention_rollout
 from keras_attention.export import ExportError, Signature, export_model
 from keras_attention.layers.attention_feature_map import AttentionFeatureMap
 from keras_attention.layers.attention_pooling import AttentionPooling
@@ -103,8 +106,13 @@ __all__ = [
     "WindowAttentionPooling",
     "attention_from_addons",
     "attention_maps",
+    "attention_rollout",
     "beam_search",
     "export_model",
+    "faithfulness",
     "greedy_search",
+    "plot_alignment",
+    "plot_attention",
+    "plot_image_attention",
     "sample",
 ]

@@ -17,7 +17,9 @@ def attention_maps(model, inputs, **kwargs):
 
     Works on functional, subclassed and nested models, on layers inside layers, and inside
     `TimeDistributed`. An attention layer is any layer, of this package, of Keras or of your own,
-    whose `call` takes `return_attention_scores` and then returns `(output, weights)`.
+    whose `call` takes `return_attention_scores` and then returns `(output, weights)`. Weights that
+    are a structure, as those of `HierarchicalAttention`, come apart: `"name/words"`. A layer that
+    returns weights, such as `TransformerEncoderBlock`, speaks for the attention layers inside it.
 
     Args:
         model: A built `keras.Model` or `keras.layers.Layer`.
@@ -93,8 +95,11 @@ def _recording(layer, records):
     original = layer.call
 
     def call(*args, return_attention_scores=False, **kwargs):
+        start = len(records)
         output, weights = original(*args, return_attention_scores=True, **kwargs)
-        records.append((layer, _concrete(layer, weights)))
+        del records[start:]  # of layers inside this one, whose weights these are
+        concrete = keras.tree.map_structure(lambda array: _concrete(layer, array), weights)
+        records.append((layer, concrete))
         return (output, weights) if return_attention_scores else output
 
     return call
@@ -111,7 +116,8 @@ def _stacking(wrapper, records):
         order = list(dict.fromkeys(layer for layer, _ in steps))
         for layer in order:
             weights = [weights for other, weights in steps if other is layer]
-            records.append((layer, np.stack(weights, axis=1)))
+            stacked = keras.tree.map_structure(lambda *steps: np.stack(steps, axis=1), *weights)
+            records.append((layer, stacked))
         return output
 
     return call
@@ -131,6 +137,8 @@ def _by_name(records, paths):
         # Every path starts with the model's own name, which tells nothing.
         short = names.count(layer.name) == 1
         name = layer.name if short else paths[layer].partition("/")[2]
-        calls = sum(key.partition(":")[0] == name for key in maps)
-        maps[f"{name}:{calls}" if calls else name] = weights
+        for place, array in keras.tree.flatten_with_path(weights):
+            part = "/".join([name, *map(str, place)])
+            calls = sum(key.partition(":")[0] == part for key in maps)
+            maps[f"{part}:{calls}" if calls else part] = array
     return maps

@@ -80,6 +80,43 @@ def test_a_bare_layer_inside_time_distributed():
     np.testing.assert_allclose(maps["pool"], np.full((2, 3, 5), 0.2), rtol=1e-6)
 
 
+def test_weights_in_a_structure_come_apart():
+    class Both(keras.layers.Layer):
+        def call(self, inputs, return_attention_scores=False):
+            weights = keras.ops.sum(inputs, axis=-1)
+            weights = {"once": weights, "more": [2 * weights, 3 * weights]}
+            return (inputs, weights) if return_attention_scores else inputs
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    inputs = keras.Input((5, 4))
+    both = Both(name="both")
+    maps = ka.attention_maps(keras.Model(inputs, both(both(inputs))), X)
+    places = {"both/once": 1, "both/more/0": 2, "both/more/1": 3}
+    assert set(maps) == {name + call for name in places for call in ("", ":1")}
+    for name, factor in places.items():
+        np.testing.assert_allclose(maps[name], factor * X.sum(-1), rtol=1e-5)
+    documents = keras.Input((3, 5, 4))
+    stacked = keras.Model(documents, keras.layers.TimeDistributed(Both(name="both"))(documents))
+    maps = ka.attention_maps(stacked, np.ones((2, 3, 5, 4)))
+    assert {name: weights.shape for name, weights in maps.items()} == dict.fromkeys(
+        places, (2, 3, 5)
+    )
+
+
+def test_a_block_speaks_for_the_layers_inside():
+    x, memory = keras.Input((None, 4)), keras.Input((None, 6))
+    y = ka.TransformerEncoderBlock(5, num_heads=2, name="first")(x)
+    y = ka.TransformerDecoderBlock(5, num_heads=2, name="second")(y, memory)
+    maps = ka.attention_maps(keras.Model([x, memory], y), [np.ones((2, 3, 4)), np.ones((2, 5, 6))])
+    assert {name: weights.shape for name, weights in maps.items()} == {
+        "first": (2, 2, 3, 3),
+        "second/inputs": (2, 2, 3, 3),
+        "second/memory": (2, 2, 3, 5),
+    }
+
+
 def test_keras_own_layers_count():
     inputs = keras.Input((None, 4))
     x = keras.layers.MultiHeadAttention(2, 3, name="heads")(inputs, inputs)

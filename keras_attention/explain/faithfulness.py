@@ -1,0 +1,117 @@
+"""Whether the steps with the largest weights are those that decide."""
+
+import math
+
+import numpy as np
+
+_FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
+
+
+def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padding=0):
+    """Erases the steps with the largest weights, or all others, and watches the prediction.
+
+        comprehensiveness = p(x) - p(x without the top k)     high: the model needed them
+        sufficiency       = p(x) - p(the top k alone)         low: the model needed nothing else
+
+    p is the probability of the class that the model predicts for the whole of x, and k a fraction
+    of its steps, rounded up. High weights are no explanation by themselves: compare with the same
+    figures for random weights, which this is cheap enough for. It predicts `2 len(fractions) + 1`
+    times.
+
+    Erased steps are taken out: the others move together, and padding fills the end.
+
+    Args:
+        predict: Function from inputs to probabilities `(B, C)`, or `(B,)` or `(B, 1)` of the
+            second of two classes; such as `lambda ids: model.predict(ids, verbose=0)`.
+        inputs: Array of ids `(B, S)` or of features `(B, S, D)`.
+        weights: Array `(B, S)`, such as those of `AttentionPooling`.
+        mask: Boolean `(B, S)`, `True` for steps that are no padding; the steps that differ from
+            `padding` if `None`.
+        fractions: The fractions of steps, in (0, 1].
+        padding: Number that the inputs are padded with.
+
+    Returns:
+        Dict of NumPy arrays: `"comprehensiveness"` and `"sufficiency"`, `(B,)`, each the mean over
+        the fractions of `"comprehensiveness_at"` and `"sufficiency_at"`, `(B, len(fractions))`.
+
+    Example:
+        >>> import numpy as np
+        >>> def predict(ids):  # looks for a 7
+        ...     found = np.any(ids == 7, axis=1)
+        ...     return np.stack([1 - 0.9 * found, 0.9 * found], axis=1)
+        >>> ids = np.array([[3, 7, 5, 0]])
+        >>> right = ka.faithfulness(predict, ids, np.array([[0.1, 0.8, 0.1, 0.0]]))
+        >>> float(right["comprehensiveness"][0]), float(right["sufficiency"][0])
+        (0.9, 0.0)
+
+    Reference:
+        DeYoung et al., 2020, eq. 1 and 2, https://arxiv.org/abs/1911.03429
+        The paper's means count k = 0 as a further fraction; here only the given ones count.
+    """
+    inputs, weights = np.asarray(inputs), np.asarray(weights)
+    if weights.ndim != 2 or inputs.shape[:2] != weights.shape:
+        raise ValueError(
+            "`weights` must have the shape (batch, steps) of `inputs`. Received: "
+            f"weights.shape={weights.shape}, inputs.shape={inputs.shape}"
+        )
+    fractions = np.asarray(fractions, "float64")
+    if fractions.ndim != 1 or not len(fractions) or not ((fractions > 0) & (fractions <= 1)).all():
+        raise ValueError(
+            f"`fractions` must be numbers in (0, 1]. Received: fractions={fractions.tolist()}"
+        )
+    if mask is None:
+        mask = inputs != padding
+        mask = mask.any(axis=-1) if mask.ndim == 3 else mask
+    mask = np.asarray(mask, "bool")
+
+    whole = _probabilities(predict, inputs)
+    chosen = whole.argmax(axis=-1)[:, None]
+    rank = _ranks(weights, mask)  # (B, S), 0 for the largest weight
+
+    def loss(keep):
+        left = _probabilities(predict, _take_out(inputs, keep, padding))
+        return np.take_along_axis(whole - left, chosen, axis=-1)[:, 0]
+
+    comprehensiveness, sufficiency = [], []
+    for fraction in fractions:
+        # 10 % of 30 steps are 3, though 0.1 * 30 in floats is a little more.
+        k = [math.ceil(fraction * length - 1e-9) for length in mask.sum(axis=-1)]
+        top = rank < np.array(k)[:, None]
+        comprehensiveness.append(loss(mask & ~top))
+        sufficiency.append(loss(mask & top))
+    at = {
+        "comprehensiveness_at": np.stack(comprehensiveness, axis=-1),
+        "sufficiency_at": np.stack(sufficiency, axis=-1),
+    }
+    means = {name.removesuffix("_at"): values.mean(axis=-1) for name, values in at.items()}
+    return {**means, **at}
+
+
+def _probabilities(predict, inputs):
+    """`(B, C)`, in which the single probability of a binary classifier becomes two."""
+    probabilities = np.asarray(predict(inputs), "float64")
+    if probabilities.ndim == 1:
+        probabilities = probabilities[:, None]
+    if probabilities.ndim != 2 or len(probabilities) != len(inputs):
+        raise ValueError(
+            "`predict` must return probabilities (batch, classes). Received: shape "
+            f"{probabilities.shape} for inputs of shape {inputs.shape}"
+        )
+    if probabilities.shape[1] == 1:
+        probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
+    return probabilities
+
+
+def _ranks(weights, mask):
+    """Place of each step in the order of falling weights; ties by position, padding last."""
+    order = np.argsort(np.where(mask, -weights, np.inf), axis=-1, kind="stable")
+    return np.argsort(order, axis=-1, kind="stable")
+
+
+def _take_out(inputs, keep, padding):
+    """The kept steps side by side, then padding."""
+    order = np.argsort(~keep, axis=-1, kind="stable")
+    axes = (..., None) if inputs.ndim == 3 else ...
+    moved = np.take_along_axis(inputs, order[axes], axis=1)
+    kept = np.take_along_axis(keep, order, axis=1)
+    return np.where(kept[axes], moved, np.asarray(padding, inputs.dtype))

@@ -1,0 +1,59 @@
+"""How attention flows through several layers."""
+
+import numpy as np
+
+
+def attention_rollout(maps):
+    """Multiplies the weights of stacked self-attention layers, from the inputs up.
+
+        R_1 = A_1;  R_l = A_l R_(l-1);  A_l = (W_l + I) / 2
+
+    W_l is the mean over the heads of layer l, and I stands for the residual connection around it.
+    Row t of the result says how much of each input step reached step t of the last layer, where
+    the weights of that layer alone compare steps that are mixtures already. A pooling layer at the
+    top weighs the rows: `pooling_weights @ rollout`.
+
+    Masking: a row of zeros, as padding has, keeps to itself; no other row looks at padding.
+
+    Args:
+        maps: What `ka.attention_maps` returns, or a list of weights from the first layer to the
+            last; arrays `(B, T, T)` or `(B, H, T, T)`.
+
+    Returns:
+        NumPy array `(B, T, T)`, each row summing to one.
+
+    Raises:
+        ValueError: If the weights are not those of self-attention over the same steps.
+
+    Example:
+        >>> inputs = keras.Input((None, 4))
+        >>> attention = ka.MultiHeadAttention(num_heads=2, key_dim=3)
+        >>> x = keras.layers.Add()([inputs, attention(inputs, inputs)])
+        >>> model = keras.Model(inputs, keras.layers.Add()([x, ka.SelfAttention()(x)]))
+        >>> maps = ka.attention_maps(model, keras.ops.ones((2, 5, 4)))
+        >>> ka.attention_rollout(maps).shape
+        (2, 5, 5)
+
+    Reference:
+        Abnar & Zuidema, 2020, section 3, eq. 1, https://arxiv.org/abs/2005.00928
+        As in the paper.
+    """
+    named = maps if isinstance(maps, dict) else dict(enumerate(maps))
+    if not named:
+        raise ValueError("`maps` must hold the weights of at least one layer. Received: none")
+    rollout = None
+    for name, weights in named.items():
+        weights = np.asarray(weights, "float64")
+        if weights.ndim == 4:
+            weights = weights.mean(axis=1)  # (B, T, T)
+        square = weights.ndim == 3 and weights.shape[1] == weights.shape[2]
+        if not square or (rollout is not None and weights.shape != rollout.shape):
+            shapes = {name: np.shape(w) for name, w in named.items()}
+            raise ValueError(
+                "`maps` must be self-attention over the same steps in each layer, (B, T, T) or "
+                f"(B, H, T, T); leave out the others. Received: {name!r} among {shapes}"
+            )
+        attention = weights + np.eye(weights.shape[-1])
+        attention /= attention.sum(axis=-1, keepdims=True)  # 2, but 1 for a row of zeros
+        rollout = attention if rollout is None else attention @ rollout
+    return rollout
