@@ -18,6 +18,10 @@ import random
 import re
 
 LABELS = ("negative", "positive")
+DESCRIPTION = (
+    "Reviews of films, products and restaurants from a grammar (recipes/data/toy_reviews.py), with "
+    "planted sentiment words, negation and filler."
+)
 
 # Adjectives fit "The plot was ...", verbs "The plot ... me" and "We were ... by the plot".
 _WORD_LISTS = {

@@ -212,7 +212,7 @@ def test_unknown_flag(tmp_path, capfd):
 
 
 def test_tfds_without_network_answers_in_seconds(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("recipes.data.text.is_reachable", lambda *args, **kwargs: False)
+    monkeypatch.setattr("recipes.data.tfds.is_reachable", lambda *args, **kwargs: False)
     start = time.monotonic()
     source = ["--data", "tfds:imdb_reviews", "--data-dir", tmp_path / "empty"]
     assert run("train", *source, "--output", tmp_path / "out") == 2

@@ -3,8 +3,6 @@
 import csv
 import gzip
 import json
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -235,7 +233,7 @@ def test_quote_that_never_closes(folder):
 
 def test_empty_label(folder):
     (folder / "train.csv").write_text("text,label\na,bad\nb, \n")
-    assert "train.csv:3: expected a label" in fails(folder)
+    assert "train.csv:3: expected a value in 'label'" in fails(folder)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
@@ -264,7 +262,7 @@ def test_broken_gzip(folder, content):
         ('{"text": "a", "label": ', "expected JSON"),
         ('["a", "bad"]', "expected a JSON object. Received: ['a', 'bad']"),
         ('{"text": 3, "label": "bad"}', "expected a string as text. Received: 3"),
-        ('{"text": "a", "label": 0.5}', "expected a string or an integer as label. Received: 0.5"),
+        ('{"text": "a", "label": [1]}', "expected a string or a number as label. Received: [1]"),
         ('{"text": "\\ud800", "label": "bad"}', "expected text that can be written in UTF-8"),
     ],
 )
@@ -384,7 +382,7 @@ def test_tfds_with_several_texts(tmp_path):
 
 
 def test_tfds_without_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "is_reachable", lambda url: False)
+    monkeypatch.setattr("recipes.data.tfds.is_reachable", lambda url: False)
     message = fails("tfds:imdb_reviews", data_dir=tmp_path)
     assert "network cannot be reached" in message
     assert "tfds build imdb_reviews" in message
@@ -398,29 +396,7 @@ def test_a_download_that_fails(tmp_path, monkeypatch):
         assert download
         raise ConnectionError("the server hung up\nhalfway")
 
-    monkeypatch.setattr(text, "is_reachable", lambda url: True)
+    monkeypatch.setattr("recipes.data.tfds.is_reachable", lambda url: True)
     monkeypatch.setattr(tfds, "load", load)
     with pytest.raises(UserError, match="imdb_reviews could not be downloaded: the server hung up"):
         text.load("tfds:imdb_reviews", seed=0, data_dir=tmp_path)
-
-
-def test_reachability_is_answered_in_time(monkeypatch):
-    answer = threading.Event()
-
-    def hang(url, timeout):
-        answer.wait()
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(text.urllib.request, "urlopen", hang)
-    start = time.monotonic()
-    assert not text.is_reachable("http://example.com", seconds=0.1)
-    assert time.monotonic() - start < 2
-    answer.set()
-
-
-def test_a_server_that_refuses_is_reachable(monkeypatch):
-    def refuse(url, timeout):
-        raise text.urllib.error.HTTPError(url, 403, "Forbidden", {}, None)
-
-    monkeypatch.setattr(text.urllib.request, "urlopen", refuse)
-    assert text.is_reachable("http://example.com")

@@ -1,0 +1,213 @@
+"""Tables in csv, tsv and jsonl files, plain or gzip: named columns, and a line for every error.
+
+    files = find_splits(Path("my_folder"))                       # {"train": ..., "test": ...}
+    for line, text, label in read(files["train"], {"text": "text", "label": "value"}):
+        ...
+
+Whatever is wrong with a file is a `UserError` that names the file and the line.
+"""
+
+import contextlib
+import csv
+import gzip
+import json
+import zlib
+
+from recipes.common import UserError
+
+FORMATS = ("csv", "tsv", "jsonl")
+SPLIT_NAMES = {
+    "train": ("train",),
+    "validation": ("dev", "validation", "valid", "val"),
+    "test": ("test",),
+}
+
+
+def find_splits(folder):
+    """Returns the files of a folder: `train`, `test` and, if there is one, `validation`.
+
+    Each is csv, tsv or jsonl, perhaps `.gz`. A test file may have more in its name, such as
+    `test2016.csv`, if it is the only one.
+
+    Args:
+        folder: Path.
+
+    Returns:
+        Dict from the split's name to a Path.
+    """
+    check_folder(folder)
+    files = {part: find_file(folder, names) for part, names in SPLIT_NAMES.items()}
+    if files["test"] is None:
+        files["test"] = _one([path for path in _tables(folder) if path.name.startswith("test")])
+    for part in ("train", "test"):
+        if files[part] is None:
+            there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+            raise UserError(
+                f"Expected a file {part}.csv, {part}.tsv or {part}.jsonl (or .gz of it) in "
+                f"{folder}. Found: {there}"
+            )
+    return {part: path for part, path in files.items() if path is not None}
+
+
+def check_folder(folder, wanted="train.csv and test.csv"):
+    """Raises unless `folder` is one."""
+    if not folder.exists():
+        raise UserError(
+            f"Expected `toy`, `tfds:NAME` or a folder with {wanted}. There is no folder {folder}"
+        )
+    if not folder.is_dir():
+        raise UserError(f"Expected a folder with {wanted}. Received a file: {folder}")
+
+
+def find_file(folder, names):
+    """Returns the table of one of these names, without their endings; `None` if there is none."""
+    wanted = {f"{name}.{suffix}{gz}" for name in names for suffix in FORMATS for gz in ("", ".gz")}
+    return _one([path for path in _tables(folder) if path.name in wanted])
+
+
+def read(path, columns):
+    """Yields the line number and the values of each row of a csv, tsv or jsonl file.
+
+    csv is quoted as usual; tsv knows no quotes. The file is in UTF-8 and has the names of its
+    columns in the first line; further columns are passed over.
+
+    Args:
+        path: Path.
+        columns: Dict from the name of each column to read to what it holds: `"text"`, strings
+            kept as they are, perhaps empty; or `"value"`, strings or numbers, of which spaces
+            around them are dropped and something is left.
+
+    Yields:
+        Tuples of the line, from 1, where the row begins, and a string for each column.
+    """
+    read_rows = _read_jsonl if ".jsonl" in path.suffixes else _read_csv
+    is_empty = True
+    try:
+        for line, *values in read_rows(path, columns):
+            is_empty = False
+            for index, (column, kind) in enumerate(columns.items()):
+                if kind == "value":
+                    values[index] = values[index].strip()
+                    if not values[index]:
+                        raise UserError(
+                            f"{path}:{line}: expected a value in {column!r}. Received an empty one"
+                        )
+            yield line, *values
+    except UnicodeDecodeError:
+        raise UserError(f"{path}:{_first_line_not_utf8(path)}: expected UTF-8 text") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: the gzip file is broken: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if is_empty:
+        raise UserError(f"{path}: expected a row or more. The file is empty")
+
+
+def short(value):
+    """`value` as a message can show it."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _tables(folder):
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.removesuffix(".gz").rpartition(".")[2] in FORMATS
+    )
+
+
+def _one(found):
+    if len(found) > 1:
+        raise UserError(
+            f"Expected one file in {found[0].parent}. Received: {found[0].name} and {found[1].name}"
+        )
+    return found[0] if found else None
+
+
+def _open(path, mode="rt"):
+    text = {"encoding": "utf-8-sig", "newline": ""} if mode == "rt" else {}
+    return (gzip.open if path.suffix == ".gz" else open)(path, mode, **text)
+
+
+def _read_csv(path, columns):
+    is_tsv = ".tsv" in path.suffixes
+    # Tab-separated files have no quotes: in SST-2's own a text may begin with one.
+    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if is_tsv else {"strict": True}
+    with _open(path) as file, _any_field_size():
+        reader = csv.reader(file, **dialect)
+        line = 1
+        try:
+            header = None
+            for fields in reader:
+                if not fields:  # a blank line
+                    pass
+                elif header is None:
+                    header = [name.strip() for name in fields]
+                    places = [_column(header, name, f"{path}:{line}") for name in columns]
+                elif len(fields) != len(header):
+                    raise UserError(
+                        f"{path}:{line}: expected {len(header)} fields. Received: {len(fields)}"
+                    )
+                else:
+                    yield line, *(fields[place] for place in places)
+                line = reader.line_num + 1  # where the next row begins: quotes may span lines
+        except csv.Error as error:
+            raise UserError(f"{path}:{line}: {error}") from None
+
+
+def _column(names, name, where):
+    if name not in names:
+        found = ", ".join(short(name) for name in names[:8])
+        raise UserError(f"{where}: expected a column named {name!r}. Found: {found}")
+    return names.index(name)
+
+
+@contextlib.contextmanager
+def _any_field_size():
+    """Lifts the limit of 131,072 characters a field, which the csv module keeps for everyone."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _read_jsonl(path, columns):
+    with _open(path) as file:
+        for line, content in enumerate(file, start=1):
+            if not content.strip():
+                continue
+            where = f"{path}:{line}"
+            try:
+                row = json.loads(content)
+            except ValueError as error:
+                raise UserError(f"{where}: expected JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{where}: expected a JSON object. Received: {short(row)}")
+            for column in columns:
+                _column(list(row), column, where)
+            yield line, *(_json_string(row[name], name, columns[name], where) for name in columns)
+
+
+def _json_string(value, column, kind, where):
+    if kind == "value" and isinstance(value, (int, float)):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        wanted = "a string" if kind == "text" else "a string or a number"
+        raise UserError(f"{where}: expected {wanted} as {column}. Received: {short(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can name half of a surrogate pair
+        raise UserError(f"{where}: expected text that can be written in UTF-8") from None
+    return value
+
+
+def _first_line_not_utf8(path):
+    with _open(path, "rb") as file:
+        for line, content in enumerate(file, start=1):
+            try:
+                content.decode()
+            except UnicodeDecodeError:
+                return line
+    raise AssertionError(f"{path} is UTF-8 after all")

@@ -1,0 +1,117 @@
+"""Data sets of TensorFlow Datasets, with one clear line for everything wrong."""
+
+import difflib
+import re
+import threading
+import urllib.error
+import urllib.request
+
+from recipes.common import UserError
+
+PREFIX = "tfds:"
+
+
+def open_builder(name, data_dir=None):
+    """Returns the builder of a data set, which knows its features, without any download.
+
+    Args:
+        name: String `NAME`, `NAME/CONFIG`, either with `:VERSION`.
+        data_dir: Path or None, where TensorFlow Datasets keeps its data.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(f"{PREFIX}{name} needs the package tensorflow-datasets: {error}") from None
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)  # it warns of folders that it will only create
+    # Other forms (`huggingface:...`, keyword arguments) would go to the network first.
+    if not re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
+        raise UserError(f"Expected {PREFIX}NAME or {PREFIX}NAME/CONFIG. Received: {PREFIX}{name}")
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        known = tfds.list_builders(with_community_datasets=False)
+        close = difflib.get_close_matches(re.split("[/:]", name)[0], known)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise UserError(f"TensorFlow Datasets has no data set {name}.{hint}") from None
+    except (ValueError, AssertionError) as error:
+        base, _, config = name.partition(":")[0].partition("/")
+        configs = list(tfds.builder_cls(base).builder_configs)
+        if config and config not in configs:
+            raise UserError(
+                f"The data set {base} has no configuration {config}. "
+                f"It has: {', '.join(configs) or 'none'}"
+            ) from None
+        # No such version: the sentence after TFDS' account of its arguments says which there are.
+        reason = str(error).rpartition('}": ')[2]
+        raise UserError(f"TensorFlow Datasets cannot load {name}: {reason}") from None
+
+
+def load(name, builder, data_dir=None):
+    """Returns the splits of a builder's data set, a dict of `tf.data.Dataset`.
+
+    Downloads them if need be.
+    """
+    import tensorflow_datasets as tfds
+
+    download = not builder.is_prepared()
+    if download and not is_reachable("https://storage.googleapis.com/tfds-data"):
+        # tfds.load would try again and again for minutes.
+        raise UserError(
+            f"The data set {name} is not in {builder.data_dir}, and the network cannot be reached "
+            f"to download it. Prepare it on a machine with a network: tfds build {name}"
+        )
+    try:
+        return tfds.load(name, data_dir=data_dir, download=download)
+    except Exception as error:
+        if not download:
+            raise
+        raise UserError(f"The data set {name} could not be downloaded: {error}") from error
+
+
+def about(builder):
+    """Returns `description` and `licence` of a data set."""
+    return {
+        "description": " ".join((builder.info.description or builder.info.full_name).split()),
+        "licence": builder.info.redistribution_info.license
+        or f"See the data set's page: {builder.info.homepage}",
+    }
+
+
+def find_feature(name, features, wanted, kind, what):
+    """Returns the name of the feature to read: the wanted one, or the only one of its kind."""
+    of_kind = [key for key, feature in features.items() if isinstance(feature, kind)]
+    if wanted in of_kind:
+        return wanted
+    if len(of_kind) != 1:
+        raise UserError(
+            f"Expected a {what} column named {wanted!r} or a single one in {name}. "
+            f"Found: {', '.join(of_kind) or 'none'} among {', '.join(features)}"
+        )
+    return of_kind[0]
+
+
+def is_reachable(url, seconds=5):
+    """Returns whether a server answers, whatever it answers, within `seconds`.
+
+    >>> is_reachable("http://localhost:9")     # nobody listens on the discard port
+    False
+    """
+    answers = []
+
+    def ask():
+        try:
+            urllib.request.urlopen(url, timeout=seconds).close()
+        except urllib.error.HTTPError:
+            answers.append(True)
+        except OSError:
+            answers.append(False)
+        else:
+            answers.append(True)
+
+    # In a thread of its own: the look-up of the host's name knows no timeout.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers == [True]
