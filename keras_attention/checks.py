@@ -57,13 +57,50 @@ def grid(name, shape):
         )
 
 
-def mask_axes(mask, inputs):
-    """Raises a `ValueError` unless the mask has the axes of the inputs but the last."""
-    if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
+def mask(name, mask, tensor_name, tensor):
+    """Raises a `ValueError` unless the mask has the axes of the tensor but the last."""
+    if not _fits(mask.shape, tensor.shape[:-1]):
         raise ValueError(
-            "`mask` must have the shape of `inputs` without its last axis. Received: "
-            f"mask.shape={tuple(mask.shape)}, inputs.shape={tuple(inputs.shape)}"
+            f"`{name}` must have the shape of `{tensor_name}` without its last axis. Received: "
+            f"{name}.shape={tuple(mask.shape)}, {tensor_name}.shape={tuple(tensor.shape)}"
         )
+
+
+def mask_of_words(name, mask, words):
+    """Raises a `ValueError` unless the mask is one of words `(B, N, W)` or sentences `(B, N)`."""
+    if not any(_fits(mask.shape, words.shape[:rank]) for rank in (2, 3)):
+        raise ValueError(
+            f"`{name}` must have the shape (batch, sentences, words) or (batch, sentences). "
+            f"Received: {name}.shape={tuple(mask.shape)}, words of shape {tuple(words.shape)}"
+        )
+
+
+def attention_mask(mask, query, value, num_heads=None):
+    """Raises a `ValueError` unless the mask broadcasts to the scores and has their steps."""
+    shape, batch = tuple(mask.shape), value.shape[0]
+    heads = [] if num_heads is None else [num_heads]
+    wanted = [batch, *heads, query.shape[1], value.shape[1]]
+    full, shared = wanted[:1] + wanted[-2:], wanted[-2:]
+    if not any(_fits(shape, axes, broadcasts=True) for axes in (wanted, full, shared)):
+        axes = "(T, S), (B, T, S)" + (" or (B, heads, T, S)" if heads else "")
+        raise ValueError(
+            f"`attention_mask` must have the shape {axes}. Received: attention_mask.shape={shape}, "
+            f"query.shape={tuple(query.shape)}, value.shape={tuple(value.shape)}"
+            + (f", {num_heads} heads" if heads else "")
+        )
+
+
+def _fits(shape, wanted, broadcasts=False):
+    """Whether a mask's shape is the wanted one, as far as both are known; one may do for all."""
+    if len(shape) != len(wanted):
+        return False
+    for axis, (size, other) in enumerate(zip(shape, wanted, strict=True)):
+        # An unknown size is `None`, or on JAX a symbol that compares with nothing.
+        is_known = isinstance(size, int) and isinstance(other, int)
+        may_be_one = axis == 0 or broadcasts
+        if is_known and size != other and not (may_be_one and size == 1):
+            return False
+    return True
 
 
 def attention_shapes(query_shape, value_shape, key_shape):
@@ -73,6 +110,12 @@ def attention_shapes(query_shape, value_shape, key_shape):
         sequence("query", query_shape)
     sequence("value", value_shape)
     sequence("key", key_shape)
+    batches = {shape[0] for shape in (query_shape, value_shape) if shape is not None} - {None, 1}
+    if len(batches) > 1 and all(isinstance(size, int) for size in batches):
+        raise ValueError(
+            "`query` and `value` must have the same batch size. Received: "
+            f"query_shape={tuple(query_shape)}, value_shape={tuple(value_shape)}"
+        )
     lengths = value_shape[1], key_shape[1]
     if None not in lengths and lengths[0] != lengths[1]:
         raise ValueError(

@@ -117,10 +117,13 @@ def token_weights(y_true, y_pred, sample_weight=None, ignore_class=None):
     if not hasattr(y_pred, "shape"):  # what has one may carry a mask, and stays as it is
         y_pred = ops.convert_to_tensor(y_pred)
     y_true = _squeeze_label(ops.convert_to_tensor(y_true), y_pred)
-    if len(y_true.shape) != len(y_pred.shape) - 1:
+    sizes = zip(y_true.shape, y_pred.shape[:-1], strict=False)
+    if len(y_true.shape) != len(y_pred.shape) - 1 or any(
+        isinstance(size, int) and isinstance(other, int) and size != other for size, other in sizes
+    ):
         raise ValueError(
-            "The predictions must have one axis more than the labels, for the classes. Received: "
-            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
+            "The predictions must have the labels' shape and one axis more, for the classes. "
+            f"Received: y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
         )
     if sample_weight is not None:
         sample_weight = ops.convert_to_tensor(sample_weight, "float32")

@@ -10,6 +10,7 @@ The tests are numbered as the points of the contract, which `AttentionLayer` sta
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable
 
 import keras
@@ -407,3 +408,21 @@ class LayerContract:
         tensors = {k: v[:, 0] if v.ndim >= 3 else v for k, v in case.inputs().items()}
         with pytest.raises(ValueError, match=r"must have the shape \(batch.*Received: "):
             case.make()(**tensors)
+
+    def test_13_rejects_masks_of_another_rank_or_length(self, case):
+        tensors, padding = case.inputs(), case.padding()
+        wrong = []
+        for name, mask in padding.items():
+            longer = np.concatenate([mask, mask[..., :1]], axis=-1)
+            wrong += [(name, mask[0]), (name, mask[..., None]), (name, longer)]
+        if case.attention_mask is not None:
+            mask = np.ones(_shape(case.attention_mask[-2:]), "bool")
+            too_deep = mask[(None,) * (len(case.attention_mask) - 1)]
+            wrong += [("attention_mask", bad) for bad in (mask[0], too_deep, mask[:, 1:])]
+            if case.attention_mask[1] == "H":
+                wrong.append(("attention_mask", np.ones((2, 17, *mask.shape), "bool")))
+        layer = case.built()
+        for name, mask in wrong:
+            shape = re.escape(f"{name}.shape={mask.shape}")
+            with pytest.raises(ValueError, match=f"`{name}` must have .* Received: .*{shape}"):
+                layer(**tensors, **{name: mask})

@@ -137,6 +137,11 @@ def test_rejects_bad_label_smoothing():
         ka.SequenceCrossentropy(1)
 
 
+def test_rejects_predictions_of_another_length():
+    with pytest.raises(ValueError, match=r"y_true.shape=\(2, 2\), y_pred.shape=\(2, 3, 5\)"):
+        ka.SequenceCrossentropy()(LABELS[:, 1:], LOGITS)
+
+
 def test_rejects_predictions_without_classes():
     with pytest.raises(ValueError, match=r"y_true.shape=\(2, 3\), y_pred.shape=\(2, 5\)"):
         ka.SequenceCrossentropy()(LABELS, LOGITS[:, 0])

@@ -40,10 +40,10 @@ def beam_search(
     best of its row; so is one that `max_length` cuts off. With one beam and no penalties this is
     `greedy_search`; with at least V ** L beams it is exhaustive.
 
-    **When a row stops.** Log P and the penalties can only fall and lp only rise, so log P / lp at
-    `max_length` bounds what a live hypothesis can reach. A row stops when its `n_best` finished
-    ones reach that bound for all live ones: the result is that of the full search. The loop stops
-    with its last row; what a row gets does not depend on the others.
+    **When a row stops.** Log P can only fall and lp only rise, and the coverage penalty is never
+    above zero, so log P / lp at `max_length` bounds what a live hypothesis can reach. A row stops
+    when its `n_best` finished ones reach that bound for all live ones: the result is that of the
+    full search. The loop stops with its last row; what a row gets does not depend on the others.
 
     One `ops.while_loop`: compiles under XLA and exports to SavedModel and TFLite, with an unknown
     batch. Each step runs on B * K rows and costs O(B K V) beside it.

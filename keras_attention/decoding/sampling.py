@@ -67,7 +67,7 @@ def sample(
 
     def choose(log_probabilities, i):
         best, tokens = _candidates(log_probabilities, top_k)  # (B, k), best first
-        best = (best - best[:, :1]) / temperature
+        best = (best - best[:, :1]) / max(temperature, 1e-30)  # below, float32 may take it for zero
         probabilities = ops.exp(normalize.log_probabilities(best))
         cumulative = ops.cumsum(probabilities, axis=-1)
         kept = probabilities > 0.0

@@ -63,6 +63,8 @@ def attention_maps(model, inputs, **kwargs):
         model(inputs, **kwargs)
     if not records:  # none ran, or all within functions that were compiled before
         raise ValueError(_UNREADABLE.format(name=attention[0].name))
+    # Only now: a layer inside a loop has no numbers, but the layer around it may have had them.
+    records = [(layer, _concrete(layer, weights)) for layer, weights in records]
     return _by_name(records, paths)
 
 
@@ -96,11 +98,12 @@ def _recording(layer, records):
 
     def call(*args, return_attention_scores=False, **kwargs):
         start = len(records)
-        output, weights = original(*args, return_attention_scores=True, **kwargs)
+        output, weights, *others = original(*args, return_attention_scores=True, **kwargs)
         del records[start:]  # of layers inside this one, whose weights these are
-        concrete = keras.tree.map_structure(lambda array: _concrete(layer, array), weights)
-        records.append((layer, concrete))
-        return (output, weights) if return_attention_scores else output
+        records.append((layer, weights))
+        if return_attention_scores:
+            return output, weights, *others
+        return (output, *others) if others else output
 
     return call
 
@@ -116,6 +119,7 @@ def _stacking(wrapper, records):
         order = list(dict.fromkeys(layer for layer, _ in steps))
         for layer in order:
             weights = [weights for other, weights in steps if other is layer]
+            weights = [_concrete(layer, one) for one in weights]
             stacked = keras.tree.map_structure(lambda *steps: np.stack(steps, axis=1), *weights)
             records.append((layer, stacked))
         return output
@@ -125,7 +129,7 @@ def _stacking(wrapper, records):
 
 def _concrete(layer, weights):
     try:
-        return keras.ops.convert_to_numpy(weights)
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, weights)
     except Exception as error:  # each backend raises its own for a tensor of a traced function
         raise ValueError(_UNREADABLE.format(name=layer.name)) from error
 

@@ -6,6 +6,8 @@ T query steps, S value steps, D features.
 
 from keras import ops
 
+from keras_attention import checks
+
 
 def combine(*masks):
     """AND of all masks that are not `None`, broadcast against each other; `None` if all are."""
@@ -16,6 +18,23 @@ def combine(*masks):
         mask = ops.cast(mask, "bool")
         combined = mask if combined is None else ops.logical_and(combined, mask)
     return combined
+
+
+def of_steps(name, x, **given):
+    """AND of the masks of one tensor's steps, `None` if there are none.
+
+    Args:
+        name: String, the call argument `x`, for errors.
+        x: Tensor `(B, S, D)`, or `(B, Y, X, D)`.
+        given: The mask arguments `(B, S)`, or `(B, Y, X)`, or `None`.
+
+    Raises:
+        ValueError: If a mask has another rank or length.
+    """
+    for mask_name, mask in given.items():
+        if mask is not None:
+            checks.mask(mask_name, mask, name, x)
+    return combine(*given.values())
 
 
 def causal(query_length, value_length, query_start=None):
@@ -45,27 +64,33 @@ def attention(
     key_mask=None,
     attention_mask=None,
     use_causal_mask=False,
-    use_heads=False,
+    num_heads=None,
 ):
     """All masks of one call as a single one, or `None` if every step may be attended to.
 
     Args:
-        query: Tensor `(B, T, D)`; only its length is read.
-        value: Tensor `(B, S, D)`; only its length is read.
+        query: Tensor `(B, T, D)`; only its shape is read.
+        value: Tensor `(B, S, D)`; only its shape is read.
         query_mask: `(B, T)` or `None`. A masked query attends to nothing.
         value_mask: `(B, S)` or `None`.
         key_mask: `(B, S)` or `None`.
         attention_mask: `(T, S)`, `(B, T, S)`, with heads also `(B, H, T, S)`, or `None`.
         use_causal_mask: Whether to hide the future, see `causal`.
-        use_heads: Whether the scores have a head axis.
+        num_heads: Integer, the heads of the scores, or `None` for scores without.
 
     Returns:
         Boolean mask that broadcasts to the scores: `(B, T, S)`, with heads `(B, H, T, S)`.
+
+    Raises:
+        ValueError: If a mask has another rank or length.
     """
-    if attention_mask is not None and use_heads and len(attention_mask.shape) == 3:
-        attention_mask = ops.expand_dims(attention_mask, 1)
-    padding = combine(value_mask, key_mask)
-    for _ in range(2 if use_heads else 1):
+    if attention_mask is not None:
+        checks.attention_mask(attention_mask, query, value, num_heads)
+        if num_heads and len(attention_mask.shape) == 3:
+            attention_mask = ops.expand_dims(attention_mask, 1)
+    padding = of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
+    query_mask = of_steps("query", query, query_mask=query_mask)
+    for _ in range(2 if num_heads else 1):
         query_mask = None if query_mask is None else ops.expand_dims(query_mask, 1)
         padding = None if padding is None else ops.expand_dims(padding, 1)
     if query_mask is not None:  # (B, 1, T) or (B, 1, 1, T): the step axis moves before S

@@ -64,6 +64,22 @@ def rotate(x, steps, base=10000.0):
     return _interleave(even * cosine - odd * sine, odd * cosine + even * sine)
 
 
+def leading(x, steps, axis):
+    """The first `steps` entries along an axis of a table; more than it has is an error.
+
+    Also where only the run knows `steps`: gathering what is not there would give zeros, NaN or the
+    last entry, depending on backend and compiler; a reshape lets nothing pass.
+    """
+    if not isinstance(steps, int) and not ops.is_tensor(steps):
+        # JAX's symbol for an unknown length, where only the shape is asked for: what cannot be
+        # compared with the table's size cannot be a slice.
+        return ops.take(x, ops.arange(steps), axis=axis)
+    axis %= len(x.shape)
+    shape = ops.shape(x)
+    index = (slice(None),) * axis + (slice(steps),)
+    return ops.reshape(x[index], (*shape[:axis], steps, *shape[axis + 1 :]))
+
+
 def distances(query_length, value_length, start_index=None):
     """How many steps each value stands after each query: negative in the past.
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention import checks
-from keras_attention.functional import masks
+from keras_attention.functional import masks, positions
 from keras_attention.layers.base import AttentionLayer
 
 
@@ -100,9 +100,8 @@ class AttentionFeatureMap(AttentionLayer):
         query, _, key = masks.blank_unseen(
             query, value, value, query_mask, value_mask, None, attention_mask
         )
-        places = ops.arange(ops.shape(value)[1], dtype="int32")
-        kernel = ops.take(ops.cast(self.kernel, query.dtype), places, axis=0)  # (S, D)
-        kernel = ops.expand_dims(kernel, 0)
+        kernel = ops.cast(self.kernel, query.dtype)
+        kernel = ops.expand_dims(positions.leading(kernel, ops.shape(value)[1], axis=0), 0)
         features, weights = self._attend(query, kernel, key, mask, self.score, training)
         return (features, weights) if return_attention_scores else features
 

@@ -119,7 +119,7 @@ class AttentionPooling(AttentionLayer):
         elif len(query.shape) == 2:
             query = ops.expand_dims(query, 1)  # (B, 1, D_query)
 
-        value_mask = masks.combine(mask, value_mask)
+        value_mask = masks.of_steps("value", value, mask=mask, value_mask=value_mask)
         allowed = masks.attention(query, value, query_mask, value_mask, key_mask, attention_mask)
         query, value, key = masks.blank_unseen(
             query, value, key, query_mask, value_mask, key_mask, attention_mask

@@ -61,7 +61,7 @@ class ChannelAttention(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, mask=None, return_attention_scores=False):
-        checks.mask_axes(mask, inputs)
+        mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)
         mean, largest = pool.mean_and_max(inputs, mask)  # (B, C)
         # W_1 is linear, so it sees the sum of both.

@@ -21,10 +21,11 @@ class ContentAttention(AttentionLayer):
 
     Args:
         score: `"dot"`, `"scaled_dot"`, `"bilinear"` (or `"general"`), `"cosine"`, `"concat"`,
-            `"additive"`, `"tanh_dot"`, or an instance of a `Score`, for arguments of its own.
-            Scores add up: `ka.ScaledDotScore() + ka.ALiBiScore()` sees what and where.
-        normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`, or a function
-            `(scores, mask) -> weights`.
+            `"additive"`, `"tanh_dot"`, `"euclidean"`, `"alibi"`, or an instance of a `Score`, for
+            arguments of its own. Scores add up: `ka.ScaledDotScore() + ka.ALiBiScore()` sees what
+            and where.
+        normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`,
+            `"identity"`, or a function `(scores, mask) -> weights`.
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 

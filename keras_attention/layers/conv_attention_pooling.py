@@ -102,7 +102,7 @@ class ConvAttentionPooling(AttentionPooling):
         return_attention_scores=False,
         training=None,
     ):
-        value_mask = masks.combine(mask, value_mask)
+        value_mask = masks.of_steps("value", value, mask=mask, value_mask=value_mask)
         return super().call(
             self.convolution(masks.blank(value, value_mask)),  # (B, S, F)
             query,

@@ -122,7 +122,9 @@ class HierarchicalAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        mask = masks.combine(_of_words(mask, inputs), _of_words(inputs_mask, inputs))
+        mask = masks.combine(
+            _of_words("mask", mask, inputs), _of_words("inputs_mask", inputs_mask, inputs)
+        )
         words = inputs
         if self.embedding is not None:
             words = self.embedding(inputs)
@@ -207,16 +209,14 @@ def _features(name, layer, steps):
     return shape[-1]
 
 
-def _of_words(mask, inputs):
+def _of_words(name, mask, inputs):
     """The mask as one of words: `(B, N, W)`."""
-    if mask is None or len(mask.shape) == 3:
-        return mask
-    if len(mask.shape) != 2:
-        raise ValueError(
-            "`mask` must have the shape (batch, sentences, words) or (batch, sentences). "
-            f"Received: mask of shape {tuple(mask.shape)}"
-        )
+    if mask is None:
+        return None
     words = inputs if len(inputs.shape) == 3 else inputs[..., 0]
+    checks.mask_of_words(name, mask, words)
+    if len(mask.shape) == 3:
+        return mask
     return masks.combine(ops.expand_dims(mask, -1), ops.ones_like(words, dtype="bool"))
 
 

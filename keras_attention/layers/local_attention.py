@@ -114,8 +114,7 @@ class LocalAttention(AttentionLayer):
         training=None,
     ):
         given = query_mask, value_mask, key_mask, attention_mask
-        query, value, key = masks.blank_unseen(query, value, key, *given)
-        mask, steps, centers = self._locate(query, value, *given, use_causal_mask)
+        seen, mask, steps, centers = self._locate(query, value, key, *given, use_causal_mask)
         offset = steps - centers  # (B or 1, T, S)
         normalizer = self._noisy_normalizer if training else self.normalizer
 
@@ -127,9 +126,7 @@ class LocalAttention(AttentionLayer):
             return ops.cast(weights, "float32") * ops.exp(-0.5 * ops.square(offset / sigma))
 
         context, weights = attend(
-            query,
-            value,
-            key,
+            *seen,
             score=self.score,
             normalizer=normalize_near,
             mask=masks.combine(mask, masks.window(offset, self.half_width)),
@@ -152,8 +149,7 @@ class LocalAttention(AttentionLayer):
         They count steps from 0 and leave out padding; the arguments are those of the call.
         """
         given = query_mask, value_mask, key_mask, attention_mask
-        query, value, _ = masks.blank_unseen(query, value, None, *given)
-        _, _, centers = self._locate(query, value, *given, use_causal_mask)
+        *_, centers = self._locate(query, value, None, *given, use_causal_mask)
         return ops.broadcast_to(ops.squeeze(centers, -1), ops.shape(query)[:2])
 
     def get_config(self):
@@ -165,19 +161,21 @@ class LocalAttention(AttentionLayer):
         }
 
     def _locate(
-        self, query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+        self, query, value, key, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
     ):
-        """The whole mask, the numbers of the value steps `(B or 1, T or 1, S)`, the centres."""
-        mask = masks.attention(
-            query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
-        )
+        """What is seen of query, value and key, the whole mask, the numbers of the value steps
+        `(B or 1, T or 1, S)`, and the centres.
+        """
+        given = query_mask, value_mask, key_mask, attention_mask
+        mask = masks.attention(query, value, *given, use_causal_mask)
+        seen = query, value, key = masks.blank_unseen(query, value, key, *given)
         if self.center == "monotonic":
             visible = masks.seen(value_mask, key_mask, attention_mask)
             steps = ops.expand_dims(_count(visible, value)[0], -2)
-            return mask, steps, ops.expand_dims(_count(query_mask, query)[0], -1)
+            return seen, mask, steps, ops.expand_dims(_count(query_mask, query)[0], -1)
         steps, length = _count(mask, value)
         place = self.center_dense(self.hidden_dense(query))  # (B, T, 1), float32
-        return mask, steps, length * ops.sigmoid(place)
+        return seen, mask, steps, length * ops.sigmoid(place)
 
 
 def _count(mask, x):

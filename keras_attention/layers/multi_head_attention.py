@@ -191,7 +191,7 @@ class MultiHeadAttention(AttentionLayer):
             key_mask,
             attention_mask,
             use_causal_mask,
-            use_heads=True,
+            self.num_heads,
         )  # (B or 1, H or 1, T or 1, S)
         query, value, key = masks.blank_unseen(
             query, value, key, query_mask, value_mask, key_mask, attention_mask
@@ -233,7 +233,7 @@ class MultiHeadAttention(AttentionLayer):
             Dict as that of `initial_cache`, with M = S.
         """
         self._check_can_step()
-        mask = masks.combine(value_mask, key_mask)
+        mask = masks.of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
         if mask is None:
             mask = ops.ones(ops.shape(value)[:2], dtype="bool")
         value = masks.blank(ops.cast(value, self.compute_dtype), mask)
@@ -260,13 +260,21 @@ class MultiHeadAttention(AttentionLayer):
             the cache.
         """
         self._check_can_step(index)
+        query_mask = masks.of_steps("query", query, query_mask=query_mask)
         query = masks.blank(ops.cast(query, self.compute_dtype), query_mask)
         seen = None
         if index is not None:
             cache = self._write(cache, query, index, query_mask)
             seen = masks.causal(ops.shape(query)[1], ops.shape(cache["mask"])[1], index)
         kept = cache["mask"]  # (B, M)
-        mask = masks.attention(query, kept, query_mask, kept, None, seen, use_heads=True)
+        mask = masks.attention(
+            query,
+            ops.expand_dims(kept, -1),
+            query_mask,
+            kept,
+            attention_mask=seen,
+            num_heads=self.num_heads,
+        )
         query = self._to_heads(query, self.query_dense, index)
         location = self._location_scores(query, cache["key"], index)
         output, weights = self._attend_heads(

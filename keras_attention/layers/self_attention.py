@@ -67,7 +67,7 @@ class SelfAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        steps = masks.combine(mask, inputs_mask)  # (B, T)
+        steps = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
         allowed = masks.attention(
             inputs, inputs, steps, steps, None, attention_mask, use_causal_mask
         )

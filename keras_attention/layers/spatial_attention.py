@@ -76,7 +76,7 @@ class SpatialAttention(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, mask=None, return_attention_scores=False):
-        checks.mask_axes(mask, inputs)
+        mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)
         pooled = pool.mean_and_max_of_features(inputs)  # (B, H, W, 2)
         weights = masks.blank(ops.sigmoid(self.conv(pooled)), mask)  # (B, H, W, 1)

@@ -1,5 +1,7 @@
 """Transformer decoder block."""
 
+import inspect
+
 import keras
 
 from keras_attention import checks
@@ -97,6 +99,11 @@ class TransformerDecoderBlock(TransformerBlock):
             **kwargs,
         )
         self.memory_attention = attention_layer("memory_attention", memory_attention)
+        if attention is not None and not _takes(self.attention, "use_causal_mask"):
+            raise ValueError(
+                "`attention` must take `use_causal_mask`, so that no step sees a later one. "
+                f"Received: attention={self.attention!r}"
+            )
         if num_heads is None and attention is None:
             raise ValueError(
                 "Give either `num_heads` or `attention`. Received: num_heads=None, attention=None"
@@ -143,7 +150,9 @@ class TransformerDecoderBlock(TransformerBlock):
         training=None,
     ):
         self._check_memory(memory is not None)
-        mask = masks.combine(mask, inputs_mask)  # (B, T)
+        mask = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
+        if self.uses_memory:
+            memory_mask = masks.of_steps("memory", memory, memory_mask=memory_mask)
 
         def attention(x):
             return attend(
@@ -251,3 +260,7 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def get_config(self):
         return {**super().get_config(), "memory_attention": serialize(self.memory_attention)}
+
+
+def _takes(layer, argument):
+    return argument in inspect.signature(layer.call).parameters

@@ -108,7 +108,7 @@ class TransformerEncoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
-        mask = masks.combine(mask, inputs_mask)  # (B, T)
+        mask = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
 
         def attention(x):
             return attend(

@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from keras_attention.dense import Dense
-from keras_attention.functional import masks
 from keras_attention.recurrent.additive import AdditiveRecurrentAttention
 from keras_attention.recurrent.sentinel_gate import SentinelGate
 
@@ -122,7 +121,7 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         return_attention_scores=False,
         training=None,
     ):
-        memory = self.prepare(value, key, masks.combine(value_mask, key_mask))
+        memory = self._prepare_call(value, key, value_mask, key_mask)
         given = {"sentinel": sentinel} if cell_state is None else {"cell_state": cell_state}
         context, weights, _ = self._attend_in_time(query, memory, query_mask, training, **given)
         return (context, weights) if return_attention_scores else context

@@ -116,6 +116,7 @@ class AttentionDecoder(keras.layers.Layer):
                 "Bahdanau's order always feeds the context to the cell. Received: "
                 f"order={order!r}, input_feeding={input_feeding!r}"
             )
+        _check_call(attention)
         recurrent(attention)  # or an error
         self.uses_cell_state = getattr(attention, "uses_cell_state", False)
         if order == "bahdanau" and self.uses_cell_state:
@@ -134,8 +135,13 @@ class AttentionDecoder(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, inputs_shape, memory_shape):
+    def build(self, inputs_shape, memory_shape=None):
         checks.sequence("inputs", inputs_shape)
+        if memory_shape is None:
+            raise ValueError(
+                f"`{self.name}` must be called with a memory, the steps to attend to. Received: "
+                f"inputs_shape={tuple(inputs_shape)}, memory=None"
+            )
         checks.sequence("memory", memory_shape)
         for part in (self.cell, self.attention):
             if part.compute_dtype != self.compute_dtype:
@@ -176,12 +182,13 @@ class AttentionDecoder(keras.layers.Layer):
                 name="attentional",
             )
             self.attentional_dense.build((batch, context_size + size))
+        self.memory_size = memory_shape[-1]
         self.built = True
 
     def call(
         self,
         inputs,
-        memory,
+        memory=None,
         initial_state=None,
         inputs_mask=None,
         memory_mask=None,
@@ -189,7 +196,7 @@ class AttentionDecoder(keras.layers.Layer):
         return_state=False,
         training=None,
     ):
-        inputs = masks.blank(inputs, inputs_mask)
+        inputs = masks.blank(inputs, masks.of_steps("inputs", inputs, inputs_mask=inputs_mask))
         if self._feeds or self.uses_cell_state:
             outputs, weights, cell = self._attend_in_the_loop(
                 inputs, memory, initial_state, inputs_mask, memory_mask, training
@@ -216,6 +223,8 @@ class AttentionDecoder(keras.layers.Layer):
         Returns:
             A dict of structures of tensors `(B, ...)`.
         """
+        self._check_memory(memory)
+        memory_mask = masks.of_steps("memory", memory, memory_mask=memory_mask)
         memory = ops.cast(memory, self.compute_dtype)
         batch = ops.shape(memory)[0]
         attention = recurrent(self.attention)
@@ -243,6 +252,11 @@ class AttentionDecoder(keras.layers.Layer):
             The output `(B, A)`, the weights `(B, S)` and the next state.
         """
         state = dict(state)
+        if "memory" not in state:
+            raise ValueError(
+                "`state` must be what `initial_state` or the step before returned. Received: "
+                f"a dict of {sorted(state)}"
+            )
         memory = state.pop("memory")
         inputs = ops.cast(inputs, self.compute_dtype)
         hidden, context, weights, state = self._step(inputs, memory, state, training=False)
@@ -269,6 +283,16 @@ class AttentionDecoder(keras.layers.Layer):
     def from_config(cls, config):
         parts = {k: keras.saving.deserialize_keras_object(config[k]) for k in ("cell", "attention")}
         return cls(**{**config, **parts})
+
+    def _check_memory(self, memory):
+        if not self.built:
+            raise ValueError(f"Build or call the layer {self.name!r} before it decodes")
+        shape = memory.shape
+        if len(shape) != 3 or shape[-1] != self.memory_size:
+            raise ValueError(
+                f"`memory` must have the shape (batch, steps, {self.memory_size}) that the layer "
+                f"{self.name!r} was built with. Received: memory.shape={tuple(shape)}"
+            )
 
     @property
     def _feeds(self):
@@ -425,6 +449,17 @@ def _no_dropout(cell):
     finally:
         for c, (rate, recurrent_rate) in zip(cells, rates, strict=True):
             c.dropout, c.recurrent_dropout = rate, recurrent_rate
+
+
+def _check_call(attention):
+    if isinstance(attention, RecurrentAttention):
+        return
+    arguments = list(inspect.signature(attention.call).parameters)
+    if arguments[:2] != ["query", "value"] or "return_attention_scores" not in arguments:
+        raise ValueError(
+            "`attention` must be a layer called with `(query, value)` that can return its weights. "
+            f"Received: attention={attention!r}, called with ({', '.join(arguments)})"
+        )
 
 
 def _cells(cell):

@@ -87,10 +87,14 @@ class RecurrentAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        memory = self.prepare(value, key, masks.combine(value_mask, key_mask))
+        memory = self._prepare_call(value, key, value_mask, key_mask)
         context, weights, state = self._attend_in_time(query, memory, query_mask, training)
         self.finish(state)
         return (context, weights) if return_attention_scores else context
+
+    def _prepare_call(self, value, key, value_mask, key_mask):
+        mask = masks.of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
+        return self.prepare(value, key, mask)
 
     def _attend_in_time(self, query, memory, query_mask=None, training=None, **others):
         """Contexts `(B, T, D_value)`, weights `(B, T, S)` and the last state.
@@ -106,6 +110,7 @@ class RecurrentAttention(AttentionLayer):
             nothing = tuple(map(ops.zeros_like, found))
             return hold(mask, found, nothing), hold(mask, new, state)
 
+        query_mask = masks.of_steps("query", query, query_mask=query_mask)
         seen = keras.tree.map_structure(lambda x: masks.blank(x, query_mask), (query, others))
         inputs = *seen, query_mask
         layer = self if training else None
@@ -187,10 +192,10 @@ class _Steps:
         pass
 
     def step(self, query, memory, state, training=None):
+        # The value is the key: a decoder's memory has no keys of its own.
         context, weights = self.attention(
             ops.expand_dims(query, 1),
             memory["value"],
-            memory["key"],
             value_mask=memory.get("mask"),
             return_attention_scores=True,
             training=training,

@@ -22,7 +22,8 @@ class MonotonicAttention(AdditiveRecurrentAttention):
     of weights may sum to less than one, even to zero, and then so do all later rows.
 
     W: (D_query, units), V: (D_key, units), b, v: (units); g and r are scalars. Costs
-    O(B S units) memory a query, and the queries come one by one.
+    O(B S units) memory a query, and the queries come one by one. Where only the run knows S, the
+    parallel form reads 65,536 steps at most.
 
     Masking: see the contract at `AttentionLayer`. The walk passes over masked steps wherever they
     are, and a masked query leaves it where it is.

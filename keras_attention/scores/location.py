@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention import checks
+from keras_attention.functional import positions
 from keras_attention.scores.score import Score
 
 
@@ -46,13 +47,7 @@ class LocationScore(Score):
     def call(self, query, key):
         self._check_length(query.shape, key.shape)
         scores = self.query_dense(query)  # (..., T, max_length)
-        steps = ops.shape(key)[-2]
-        if not isinstance(steps, int) and not ops.is_tensor(steps):
-            # JAX's symbol for an unknown length, where only the shape is asked for: what cannot be
-            # compared with `max_length` cannot be a slice.
-            return ops.take(scores, ops.arange(steps), axis=-1)
-        # Too few columns would broadcast in silence if they were one; a reshape lets nothing pass.
-        return ops.reshape(scores[..., :steps], (*ops.shape(query)[:-1], steps))  # (..., T, S)
+        return positions.leading(scores, ops.shape(key)[-2], axis=-1)  # (..., T, S)
 
     def get_config(self):
         return {

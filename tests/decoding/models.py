@@ -101,6 +101,39 @@ class Decoder(keras.Model):
         return logits, state, weights
 
 
+class CachedDecoder(keras.Model):
+    """A transformer block with a cache of the steps before."""
+
+    def __init__(self, words=7, units=6, max_length=8):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(words, units, embeddings_initializer="normal")
+        heads = ka.MultiHeadAttention(2, 4, position=ka.RotaryPositionEmbedding())
+        self.block = ka.TransformerDecoderBlock(9, 2, attention=heads)
+        self.logits = keras.layers.Dense(words)
+        self.max_length = max_length
+        self.block(np.zeros((1, 2, units)), np.zeros((1, 2, 5)))
+        self(np.zeros((1, 2, 5), "float32"), np.ones((1, 2), "bool"))
+        rng = np.random.default_rng(0)
+        for weight in self.trainable_weights:
+            weight.assign(rng.normal(size=weight.shape))
+        self.logits.bias.assign([0, 0, -1, *[0] * (words - 3)])
+
+    call = Decoder.call
+
+    def initial_state(self, memory, mask):
+        cache = self.block.initial_cache(ops.shape(memory)[0], self.max_length, memory, mask)
+        return {"cache": cache, "index": ops.zeros((), "int32")}
+
+    def step(self, token, state):
+        x = ops.expand_dims(self.embedding(token), 1)
+        x, weights, cache = self.block.step(
+            x, state["cache"], state["index"], return_attention_scores=True
+        )
+        weights = ops.mean(weights["memory"], axis=(1, 2))  # (B, S)
+        logits = self.logits(ops.reshape(x, (-1, x.shape[-1])))
+        return logits, {"cache": cache, "index": state["index"] + 1}, weights
+
+
 def memories(rows, steps=MEMORY, units=5, seed=1):
     """A memory `(rows, steps, units)` and its mask."""
     rng = np.random.default_rng(seed)

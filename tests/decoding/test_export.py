@@ -7,7 +7,7 @@ import pytest
 import keras_attention as ka
 from keras_attention.export import parity
 from tests.backend import needs_tensorflow, to_numpy
-from tests.decoding.models import Decoder, beam, greedy, memories, sampled
+from tests.decoding.models import CachedDecoder, Decoder, beam, greedy, memories, sampled
 
 pytestmark = needs_tensorflow
 INPUTS = {"memory": ((None, None, 5), "float32"), "mask": ((None, None), "bool")}
@@ -27,11 +27,11 @@ def test_one_file_holds_greedy_and_beam_search(tmp_path_factory, exported, batch
             np.testing.assert_allclose(got["scores"], expected["scores"], atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+@pytest.fixture(scope="module", params=[Decoder, CachedDecoder])
+def exported(request, tmp_path_factory):
     """`export_model` compares SavedModel and TFLite with Keras by itself."""
     folder = tmp_path_factory.mktemp("exported")
-    model = Decoder()
+    model = request.param()
     signatures = [
         ka.Signature(name, search, INPUTS, memories(6), decision="tokens")
         for name, search in [("greedy", greedy), ("beam", beam)]

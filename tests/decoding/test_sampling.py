@@ -94,7 +94,7 @@ def test_one_candidate_or_a_cold_temperature_is_greedy():
     table = Table()
     arguments = table.step, table.start, table.state, STEPS, END
     expected = to_numpy(ka.greedy_search(*arguments))
-    for kwargs in ({"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-30}):
+    for kwargs in ({"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-30}, {"temperature": 1e-39}):
         got = to_numpy(ka.sample(*arguments, **kwargs))
         for x, y in zip(got, expected, strict=True):
             np.testing.assert_allclose(x, y, atol=1e-6)

@@ -117,6 +117,23 @@ def test_a_block_speaks_for_the_layers_inside():
     }
 
 
+@pytest.mark.parametrize("kind", ["content", "heads", "location_sensitive"])
+def test_a_decoder_speaks_for_the_attention_in_its_loop(kind):
+    attention = {
+        "content": lambda: ka.ContentAttention("bilinear"),
+        "heads": lambda: ka.MultiHeadAttention(2, 3),
+        "location_sensitive": lambda: ka.LocationSensitiveAttention(filters=2, kernel_size=3),
+    }[kind]()
+    inputs, memory = keras.Input((None, 4)), keras.Input((None, 6))
+    decoder = ka.AttentionDecoder(keras.layers.GRUCell(7), attention, name="decoder")
+    outputs, state = decoder(inputs, memory, return_state=True)
+    arrays = [np.ones((2, 3, 4)), np.random.default_rng(0).normal(size=(2, 5, 6))]
+    maps = ka.attention_maps(keras.Model([inputs, memory], [outputs, state]), arrays)
+    assert list(maps) == ["decoder"]
+    _, expected = decoder(*arrays, return_attention_scores=True)
+    np.testing.assert_allclose(maps["decoder"], to_numpy(expected), rtol=1e-5, atol=1e-6)
+
+
 def test_keras_own_layers_count():
     inputs = keras.Input((None, 4))
     x = keras.layers.MultiHeadAttention(2, 3, name="heads")(inputs, inputs)

@@ -30,7 +30,7 @@ def test_attention_is_the_and_of_everything():
     causal = np.tri(3, 5, 2, "bool")
     expected = q[:, :, None] & (v & k)[:, None, :] & a & causal
     np.testing.assert_array_equal(masks.attention(query, value, q, v, k, a, True), expected)
-    with_heads = masks.attention(query, value, q, v, k, a, True, use_heads=True)
+    with_heads = masks.attention(query, value, q, v, k, a, True, num_heads=4)
     np.testing.assert_array_equal(with_heads, expected[:, None])
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.backend import to_numpy
+from tests.backend import needs_tensorflow, to_numpy
 from tests.contract import Case, LayerContract
 
 
@@ -62,6 +62,19 @@ def test_rejects_more_steps_than_max_length():
     layer(np.ones((2, 5, 6)), np.ones((2, 4, 6)))
     with pytest.raises(ValueError, match=message):
         layer(np.ones((2, 3, 6)), np.ones((2, 5, 6)))
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_length_that_only_the_run_knows_stops_it(jit):
+    import tensorflow as tf
+
+    text = tf.TensorSpec((2, None, 4))
+    call = tf.function(ka.AttentionFeatureMap(3), input_signature=[text, text], jit_compile=jit)
+    x = np.ones((2, 5, 4), "float32")
+    assert call(x, x[:, :3]).shape == (2, 5, 4)
+    with pytest.raises((tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)):
+        call(x, x)
 
 
 def test_rejects_texts_of_different_sizes():

@@ -243,7 +243,7 @@ def test_rejects_inputs_without_sentences():
 
 
 def test_rejects_a_mask_of_the_wrong_rank():
-    with pytest.raises(ValueError, match=r"`mask` must have.*mask of shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"`mask` must have.*mask.shape=\(4,\)"):
         ka.HierarchicalAttention(embedding=_embedding())(_ids(), mask=np.ones(4, "bool"))
 
 

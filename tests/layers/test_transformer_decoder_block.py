@@ -172,6 +172,8 @@ def test_rejects_attention_layers_that_do_not_fit_the_call():
         ka.TransformerDecoderBlock(7, 2, memory_attention=attention)(x)
     with pytest.raises(ValueError, match="no use where both.*num_heads=2"):
         ka.TransformerDecoderBlock(7, 2, attention=attention, memory_attention=attention)
+    with pytest.raises(ValueError, match="must take `use_causal_mask`.*MonotonicAttention"):
+        ka.TransformerDecoderBlock(7, attention=ka.MonotonicAttention())
     with pytest.raises(ValueError, match="either `num_heads` or `attention`"):
         ka.TransformerDecoderBlock(7)
 

@@ -1,6 +1,7 @@
 """AttentionDecoder."""
 
 import inspect
+import re
 
 import keras
 import numpy as np
@@ -241,6 +242,21 @@ def test_trains_under_xla_with_unknown_lengths(attention):
     assert model.jit_compile and np.isfinite(after) and after < before
 
 
+@pytest.mark.parametrize("make", [ka.LocationAttention, ka.AttentionFeatureMap])
+def test_attention_that_takes_no_key(make):
+    """`input_feeding` asks step by step, without all queries at once: the same numbers."""
+    memory = MEMORY[..., :4]
+    cell = layers.GRUCell(4)
+    feeding = ka.AttentionDecoder(cell, make(max_length=7))
+    outputs, weights = feeding(INPUTS, memory, return_attention_scores=True)
+    assert outputs.shape == (2, 3, 4) and weights.shape == (2, 3, 5)
+    state = feeding.initial_state(memory)
+    for t in range(3):
+        output, weight, state = feeding.step(INPUTS[:, t], state)
+        np.testing.assert_allclose(output, to_numpy(outputs)[:, t], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(weight, to_numpy(weights)[:, t], rtol=1e-5, atol=1e-6)
+
+
 class NoisyCell(layers.Layer):
     """A cell of a user's own, which draws inside the loop."""
 
@@ -450,8 +466,34 @@ def test_a_predicted_window_step_by_step():
 
 
 def test_rejects_a_missing_memory():
-    with pytest.raises(Exception, match="memory"):
-        _decoder()(INPUTS)
+    for arguments in ((INPUTS,), (INPUTS, None)):
+        with pytest.raises(ValueError, match=r"called with a memory.*\(2, 3, 4\), memory=None"):
+            _decoder()(*arguments)
+
+
+def test_rejects_steps_before_it_is_built():
+    with pytest.raises(ValueError, match="Build or call the layer 'decoder' before it decodes"):
+        _decoder(name="decoder").initial_state(MEMORY)
+
+
+def test_rejects_a_memory_to_decode_that_is_another_than_in_training():
+    layer = _decoder()
+    layer(INPUTS, MEMORY)
+    for memory in (MEMORY[0], MEMORY[..., :5]):
+        with pytest.raises(
+            ValueError, match=rf"\(batch, steps, 6\).*shape={re.escape(str(memory.shape))}"
+        ):
+            layer.initial_state(memory)
+    with pytest.raises(ValueError, match=r"`memory_mask` must have.*shape=\(2, 4\).*\(2, 5, 6\)"):
+        layer.initial_state(MEMORY, MEMORY_MASK[:, 1:])
+    with pytest.raises(ValueError, match=r"`state` must be what.*\['cell'\]"):
+        layer.step(INPUTS[:, 0], {"cell": np.zeros((2, 7))})
+
+
+@pytest.mark.parametrize("make", [ka.SelfAttention, ka.AttentionPooling, lambda: layers.Dense(3)])
+def test_rejects_a_layer_that_is_not_called_with_query_and_value(make):
+    with pytest.raises(ValueError, match=r"called with `\(query, value\)`.*called with \("):
+        ka.AttentionDecoder(layers.GRUCell(7), make())
 
 
 def test_rejects_a_memory_without_steps():
