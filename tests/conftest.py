@@ -13,3 +13,13 @@ def _seeded():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_the_programs_of_other_modules():
+    """JAX keeps whatever it compiled, until a process has no memory maps left and crashes."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()

@@ -204,13 +204,14 @@ class LayerContract:
 
     # 3. Padding is invisible --------------------------------------------------------------------
 
-    @pytest.mark.parametrize("rubbish", [1e3, np.inf, np.nan])
-    def test_3_padding_is_invisible(self, case, rubbish):
+    def test_3_padding_is_invisible(self, case):
         layer, clean, masks = case.built(), case.inputs(), case.padding()
         dirty = {k: v.copy() for k, v in clean.items()}
         for name, mask in masks.items():
             clean[case.masks[name]][~mask] = 0.0
-            dirty[case.masks[name]][~mask] = rubbish
+            size = dirty[case.masks[name]][~mask].size
+            rubbish = np.resize([np.nan, np.inf, 1e3], size)  # all three in each step
+            dirty[case.masks[name]][~mask] = rubbish.reshape(-1, clean[case.masks[name]].shape[-1])
         expected = run(layer, clean | masks, return_attention_scores=True)
         _close(run(layer, dirty | masks, return_attention_scores=True), expected)
         assert any(np.abs(gradient).max() > 0 for gradient in expected[1] + [*expected[2].values()])

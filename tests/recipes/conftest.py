@@ -1,5 +1,8 @@
 """A trained run that several tests look at."""
 
+import fcntl
+import os
+
 import pytest
 
 from tests.backend import BACKEND
@@ -12,6 +15,13 @@ def toy_run(tmp_path_factory):
     """Folder of a finished run of the sentiment recipe on toy data, as `make demo` makes it."""
     from recipes import sentiment_analysis as recipe
 
-    output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    recipe.train(recipe.Config(data="toy", output=output, parity_texts=100, full_int8=True))
+    # One for all of pytest's processes: who comes first trains, the others wait.
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    output = shared / "saved_models" / recipe.NAME
+    with (shared / "toy_run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output.exists():
+            recipe.train(recipe.Config(data="toy", output=output, parity_texts=100, full_int8=True))
     return output
