@@ -468,6 +468,37 @@ def find_run(folder, *, recipe, files=()):
     return metrics
 
 
+def texts_to_read(config, *, whole_file=False):
+    """The texts that `predict` was given: as arguments, in a file, or on standard input.
+
+    Args:
+        config: A dataclass with `texts`, a tuple of strings, and `file`, a path or None.
+        whole_file: Whether a file or standard input holds one text, or one a line.
+    """
+    if config.texts and config.file:
+        raise UserError("Expected texts or --file. Received both")
+    if config.texts:
+        return config.texts
+    try:
+        content = config.file.read_text(encoding="utf-8-sig") if config.file else sys.stdin.read()
+    except OSError as error:
+        raise UserError(f"Cannot read {config.file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"Expected UTF-8 in {config.file or 'standard input'}: {error}") from error
+    texts = [content] if whole_file else content.splitlines()
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        expected = "a text" if whole_file else "a text a line"
+        raise UserError(f"Expected {expected}. {config.file or 'Standard input'} has none")
+    return texts
+
+
+def cannot_load(path, error):
+    """The `UserError` for a part of a trained model that cannot be read."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return UserError(f"Cannot load {path}. Train it anew. Received: {reason}")
+
+
 def _difference(old, new):
     """Says in a few words what the unfinished run `old` had otherwise than the run `new`."""
     old_config, new_config = old.get("config", {}), new["config"]

@@ -14,16 +14,17 @@ from keras import ops
 _HIGH_LIMIT, _LOW_PRIME = 2**17, 16381
 
 
-def select(ids, labels, *, vocabulary_size, num_classes, order, min_texts):
+def select(ids, labels, *, vocabulary_size, num_classes, order, min_texts, shares=None):
     """Counts in how many texts of each class each n-gram occurs.
 
     Args:
-        ids: List of integer arrays, the ids of each text.
+        ids: List of integer arrays, the ids of each text. No n-gram spans a 0.
         labels: Integer array, the class of each text.
         vocabulary_size: Integer, larger than any id.
         num_classes: Integer.
         order: Integer, the longest n-gram.
         min_texts: Integer; an n-gram of two ids or more is kept if so many texts have it.
+        shares: Float array, what each text counts; 1 by default.
 
     Returns:
         Sorted keys, int32 `(K,)`, and counts, float32 `(K, num_classes)`.
@@ -45,19 +46,21 @@ def select(ids, labels, *, vocabulary_size, num_classes, order, min_texts):
             continue
         steps = [values[offset : offset + starts] for offset in range(size)]
         inside = texts[:starts] == texts[size - 1 :]  # not across two texts
+        inside &= np.min(steps, axis=0) > 0
         keys = _key(steps, vocabulary_size)[inside]
         pairs = np.unique(texts[:starts][inside] << 31 | keys)  # each text counts once
         keys = pairs & (2**31 - 1)
-        classes = np.asarray(labels)[pairs >> 31]
         distinct, frequency = np.unique(keys, return_counts=True)
         kept.append(distinct if size == 1 else distinct[frequency >= min_texts])
-        occurrences.append((keys, classes))
+        occurrences.append((keys, pairs >> 31))
     kept = np.unique(np.concatenate(kept))
     counts = np.zeros((len(kept), num_classes), np.float32)
-    for keys, classes in occurrences:
+    shares = np.ones(len(ids), np.float32) if shares is None else shares
+    for keys, owners in occurrences:
         rows = np.minimum(np.searchsorted(kept, keys), len(kept) - 1)
         known = kept[rows] == keys
-        np.add.at(counts, (rows[known], classes[known]), 1)
+        owners = owners[known]
+        np.add.at(counts, (rows[known], np.asarray(labels)[owners]), shares[owners])
     return kept.astype(np.int32), counts
 
 
@@ -171,6 +174,7 @@ class NaiveBayesEvidence(keras.layers.Layer):
         rows: int32 `(B, S)`.
         own_class: int32 `(B, 1)`, in training the class of the text counted from 1, 0 for a text
             that was not counted; or `None`.
+        own_share: Float `(B, 1)`, what each text counts, or `None` for 1.
 
     Returns:
         Float tensor `(B, S, C)`; zeros for unknown n-grams.
@@ -185,7 +189,7 @@ class NaiveBayesEvidence(keras.layers.Layer):
         self.num_ngrams = num_ngrams
         self.num_classes = num_classes
 
-    def build(self, rows_shape, own_class_shape=None):
+    def build(self, rows_shape, own_class_shape=None, own_share_shape=None):
         rows = self.num_ngrams + 1
         fixed = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.counts = self.add_weight(name="counts", shape=(rows, self.num_classes), **fixed)
@@ -197,23 +201,27 @@ class NaiveBayesEvidence(keras.layers.Layer):
 
     def set_counts(self, counts):
         """Takes over counts `(K, C)` of `select`."""
-        smooth = counts.sum(0) + len(counts) / counts.shape[1]
         unknown = np.zeros_like(counts[:1])
-        self.log_totals.assign(np.log(smooth))
+        self.log_totals.assign(np.log(self._totals(counts)))
         self.counts.assign(np.concatenate([unknown, counts]))
         ratios = ops.convert_to_numpy(self._log_ratios(ops.convert_to_tensor(counts)))
         self.ratios.assign(np.concatenate([unknown, ratios]))
 
-    def call(self, rows, own_class=None):
+    def call(self, rows, own_class=None, own_share=None):
         if own_class is None:
             ratios = ops.take(self.ratios, rows, axis=0)  # (B, S, C)
         else:
             own = ops.one_hot(own_class - 1, self.num_classes, dtype="float32")  # (B, 1, C)
+            if own_share is not None:
+                own = own * ops.expand_dims(own_share, -1)
             counts = ops.maximum(ops.take(self.counts, rows, axis=0) - own, 0.0)
             known = ops.cast(ops.expand_dims(rows, -1) > 0, "float32")
             ratios = self._log_ratios(counts) * known
         gain = ops.cast(ops.take(self.gain, rows, axis=0), "float32")
         return ratios * gain
+
+    def _totals(self, counts):
+        return counts.sum(0) + len(counts) / counts.shape[1]
 
     def _log_ratios(self, counts):
         ratios = ops.log(counts + 1.0) - self.log_totals
@@ -225,6 +233,30 @@ class NaiveBayesEvidence(keras.layers.Layer):
             "num_ngrams": self.num_ngrams,
             "num_classes": self.num_classes,
         }
+
+
+@keras.saving.register_keras_serializable(package="recipes")
+class ComplementEvidence(NaiveBayesEvidence):
+    """What each n-gram says for each class, told by the texts of all other classes.
+
+        e = mean over classes of log p(ngram | other classes) - log p(ngram | other classes)
+
+    Of many classes each has few texts, and all others together have many: what is rare in them
+    is the better measured. For two classes this is the log-count ratio, with less smoothing.
+
+    Reference:
+        Rennie et al., 2003, section 3.1, https://cdn.aaai.org/ICML/2003/ICML03-081.pdf
+    """
+
+    SMOOTHING = 0.1
+
+    def _totals(self, counts):
+        return (counts.sum(1, keepdims=True) - counts + self.SMOOTHING).sum(0)
+
+    def _log_ratios(self, counts):
+        others = ops.sum(counts, axis=-1, keepdims=True) - counts
+        ratios = self.log_totals - ops.log(ops.maximum(others, 0.0) + self.SMOOTHING)
+        return ratios - ops.mean(ratios, axis=-1, keepdims=True)
 
 
 @keras.saving.register_keras_serializable(package="recipes")

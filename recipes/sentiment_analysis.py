@@ -276,7 +276,6 @@ def train(config):
 
 
 def _train(config, data, run):
-    import keras_attention as ka
     from recipes import ngrams
 
     common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
@@ -328,10 +327,16 @@ def _train(config, data, run):
         print(f"test accuracy {accuracy:.4f}  {name}")
 
     model.save(run.path / "model.keras")
-    try:
-        exports = _export(config, model, data, ids, vocabulary, tokenizer, run.path)
-    except ka.ExportError as error:
-        raise UserError(f"The export does not compute what the model does: {error}") from error
+    exports = wordpiece.export_classifier(
+        model,
+        run.path,
+        formats=[form for form in FORMS if form != "tflite_full_int8" or config.full_int8],
+        labels=data.labels,
+        vocabulary=vocabulary,
+        tokenizer=tokenizer,
+        texts=data.test.texts[: config.parity_texts],
+        ids=ids["test"][: config.parity_texts],
+    )
     common.plot_history(run.history, run.path / "history.png")
     metrics = common.write_metrics(
         run.path,
@@ -365,70 +370,7 @@ def _mean_pooling_accuracy(config, build, data, ids, test):
     return training.evaluate(test, return_dict=True, verbose=0)["accuracy"]
 
 
-# ------------------------------------------------------------------------------------ export
-
-
-def _export(config, model, data, ids, vocabulary, tokenizer, folder):
-    """Writes all forms; returns for each its size, time and agreement with the Keras model."""
-    import tensorflow as tf
-
-    import keras_attention as ka
-
-    names, pieces = tf.constant(data.labels), tf.constant(vocabulary)
-
-    def read_ids(model, ids):
-        # An empty text gets one step of padding: TFLite's kernels do not all take none.
-        missing = tf.maximum(1 - tf.shape(ids)[1], 0)
-        ids = tf.pad(ids, [[0, 0], [0, missing]])
-        return {"ids": ids, **model(ids, training=False)}
-
-    def read_text(model, text):
-        outputs = read_ids(model, tokenizer.tokenize(text).to_tensor())
-        # `argmax` of floats has no TFLite operator.
-        best = tf.math.top_k(outputs["probability"], 1).indices[:, 0]
-        return {
-            "label": tf.gather(names, best),
-            "pieces": tf.gather(pieces, outputs["ids"]),
-            **outputs,
-        }
-
-    # One text at a time, as a phone does: long ones then cost no padding.
-    count = min(config.parity_texts, len(data.test))
-    texts = tf.data.Dataset.from_tensor_slices(data.test.texts[:count]).batch(1)
-    rows = tf.data.Dataset.from_generator(
-        lambda: (row[None] for row in ids["test"][:count]),
-        output_signature=tf.TensorSpec((1, None), tf.int32),
-    )
-    formats = [form for form in FORMS if form != "tflite_full_int8" or config.full_int8]
-    report = ka.export_model(
-        model,
-        folder,
-        formats=formats,
-        signatures=[
-            ka.Signature(
-                "text", read_text, {"text": ((None,), "string")}, texts,
-                resources=[tokenizer], text=True, decision="probability",
-            ),
-            ka.Signature(
-                "ids", read_ids, {"ids": ((None, None), "int32")}, rows, decision="probability"
-            ),
-        ],
-        attach={
-            "vocabulary.txt": "\n".join(vocabulary).encode(),
-            "labels.txt": "\n".join(data.labels).encode(),
-        },
-    )  # fmt: skip
-    (folder / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    (folder / "labels.txt").write_text("\n".join(data.labels) + "\n", encoding="utf-8")
-    return {
-        form["file"]: {
-            "bytes": form["bytes"],
-            "milliseconds": form["signatures"]["text"]["milliseconds"],
-            "agreement": min(one["agreement"] for one in form["signatures"].values()),
-        }
-        for form in report["forms"].values()
-        if "file" in form
-    }
+# -------------------------------------------------------------------------------- model card
 
 
 def _card(data):
@@ -466,7 +408,7 @@ def predict(config):
     from keras_attention.explain.highlight import to_html, to_terminal
 
     common.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt"])
-    texts = _texts_to_read(config)
+    texts = common.texts_to_read(config)
     read = _reader(config)
     pages = []
     for text in texts:
@@ -481,36 +423,15 @@ def predict(config):
             raise UserError(f"Cannot write --html {config.html}: {error.strerror}") from error
 
 
-def _texts_to_read(config):
-    if config.texts and config.file:
-        raise UserError("Expected texts or --file. Received both")
-    if config.texts:
-        return config.texts
-    try:
-        if config.file:
-            lines = config.file.read_text(encoding="utf-8-sig").splitlines()
-        else:
-            lines = sys.stdin.read().splitlines()
-    except OSError as error:
-        raise UserError(f"Cannot read {config.file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"Expected UTF-8 in {config.file or 'standard input'}: {error}") from error
-    texts = [line for line in lines if line.strip()]
-    if not texts:
-        raise UserError(f"Expected a text a line. {config.file or 'Standard input'} has none")
-    return texts
-
-
 def _reader(config):
     """A function from a text to its label, probability, and words with their weights."""
     path = config.folder / FORMS[config.form]
     try:
         vocabulary = (config.folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
         tokenizer = wordpiece.fast_tokenizer(vocabulary)
-        run = _saved_model(path) if config.form == "saved_model" else _interpreter(path)
     except (OSError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"Cannot load {path}. Train it anew. Received: {reason}") from error
+        raise common.cannot_load(path, error) from error
+    run = wordpiece.text_runner(path)
 
     def read(text):
         outputs = run([text])
@@ -520,24 +441,6 @@ def _reader(config):
         return label, float(outputs["probability"][0, best]), spans, weights
 
     return read
-
-
-def _saved_model(path):
-    import tensorflow as tf
-
-    function = tf.saved_model.load(str(path)).signatures["serving_default"]
-    return lambda texts: {k: v.numpy() for k, v in function(text=tf.constant(texts)).items()}
-
-
-def _interpreter(path):
-    from ai_edge_litert import interpreter as litert
-
-    operators = wordpiece.tensorflow_text().tflite_registrar.SELECT_TFTEXT_OPS
-    interpreter = litert.InterpreterWithCustomOps(
-        model_path=str(path), custom_op_registerers=operators
-    )
-    runner = interpreter.get_signature_runner("text")
-    return lambda texts: runner(text=np.array([text.encode() for text in texts]))
 
 
 if __name__ == "__main__":

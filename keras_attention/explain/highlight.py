@@ -1,11 +1,14 @@
-"""Texts with their words shaded by weight, for the terminal and as HTML."""
+"""Texts with their words, and perhaps their sentences, shaded by weight: terminal and HTML."""
 
 import html
+import itertools
 
 _BLOCK = "\x1b[48;2;{};{};{}m\x1b[38;2;0;0;0m{}\x1b[0m"
+# Light enough for black letters.
+_GREEN, _RED, _BLUE, _WHITE = (120, 200, 120), (240, 130, 120), (150, 195, 250), (255, 255, 255)
 
 
-def to_terminal(text, spans, weights):
+def to_terminal(text, spans, weights, sentences=((), ())):
     """The text with each span's background shaded by its weight, as 24-bit ANSI colours.
 
     Args:
@@ -13,13 +16,14 @@ def to_terminal(text, spans, weights):
         spans: List of `(start, end)` in characters, in order and without overlap.
         weights: List of numbers, one a span; the largest in size gets the full colour. Positive
             is green, negative is red.
+        sentences: Spans and weights of what the spans lie in, two lists; shaded in blue beneath.
 
     Returns:
         String with escape sequences.
     """
     return "".join(
-        part if weight is None else _BLOCK.format(*_colour(weight), part)
-        for part, weight in _parts(text, spans, weights)
+        part if colour is None else _BLOCK.format(*colour, part)
+        for part, colour, _ in _parts(text, (spans, weights), sentences)
     )
 
 
@@ -28,7 +32,8 @@ def to_html(title, rows):
 
     Args:
         title: String.
-        rows: List of `(heading, text, spans, weights)`, each as in `to_terminal`.
+        rows: List of `(heading, text, spans, weights)` or `(heading, text, spans, weights,
+            sentences)`, each as in `to_terminal`.
 
     Returns:
         String, a whole HTML page without scripts or outside resources.
@@ -39,12 +44,10 @@ def to_html(title, rows):
         True
     """
     sections = []
-    for heading, text, spans, weights in rows:
+    for heading, text, spans, weights, *sentences in rows:
         marked = "".join(
-            html.escape(part) if weight is None else _mark(part, weight, original)
-            for (part, weight), original in zip(
-                _parts(text, spans, weights), _originals(text, spans, weights), strict=True
-            )
+            html.escape(part) if colour is None else _mark(part, colour, label)
+            for part, colour, label in _parts(text, (spans, weights), *sentences)
         )
         sections.append(f"<h2>{html.escape(heading)}</h2>\n<p>{marked}</p>")
     return (
@@ -59,31 +62,50 @@ def to_html(title, rows):
     )
 
 
-def _mark(part, shade, weight):
-    colour = "#{:02x}{:02x}{:02x}".format(*_colour(shade))
-    return f'<mark style="background:{colour}" title="{weight:.3g}">{html.escape(part)}</mark>'
+def _mark(part, colour, label):
+    code = "#{:02x}{:02x}{:02x}".format(*colour)
+    return f'<mark style="background:{code}" title="{label}">{html.escape(part)}</mark>'
 
 
-def _parts(text, spans, weights):
-    """Pieces of the text with their weight in [-1, 1], `None` between the spans."""
-    largest = max((abs(float(weight)) for weight in weights), default=0.0) or 1.0
-    end = 0
-    for (start, stop), weight in zip(spans, weights, strict=True):
-        yield text[end:start], None
-        yield text[start:stop], float(weight) / largest
-        end = stop
-    yield text[end:], None
+def _parts(text, words, sentences=((), ())):
+    """Pieces of the text, each with its colour and the weights as given, or `None` twice."""
+    word_at, sentence_at = _Shades(*words), _Shades(*sentences)
+    edges = sorted({0, len(text), *word_at.edges(), *sentence_at.edges()})
+    for start, end in itertools.pairwise(edges):
+        word, sentence = word_at[start], sentence_at[start]
+        if word is None and sentence is None:
+            yield text[start:end], None, None
+            continue
+        colour = _WHITE
+        if sentence is not None:
+            colour = _blend(colour, _BLUE, abs(sentence) / sentence_at.largest)
+        if word is not None:
+            full = _GREEN if word >= 0 else _RED
+            colour = _blend(colour, full, abs(word) / word_at.largest)
+        label = [f"{word:.3g}"] if word is not None else []
+        label += [f"sentence {sentence:.3g}"] if sentence is not None else []
+        yield text[start:end], tuple(map(round, colour)), ", ".join(label)
 
 
-def _originals(text, spans, weights):
-    """The weights as given, in step with `_parts`."""
-    for weight in weights:
-        yield None
-        yield float(weight)
-    yield None
+class _Shades:
+    """Which weight lies on a character."""
+
+    def __init__(self, spans, weights):
+        self.largest = max((abs(float(weight)) for weight in weights), default=0.0) or 1.0
+        self._spans = list(zip(spans, map(float, weights), strict=True))
+        self._next = 0
+
+    def edges(self):
+        return [edge for span, _ in self._spans for edge in span]
+
+    def __getitem__(self, place):
+        """The weight at a place, `None` outside the spans. Places are asked for in their order."""
+        while self._next < len(self._spans) and self._spans[self._next][0][1] <= place:
+            self._next += 1
+        if self._next == len(self._spans) or place < self._spans[self._next][0][0]:
+            return None
+        return self._spans[self._next][1]
 
 
-def _colour(weight):
-    """White at 0 to full green at 1 or red at -1, both light enough for black letters."""
-    full = (120, 200, 120) if weight >= 0 else (240, 130, 120)
-    return tuple(round(255 + (channel - 255) * abs(weight)) for channel in full)
+def _blend(colour, full, weight):
+    return tuple(a + (b - a) * weight for a, b in zip(colour, full, strict=True))

@@ -23,7 +23,10 @@ def softmax(scores, mask=None):
         [[0.5 0.5 0. ]]
     """
     shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=_MASKED_SCORE)
-    return _finish(ops.softmax(shifted, axis=-1), mask, dtype)
+    # Of a single step Keras warns, which is no mistake here: a document of one sentence.
+    is_single = shifted.shape[-1] == 1
+    weights = ops.ones_like(shifted) if is_single else ops.softmax(shifted, axis=-1)
+    return _finish(weights, mask, dtype)
 
 
 def sparsemax(scores, mask=None):

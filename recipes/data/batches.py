@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from recipes import sentences
+
 
 class PaddedBatches(keras.utils.PyDataset):
     """Padded ids and, beside them, what the model to train is told of a text's own class.
@@ -37,12 +39,16 @@ class PaddedBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self._batches[index]
-        ids = np.zeros((len(chosen), self._width(index)), "int32")
-        for row, text in enumerate(chosen):
-            ids[row, : len(self._texts[text])] = self._texts[text]
         labels = self._labels[chosen]
         own_class = (labels[:, None] + 1) * self._names_own_class
-        return {"ids": ids, "own_class": own_class.astype("int32")}, labels
+        inputs = {"ids": self._ids(chosen, self._width(index))}
+        return {**inputs, "own_class": own_class.astype("int32")}, labels
+
+    def _ids(self, chosen, width):
+        ids = np.zeros((len(chosen), width), "int32")
+        for row, text in enumerate(chosen):
+            ids[row, : len(self._texts[text])] = self._texts[text]
+        return ids
 
     def _width(self, index):
         """Length of a batch: that of its longest text.
@@ -80,8 +86,45 @@ class PaddedBatches(keras.utils.PyDataset):
         texts = texts[np.argsort(self._lengths[texts], kind="stable")]
         batches, end = [], len(texts)
         while end > 0:  # from the longest down: the first of a batch bounds its size
-            fitting = self._AREA // int(self._lengths[texts[end - 1]]) ** 2
+            fitting = self._fitting(int(self._lengths[texts[end - 1]]))
             start = max(0, end - min(self._batch_size, max(1, fitting)))
             batches.append(texts[start:end])
             end = start
         return batches
+
+    def _fitting(self, longest):
+        """How many texts of so many steps fit into a batch."""
+        return self._AREA // longest**2
+
+
+class DocumentBatches(PaddedBatches):
+    """The same for texts in sentences, with what each text counts in the counts of n-grams.
+
+    Args:
+        documents: List of lists of lists of ids: texts, their sentences, their word pieces.
+        labels, batch_size, **options: As for `PaddedBatches`.
+        max_words: Integer W, pieces in the longest sentence.
+        shares: float32 array, what each text counts; zeros by default.
+
+    Each batch is `({"ids": (B, N, W + GAP), "own_class": (B, 1), "own_share": (B, 1)}, labels)`.
+    """
+
+    # Sentences in a batch: each piece takes some kilobytes.
+    _ROWS = 2_000
+
+    def __init__(self, documents, labels, batch_size, *, max_words, shares=None, **options):
+        self._max_words = max_words
+        self._shares = np.zeros(len(documents)) if shares is None else shares
+        super().__init__(documents, labels, batch_size, **options)
+
+    def __getitem__(self, index):
+        inputs, labels = super().__getitem__(index)
+        own_share = self._shares[self._batches[index], None].astype("float32")
+        return {**inputs, "own_share": own_share}, labels
+
+    def _ids(self, chosen, width):
+        ids = sentences.grid([self._texts[text] for text in chosen], self._max_words)
+        return np.pad(ids, ((0, 0), (0, width - ids.shape[1]), (0, 0)))
+
+    def _fitting(self, longest):
+        return self._ROWS // longest

@@ -57,11 +57,16 @@ class LabelledTexts:
     licence: str
     notes: list[str]
 
+    @property
+    def splits(self):
+        """Dict of the three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     @functools.cached_property
     def fingerprint(self):
         """String that changes with any text, label or split."""
         digest = hashlib.sha256(json.dumps(self.labels).encode())
-        for split in (self.train, self.validation, self.test):
+        for split in self.splits.values():
             digest.update(split.labels.tobytes())
             for text in split.texts:
                 digest.update(text.encode() + b"\0")
@@ -118,15 +123,17 @@ def load(
     each label, and all copies of a text on the same side.
 
     Args:
-        source: `"toy"`; or `"tfds:NAME"`, any set of TensorFlow Datasets that has a text and a
-            class label; or the path of a folder with `train.*`, `test.*` and perhaps `dev.*`
+        source: `"toy"`; or `"tfds:NAME"`, any set of TensorFlow Datasets that has a text or several
+            and a class label; or the path of a folder with `train.*`, `test.*` and perhaps `dev.*`
             (`validation.*`, `valid.*`), each csv, tsv or jsonl, plain or `.gz`, in UTF-8, with
             named columns. csv is quoted as usual; tsv knows no quotes.
         seed: Integer, decides which texts are cut off for validation and kept by `limit`. The toy
             reviews are the same for every seed.
         validation_fraction: Float in `(0, 1)`, share of the training split to cut off.
         limit: Integer or None, at most so many texts of each split, for a quick look.
-        text_column: String, the column with the text.
+        text_column: String, the column with the text; or several, such as `"title,description"`,
+            whose texts are joined with an empty line between. A set of TensorFlow Datasets
+            without it is read by all the texts that it has.
         label_column: String, the column with the label, a string or an integer.
         data_dir: Path or None, where TensorFlow Datasets keeps its data.
         toy: The module of the toy texts: `splits()` gives those to train, validate and test, each
@@ -276,9 +283,18 @@ def read_file(path, text_column="text", label_column="label"):
 
     An empty text is a text. Spaces around a label are dropped.
     """
-    columns = {text_column: "text", label_column: "value"}
-    lines, texts, labels = map(list, zip(*tables.read(path, columns), strict=True))
-    return _Rows(texts, labels, str(path), lines)
+    columns = {**dict.fromkeys(_names(text_column), "text"), label_column: "value"}
+    lines, *texts, labels = map(list, zip(*tables.read(path, columns), strict=True))
+    return _Rows([_join(row) for row in zip(*texts, strict=True)], labels, str(path), lines)
+
+
+def _names(columns):
+    return [name.strip() for name in columns.split(",")]
+
+
+def _join(texts):
+    """One text of several: a title and a description are paragraphs of their own."""
+    return texts[0] if len(texts) == 1 else "\n\n".join(text for text in texts if text.strip())
 
 
 # ------------------------------------------------------------------------------------ TFDS
@@ -289,17 +305,19 @@ def _read_tfds(name, text_column, label_column, data_dir):
     from tensorflow_datasets import features as kinds
 
     features = builder.info.features
-    text_column = tfds.find_feature(name, features, text_column, kinds.Text, "text")
+    text_columns = tfds.find_texts(name, features, _names(text_column), kinds.Text)
     label_column = tfds.find_feature(name, features, label_column, kinds.ClassLabel, "label")
     datasets = tfds.load(name, builder, data_dir)
 
     splits, notes = {}, []
+    if len(text_columns) > 1:
+        notes.append(f"a text is its {' and its '.join(text_columns)}")
     for part, names in tables.SPLIT_NAMES.items():
         found = next((split for split in (*names, part) if split in datasets), None)
         if found is not None:
             source = f"{name}, split {found}"
             splits[part] = _tfds_rows(
-                datasets[found], text_column, label_column, features[label_column].names, source
+                datasets[found], text_columns, label_column, features[label_column].names, source
             )
     if splits.get("test") is None and splits.get("validation") is not None:
         # Competitions keep the labels of their test split to themselves.
@@ -314,12 +332,13 @@ def _read_tfds(name, text_column, label_column, data_dir):
     return splits, {**tfds.about(builder), "notes": notes}
 
 
-def _tfds_rows(dataset, text_column, label_column, names, source):
+def _tfds_rows(dataset, text_columns, label_column, names, source):
     """Returns the rows of a split, or None if it has no labels."""
     from tensorflow_datasets import as_numpy
 
-    rows = list(as_numpy(dataset.map(lambda row: (row[text_column], row[label_column]))))
+    columns = dataset.map(lambda row: ([row[name] for name in text_columns], row[label_column]))
+    rows = list(as_numpy(columns))
     if not rows or any(label < 0 for _, label in rows):
         return None
-    texts = [text.decode("utf-8", errors="replace") for text, _ in rows]
+    texts = [_join([text.decode("utf-8", errors="replace") for text in row]) for row, _ in rows]
     return _Rows(texts, [names[label] for _, label in rows], source)

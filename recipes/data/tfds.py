@@ -92,6 +92,25 @@ def find_feature(name, features, wanted, kind, what):
     return of_kind[0]
 
 
+def find_texts(name, features, wanted, kind):
+    """Returns the names of the text features to read: those wanted, or all there are.
+
+    Args:
+        name: String, the data set's name.
+        features: Dict of its features.
+        wanted: List of names.
+        kind: The class of text features.
+    """
+    of_kind = [key for key, feature in features.items() if isinstance(feature, kind)]
+    found = wanted if set(wanted) <= set(of_kind) else of_kind
+    if not of_kind or (found is not wanted and len(wanted) > 1):
+        raise UserError(
+            f"Expected text columns named {', '.join(wanted)} in {name}. "
+            f"Found: {', '.join(of_kind) or 'none'} among {', '.join(features)}"
+        )
+    return found
+
+
 def is_reachable(url, seconds=5):
     """Returns whether a server answers, whatever it answers, within `seconds`.
 

@@ -71,6 +71,14 @@ def test_huge_scores_and_empty_rows_stay_finite(name, dtype):
     np.testing.assert_allclose(np.delete(weights, 3, 0).sum(-1), 1, atol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["softmax", "sparsemax", "entmax15", "hard", "smooth"])
+def test_a_single_step_has_all_the_weight_without_a_warning(name):
+    scores = keras.ops.convert_to_tensor([[-3.0], [5.0], [5.0]])
+    assert to_numpy(normalize.get(name)(scores)).tolist() == [[1.0]] * 3
+    mask = [[True], [True], [False]]
+    assert to_numpy(normalize.get(name)(scores, mask)).tolist() == [[1.0], [1.0], [0.0]]
+
+
 def test_ties_share():
     for name in ("softmax", "sparsemax", "entmax15"):
         weights = normalize.get(name)(np.array([[2.0, 2.0, 2.0, -9.0]], "float32"))

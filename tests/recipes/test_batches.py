@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from recipes.data.batches import PaddedBatches
+from recipes.data.batches import DocumentBatches, PaddedBatches
+from recipes.sentences import GAP
 
 RNG = np.random.default_rng(0)
 TEXTS = [RNG.integers(1, 9, size=n).astype("int32") for n in RNG.integers(0, 30, size=100)]
@@ -53,3 +54,23 @@ def test_keras_takes_batches_of_any_length_after_two_that_are_equally_long():
     model = keras.Model({"ids": ids, "own_class": own_class}, keras.ops.sum(ids, axis=1))
     totals = model.predict(batches, verbose=0)
     assert sorted(totals) == sorted(2.0 * lengths)
+
+
+DOCUMENTS = [[list(RNG.integers(1, 9, size=4)) for _ in range(n)] for n in range(12)]
+
+
+def test_documents_stand_in_rows_of_sentences_with_their_shares():
+    shares = np.arange(12) / 10
+    batches = DocumentBatches(DOCUMENTS, np.arange(12), 4, max_words=5, shares=shares)
+    for inputs, labels in _seen(batches):
+        np.testing.assert_allclose(inputs["own_share"][:, 0], shares[labels], rtol=1e-6)
+        assert inputs["ids"].shape[2] == 5 + GAP
+        for ids, label in zip(inputs["ids"], labels, strict=True):
+            rows = [row[row > 0].tolist() for row in ids]
+            assert [row for row in rows if row] == DOCUMENTS[label]
+
+
+def test_long_documents_make_small_batches():
+    long = [[[1, 2]] * 1500] * 3
+    batches = _seen(DocumentBatches(long, np.zeros(3), 8, max_words=4))
+    assert [len(labels) for _, labels in batches] == [1, 1, 1]

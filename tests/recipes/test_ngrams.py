@@ -123,6 +123,39 @@ def test_evidence_is_the_log_count_ratio_and_leaves_a_texts_own_count_out():
     np.testing.assert_allclose(own, [[0, 0], ratio(2, 0), ratio(0, 1)], atol=1e-6)
 
 
+def test_no_ngram_spans_a_zero_and_texts_count_their_share():
+    texts = [np.array([5, 6, 0, 7]), np.array([5, 6, 7])]
+    keys, counts = ngrams.select(
+        texts, np.array([0, 1]), vocabulary_size=VOCABULARY, num_classes=2, order=2, min_texts=1,
+        shares=np.array([0.5, 2.0]),
+    )  # fmt: skip
+    assert len(keys) == 5  # 5, 6, 7, "5 6" and, in the second text alone, "6 7"
+    assert sorted(map(tuple, counts.tolist())) == [(0.0, 2.0)] + [(0.5, 2.0)] * 4
+
+
+def test_complement_evidence_is_what_the_other_classes_say_and_leaves_the_own_share_out():
+    counts = np.array([[3.0, 0.0, 1.0], [0.5, 0.5, 0.0]], "float32")
+    layer = ngrams.ComplementEvidence(2, 3)
+    layer.build((None, None))
+    layer.set_counts(counts)
+
+    def others(counts):
+        return np.sum(counts, axis=-1, keepdims=True) - counts + 0.1
+
+    total = others(counts).sum(0)
+
+    def evidence(*counts):
+        e = -np.log(others(np.array(counts)) / total)
+        return e - e.mean()
+
+    rows = np.array([[0, 1, 2]])
+    expected = [[0, 0, 0], evidence(3, 0, 1), evidence(0.5, 0.5, 0)]
+    np.testing.assert_allclose(to_numpy(layer(rows))[0], expected, atol=1e-6)
+    own = np.array([[1]]), np.array([[0.5]], "float32")
+    expected = [[0, 0, 0], evidence(2.5, 0, 1), evidence(0, 0.5, 0)]
+    np.testing.assert_allclose(to_numpy(layer(rows, *own))[0], expected, atol=1e-6)
+
+
 def test_log_repeats():
     rows = np.array([[[5, 1], [6, 2], [5, 1], [5, 3]]], "int32")
     expected = np.log([[[3, 2], [1, 1], [3, 2], [3, 1]]])

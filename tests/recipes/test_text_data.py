@@ -99,6 +99,15 @@ def test_other_column_names_and_further_columns(folder):
     assert data.test.texts == ["A calm crossing.", "I was sick."]
 
 
+def test_several_text_columns_are_paragraphs_of_one_text(folder):
+    for name, rows in (("train", TRAIN), ("dev", TEST), ("test", [*TEST, ("", "bad")])):
+        rows = [("A title", label, words) for words, label in rows]
+        write(folder / f"{name}.csv", rows, header=("title", "label", "body"))
+    data = text.load(folder, seed=0, text_column="title, body")
+    assert data.test.texts == [f"A title\n\n{words}" for words, _ in TEST] + ["A title"]
+    assert "train.csv:1: expected a column named 'head'" in fails(folder, text_column="head,body")
+
+
 def test_integer_labels_are_ordered_as_numbers(folder):
     rows = [(f"text {number}", str(number)) for number in (10, 9, -1, 2)]
     for name in ("train", "dev", "test"):
@@ -304,8 +313,9 @@ def data_dir(tmp_path_factory):
     tfds = pytest.importorskip("tensorflow_datasets")
     folder = tmp_path_factory.mktemp("tfds")
 
-    def store(name, config, version, key, splits, labels, **features):
-        features[key] = tfds.features.Text()
+    def store(name, config, version, keys, splits, labels, **features):
+        keys = keys.split(",")
+        features |= {key: tfds.features.Text() for key in keys}
         features["label"] = tfds.features.ClassLabel(names=labels)
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name,
@@ -316,7 +326,8 @@ def data_dir(tmp_path_factory):
                 split: [
                     (
                         row,
-                        {key: words, "label": label} | ({"idx": row} if "idx" in features else {}),
+                        {**dict.fromkeys(keys, words), "label": label}
+                        | ({"idx": row} if "idx" in features else {}),
                     )
                     for row, (words, label) in enumerate(rows)
                 ]
@@ -335,6 +346,9 @@ def data_dir(tmp_path_factory):
     store(
         "glue", "sst2", "2.0.0", "sentence", competition, labels, idx=tfds.features.Scalar(np.int32)
     )
+    news = {"train": numbered, "test": numbered[:2]}
+    store("ag_news_subset", None, "1.0.0", "title,description", news, labels)
+    store("yelp_polarity_reviews", None, "0.2.0", "text", news, ["1", "2"])
     return folder
 
 
@@ -377,8 +391,27 @@ def test_tfds_without_a_text(tmp_path):
     assert "Found: none among image, label" in fails("tfds:mnist", data_dir=tmp_path)
 
 
-def test_tfds_with_several_texts(tmp_path):
-    assert "Found: title, description" in fails("tfds:ag_news_subset", data_dir=tmp_path)
+@pytest.mark.parametrize("column", ["text", "title,description"])
+def test_tfds_with_several_texts(data_dir, column):
+    data = text.load("tfds:ag_news_subset", seed=0, data_dir=data_dir, text_column=column)
+    assert data.test.texts == [f"{words}\n\n{words}" for words, _ in TRAIN[:2]]
+    assert "a text is its title and its description" in str(data)
+
+
+def test_tfds_with_one_of_several_texts(data_dir):
+    data = text.load("tfds:ag_news_subset", seed=0, data_dir=data_dir, text_column="title")
+    assert data.test.texts == [words for words, _ in TRAIN[:2]]
+
+
+def test_tfds_labels_that_are_numbers(data_dir):
+    data = text.load("tfds:yelp_polarity_reviews", seed=0, data_dir=data_dir)
+    assert data.labels == ["1", "2"]
+
+
+def test_tfds_without_a_column_asked_for(tmp_path):
+    message = fails("tfds:ag_news_subset", data_dir=tmp_path, text_column="title,body")
+    assert "Expected text columns named title, body in ag_news_subset" in message
+    assert "Found: title, description" in message
 
 
 def test_tfds_without_network(tmp_path, monkeypatch):

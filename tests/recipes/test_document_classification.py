@@ -1,0 +1,322 @@
+"""The document recipe, as its users run it."""
+
+import json
+import re
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+from recipes import common, sentences, wordpiece
+from recipes import document_classification as recipe
+from recipes.data import toy_documents
+
+ANSI = re.compile("\x1b\\[[0-9;]*m")
+LETTER = (
+    "To my sister\n\nLast night I dreamed that the horse stood beside the saddle. The kettle by "
+    "the blue wall was older than the oven! The bus costs 2.50 and leaves at 3 p.m. from here."
+)
+
+
+def run(*arguments):
+    """Runs the recipe in this process; returns its exit code, 0 to 2 or 130."""
+    try:
+        return common.command_line(
+            recipe.__doc__,
+            [str(argument) for argument in arguments],
+            train=(recipe.Config, recipe.train),
+            predict=(recipe.PredictConfig, recipe.predict),
+        )
+    except SystemExit as exit:  # argparse
+        return exit.code
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folder of a finished run on part of the toy letters."""
+    output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
+    recipe.train(
+        recipe.Config(
+            output=output,
+            limit=1200,
+            epochs=3,
+            averaging=0.9,
+            max_words=24,
+            parity_texts=40,
+        )
+    )
+    return output
+
+
+@pytest.fixture(scope="module")
+def read(finished):
+    return recipe._reader(recipe.PredictConfig(folder=finished))
+
+
+# ----------------------------------------------------------------------------- a finished run
+
+
+def test_run_folder_is_complete(finished):
+    assert sorted(path.name for path in finished.iterdir()) == sorted(
+        "README.md history.csv history.png labels.txt metrics.json model.keras model.tflite "
+        "model_float16.tflite model_int8.tflite parity.json saved_model vocabulary.txt".split()
+    )
+    assert not list(finished.parent.glob(".*"))
+
+
+def test_accuracy_is_above_the_baselines(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["scores"]["accuracy"] >= 0.96
+    assert set(metrics["baselines"]) == {"tf-idf, linear SVM", "mean pooling at both levels"}
+    for accuracy in metrics["baselines"].values():
+        assert 0.75 < accuracy < metrics["scores"]["accuracy"] - 0.02
+
+
+def test_every_export_gives_the_models_answers(finished):
+    exports = json.loads((finished / "metrics.json").read_text())["exports"]
+    for form, file in recipe.FORMS.items():
+        assert exports[file]["bytes"] > 0 and exports[file]["milliseconds"] > 0
+        assert exports[file]["agreement"] == 1.0 or (form == "tflite_int8"), form
+        assert exports[file]["agreement"] >= 0.995 or (form == "tflite_int8"), form
+    forms = json.loads((finished / "parity.json").read_text())["forms"]
+    for form in ("tflite", "saved_model"):
+        for figures in forms[form]["signatures"].values():
+            assert figures["difference"] < 1e-4
+
+
+def test_largest_weights_fall_on_what_decides(read):
+    _, _, letters = toy_documents.splits()
+    sentence_hits, word_hits = [], []
+    for letter in letters[:120]:
+        answer = read(letter.text)
+        for hits, spans, weights, deciding in (
+            (
+                sentence_hits,
+                answer.sentence_spans,
+                answer.sentence_weights,
+                letter.deciding_sentences,
+            ),
+            (word_hits, answer.word_spans, answer.word_weights, letter.deciding),
+        ):
+            start, end = spans[int(np.argmax(weights))]
+            hits.append(any(start < stop and begin < end for begin, stop in deciding))
+    assert np.mean(sentence_hits) >= 0.95
+    assert np.mean(word_hits) >= 0.95
+
+
+def test_what_was_only_dreamed_counts_less(read):
+    for frame in ("Last night I dreamed that {}.", "{}, as I read in a novel."):
+        text = "The kettle stood beside the oven for 3 days. " + frame.format(
+            "The horse stood beside the saddle for 3 days"
+        )
+        plain, framed = read(text).sentence_weights
+        assert framed < 0.5 * plain
+        assert read(text).label == "kitchen"
+
+
+def test_sentences_are_those_of_the_rule_and_weights_sum_to_one(read):
+    answer = read(LETTER)
+    assert [LETTER[start:end].strip() for start, end in answer.sentence_spans] == [
+        "To my sister",
+        "Last night I dreamed that the horse stood beside the saddle.",
+        "The kettle by the blue wall was older than the oven!",
+        "The bus costs 2.50 and leaves at 3 p.m. from here.",
+    ]
+    assert answer.label == "kitchen"
+    assert answer.sentence_labels[1:3] == ["stable", "kitchen"]
+    np.testing.assert_allclose(sum(answer.sentence_weights), 1, rtol=1e-5)
+    np.testing.assert_allclose(sum(answer.word_weights), 1, rtol=1e-5)
+    words = [LETTER[start:end] for start, end in answer.word_spans]
+    assert words[:5] == ["To", "my", "sister", LETTER[13], "Last"]  # a mark at the empty line
+
+
+@pytest.fixture(scope="module")
+def model(finished):
+    import keras
+
+    return keras.models.load_model(finished / "model.keras")
+
+
+def _ids(finished, *texts):
+    tokenizer = wordpiece.fast_tokenizer((finished / "vocabulary.txt").read_text().split("\n")[:-1])
+    return wordpiece.tokenize(tokenizer, [sentences.mark_paragraphs(text) for text in texts])
+
+
+def test_evidence_sums_to_the_decision_and_padding_is_invisible(finished, model):
+    (ids,) = _ids(finished, LETTER)
+    outputs = {name: np.array(value) for name, value in model(ids[None]).items()}
+    np.testing.assert_allclose(outputs["sentences"].sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(outputs["words"].sum(-1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(outputs["grid"][outputs["grid"] > 0], ids)
+    assert not outputs["words"][outputs["grid"] == 0].any()
+    logits = outputs["evidence"].sum(1) + np.array(model.get_layer("bias").bias)
+    softmax = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    np.testing.assert_allclose(outputs["probability"], softmax, atol=1e-5)
+    padded = model(np.pad(ids, (0, 30))[None])
+    for name in ("probability", "sentences", "words"):
+        np.testing.assert_allclose(padded[name], outputs[name], atol=1e-5)
+
+
+def test_a_document_stands_alone_in_its_batch(finished, model):
+    texts = _ids(finished, LETTER, "The rose.", "", "Zzz zzz")
+    ids = np.zeros((4, max(map(len, texts))), "int32")
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = text
+    together = model(ids)
+    for index in (0, 1):
+        alone = model(texts[index][None])
+        np.testing.assert_allclose(
+            together["probability"][index], alone["probability"][0], atol=1e-5
+        )
+    # Nothing known: the labels' frequencies, and no weight on anything.
+    np.testing.assert_array_equal(np.array(together["words"])[2:], 0)
+    np.testing.assert_array_equal(np.array(together["sentences"])[2:], 0)
+    np.testing.assert_allclose(together["probability"][2], together["probability"][3], rtol=1e-5)
+    assert np.isfinite(np.array(together["probability"])).all()
+
+
+def test_both_levels_are_pooled_by_the_librarys_layer(finished, model):
+    import keras_attention as ka
+
+    assert isinstance(model.get_layer("attention"), ka.HierarchicalAttention)
+    (ids,) = _ids(finished, LETTER)
+    maps = ka.attention_maps(model, ids[None])
+    outputs = model(ids[None])
+    np.testing.assert_allclose(maps["attention/sentences"], outputs["sentences"], atol=1e-6)
+    # A share of an n-gram is spread over its pieces: the sum over the sentence stays.
+    sums = maps["attention/words"].sum(-1)
+    np.testing.assert_allclose(sums, np.array(outputs["words"]).sum(-1), atol=1e-5)
+
+
+def test_ids_signature_runs_without_text_operators_and_reads_its_own_vocabulary(finished, read):
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = finished / "model.tflite"
+    with zipfile.ZipFile(path) as archive:
+        pieces = archive.read("vocabulary.txt").decode().split("\n")
+        labels = archive.read("labels.txt").decode().split("\n")
+    index = {piece: number for number, piece in enumerate(pieces)}
+    ids = np.array([wordpiece.encode(index, sentences.mark_paragraphs(LETTER))], "int32")
+    outputs = Interpreter(model_path=str(path)).get_signature_runner("ids")(ids=ids)
+    answer = read(LETTER)
+    assert labels[outputs["probability"][0].argmax()] == answer.label
+    np.testing.assert_allclose(outputs["sentences"][0], answer.sentence_weights, atol=1e-5)
+    # A phone that splits the ids itself finds the same sentences.
+    expected = sentences.split(ids[0], sentences.kinds_of(pieces), max_words=24)
+    assert [row[row > 0].tolist() for row in outputs["grid"][0]] == expected
+
+
+def test_model_card_and_picture(finished):
+    card = (finished / "README.md").read_text()
+    for part in ("## Limits", "## Figures", "tf-idf", "model_int8.tflite", "grammar"):
+        assert part in card
+    assert (finished / "history.png").read_bytes()[:4] == b"\x89PNG"
+
+
+# ------------------------------------------------------------------------------------ predict
+
+
+@pytest.mark.parametrize("form", recipe.FORMS)
+def test_predict_shades_words_and_names_sentences(finished, form, capfd):
+    assert run("predict", finished, LETTER, "", "--form", form) == 0
+    out = capfd.readouterr().out
+    assert ANSI.sub("", out).startswith("kitchen ") and LETTER in ANSI.sub("", out)
+    assert len(ANSI.findall(out)) > 20
+    assert re.search(r"^  0\.\d\d  kitchen: The kettle by the blue wall", out, re.MULTILINE)
+
+
+def test_predict_reads_a_file_as_one_document_and_writes_html(finished, tmp_path, capfd):
+    (tmp_path / "letter.txt").write_text("The <b>rose</b> by the pond.\n\nThe tulip.\n")
+    page = tmp_path / "page.html"
+    assert run("predict", finished, "--file", tmp_path / "letter.txt", "--html", page) == 0
+    assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("garden ")]
+    html = page.read_text()
+    assert html.count("<h2>") == 1
+    assert "<mark" in html and "sentence 0." in html and "<b>" not in html
+
+
+# ------------------------------------------------------------------------------------- errors
+
+
+def _one_line(capfd, pattern):
+    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(error) == 1
+    assert re.search(pattern, error[0]), error[0]
+
+
+GOOD = "text,label\n" + "".join(f"It is good. {i},yes\nIt is bad. {i},no\n" for i in range(20))
+
+
+@pytest.mark.parametrize(
+    ("files", "pattern"),
+    [
+        ({}, r"train"),
+        ({"train": "words,label\na,b\n", "test": GOOD}, r"train\.csv.*text.*words"),
+        ({"train": GOOD, "test": "text,label\nfine,maybe\n"}, r"test\.csv:2.*maybe"),
+        ({"train": GOOD + "only a text\n", "test": GOOD}, r"train\.csv:42"),
+    ],
+    ids=["empty folder", "column", "label", "fields"],
+)
+def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd, files, pattern):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, content in files.items():
+        (data / f"{name}.csv").write_text(content)
+    assert run("train", "--data", data, "--output", tmp_path / "out") == 2
+    _one_line(capfd, pattern)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "pattern"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "tfds:ag_news"], "ag_news_subset"),
+        (["--max-words", "2"], "--max-words must be at least 4. Received: 2"),
+    ],
+)
+def test_bad_flags_are_one_line(tmp_path, capfd, flags, pattern):
+    assert run("train", *flags, "--output", tmp_path / "out") == 2
+    _one_line(capfd, pattern)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", ["model.tflite", "metrics.json", "vocabulary.txt", "labels.txt"])
+def test_predict_with_a_broken_folder(finished, tmp_path, capfd, broken):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / broken).write_bytes(b"\xff\x00 not what it was")
+    assert run("predict", folder, "text") == 2
+    _one_line(capfd, "run")
+    (folder / broken).unlink()
+    assert run("predict", folder, "text") == 2
+    _one_line(capfd, f"{broken}|metrics")
+
+
+def test_predict_without_a_document(finished, tmp_path, capfd):
+    assert run("predict", tmp_path, "text") == 2
+    _one_line(capfd, "trained model")
+    assert run("predict", finished, "--file", tmp_path / "none.txt") == 2
+    _one_line(capfd, "none.txt")
+    (tmp_path / "empty.txt").write_text(" \n")
+    assert run("predict", finished, "--file", tmp_path / "empty.txt") == 2
+    _one_line(capfd, "Expected a text")
+
+
+# ------------------------------------------------------------------------------------ resumed
+
+
+def test_an_interrupted_training_goes_on(tmp_path, capfd, monkeypatch):
+    flags = "--no-baselines --limit 60 --epochs 1 --parity-texts 2 --max-words 24".split()
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wordpiece, "export_classifier", interrupt)
+    assert run("train", *flags, "--output", tmp_path / "out") == 130
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(wordpiece, "export_classifier", lambda *args, **kwargs: {})
+    assert run("train", *flags, "--output", tmp_path / "out") == 0
+    assert "Resuming after the end of training" in capfd.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
