@@ -468,29 +468,33 @@ def find_run(folder, *, recipe, files=()):
     return metrics
 
 
-def texts_to_read(config, *, whole_file=False):
-    """The texts that `predict` was given: as arguments, in a file, or on standard input.
+def given_or_read(given, file, what, *, whole_file=False):
+    """What `predict` was given: as arguments, or in a file or on standard input.
 
     Args:
-        config: A dataclass with `texts`, a tuple of strings, and `file`, a path or None.
-        whole_file: Whether a file or standard input holds one text, or one a line.
+        given: Tuple of strings, perhaps empty.
+        file: Path, or None for standard input.
+        what: String, what they are called in a message, such as `"texts"`.
+        whole_file: Whether a file or standard input holds one of them, or one a line.
+
+    Raises:
+        UserError: If both or none are given, or the file cannot be read. Blank lines are none.
     """
-    if config.texts and config.file:
-        raise UserError("Expected texts or --file. Received both")
-    if config.texts:
-        return config.texts
+    if given and file:
+        raise UserError(f"Expected {what} or --file. Received both")
+    if given:
+        return given
     try:
-        content = config.file.read_text(encoding="utf-8-sig") if config.file else sys.stdin.read()
+        content = file.read_text(encoding="utf-8-sig") if file else sys.stdin.read()
     except OSError as error:
-        raise UserError(f"Cannot read {config.file}: {error.strerror}") from error
+        raise UserError(f"Cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"Expected UTF-8 in {config.file or 'standard input'}: {error}") from error
-    texts = [content] if whole_file else content.splitlines()
-    texts = [text for text in texts if text.strip()]
-    if not texts:
-        expected = "a text" if whole_file else "a text a line"
-        raise UserError(f"Expected {expected}. {config.file or 'Standard input'} has none")
-    return texts
+        raise UserError(f"Expected UTF-8 in {file or 'standard input'}: {error}") from error
+    found = [part for part in ([content] if whole_file else content.splitlines()) if part.strip()]
+    if not found:
+        expected = what if whole_file else f"{what}, one a line"
+        raise UserError(f"Expected {expected}. {file or 'Standard input'} has none")
+    return found
 
 
 def cannot_load(path, error):
@@ -672,7 +676,18 @@ def read_history(path):
 
 
 def write_metrics(
-    folder, *, recipe, data, seed, scores, baselines, minutes, epochs, parameters, exports=None
+    folder,
+    *,
+    recipe,
+    data,
+    seed,
+    scores,
+    baselines,
+    minutes,
+    epochs,
+    parameters,
+    exports=None,
+    details=None,
 ):
     """Writes `metrics.json`, the same for all recipes, and returns what is in it.
 
@@ -690,6 +705,7 @@ def write_metrics(
         parameters: Integer, weights of the model.
         exports: Dict, name of a file to a dict with its `bytes`, its `milliseconds` for one input
             and its `agreement` with the Keras model's decisions, in `[0, 1]`.
+        details: Dict of whatever else was measured, and how.
     """
     metrics = {
         "recipe": recipe,
@@ -701,6 +717,7 @@ def write_metrics(
         "epochs": epochs,
         "parameters": parameters,
         "exports": exports or {},
+        "details": details or {},
         "machine": machine(),
         "versions": versions(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -743,7 +760,9 @@ def plot_history(history, png, *, metric="accuracy"):
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
         for column, label in ((name, "training"), (f"val_{name}", "validation")):
-            axes.plot(epochs, [row.get(column, math.nan) for row in rows], "o-", label=label)
+            if any(column in row for row in rows):
+                values = [row.get(column, math.nan) for row in rows]
+                axes.plot(epochs, values, "o-", label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

@@ -519,7 +519,7 @@ def predict(config):
     common.find_run(
         config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt", "labels.txt"]
     )
-    texts = common.texts_to_read(config, whole_file=True)
+    texts = common.given_or_read(config.texts, config.file, "documents", whole_file=True)
     read = _reader(config)
     pages = []
     for text in texts:

@@ -408,7 +408,7 @@ def predict(config):
     from keras_attention.explain.highlight import to_html, to_terminal
 
     common.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt"])
-    texts = common.texts_to_read(config)
+    texts = common.given_or_read(config.texts, config.file, "texts")
     read = _reader(config)
     pages = []
     for text in texts:

@@ -301,7 +301,7 @@ def test_predict_without_a_document(finished, tmp_path, capfd):
     _one_line(capfd, "none.txt")
     (tmp_path / "empty.txt").write_text(" \n")
     assert run("predict", finished, "--file", tmp_path / "empty.txt") == 2
-    _one_line(capfd, "Expected a text")
+    _one_line(capfd, "Expected documents")
 
 
 # ------------------------------------------------------------------------------------ resumed

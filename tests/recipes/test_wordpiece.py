@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from recipes import wordpiece
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,17 +37,18 @@ def _random_texts(count):
         yield "".join(c if rng.random() < 0.8 else " " for c in characters)
 
 
-def test_short_tokenizer_gives_the_fast_ones_ids():
+@pytest.mark.parametrize("cased", [False, True])
+def test_short_tokenizer_gives_the_fast_ones_ids(cased):
     texts = SENTENCES + list(_random_texts(500))
-    vocabulary = wordpiece.learn_vocabulary(texts, 1500)
-    assert vocabulary[:2] == [wordpiece.PADDING, wordpiece.UNKNOWN]
-    fast = wordpiece.tokenize(wordpiece.fast_tokenizer(vocabulary), texts, batch=100)
+    vocabulary = wordpiece.learn_vocabulary(texts, 1500, cased=cased, special=["[END]"])
+    assert vocabulary[:3] == [wordpiece.PADDING, wordpiece.UNKNOWN, "[END]"]
+    fast = wordpiece.tokenize(wordpiece.fast_tokenizer(vocabulary, cased=cased), texts, batch=100)
     assert len(fast) == len(texts)
     index = {piece: number for number, piece in enumerate(vocabulary)}
     different = [
         text
         for text, ids in zip(texts, fast, strict=True)
-        if wordpiece.encode(index, text) != ids.tolist()
+        if wordpiece.encode(index, text, cased=cased) != ids.tolist()
     ]
     assert not different
 
