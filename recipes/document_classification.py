@@ -21,7 +21,7 @@ columns text and label), or "tfds:ag_news_subset", "tfds:yelp_polarity_reviews" 
         --file letter.txt --html letter.html
 
 Reference: Yang et al., 2016 (hierarchical attention), https://aclanthology.org/N16-1174; Rennie et
-al., 2003 (complement naive Bayes), https://cdn.aaai.org/ICML/2003/ICML03-081.pdf. The paper's recurrent
+al., 2003 (complement naive Bayes), https://cdn.aaai.org/ICML/2003/ICML03-081.pdf. Yang's recurrent
 encoders are left out, as they spread what a word says over its neighbours; figures on real data,
 with time and machine, stand in the README.
 """
