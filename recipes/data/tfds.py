@@ -48,10 +48,10 @@ def open_builder(name, data_dir=None):
         raise UserError(f"TensorFlow Datasets cannot load {name}: {reason}") from None
 
 
-def load(name, builder, data_dir=None):
+def load(name, builder, data_dir=None, **options):
     """Returns the splits of a builder's data set, a dict of `tf.data.Dataset`.
 
-    Downloads them if need be.
+    Downloads them if need be. Further options, such as `decoders`, go to `tfds.load`.
     """
     import tensorflow_datasets as tfds
 
@@ -63,7 +63,7 @@ def load(name, builder, data_dir=None):
             f"to download it. Prepare it on a machine with a network: tfds build {name}"
         )
     try:
-        return tfds.load(name, data_dir=data_dir, download=download)
+        return tfds.load(name, data_dir=data_dir, download=download, **options)
     except Exception as error:
         if not download:
             raise
