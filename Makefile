@@ -7,7 +7,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO := saved_models/sentiment_analysis
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
+# In order: files that wait for the same trained model then do not run side by side.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
