@@ -740,7 +740,9 @@ def write_model_card(folder, *, title, sections, metrics):
         metrics: Dict, as `write_metrics` returns it.
     """
     figures = _figures(metrics)
-    *first, last = [f"## {heading}\n\n{text.strip()}\n" for heading, text in sections.items()]
+    # Lines that are indented are code: only empty ones are cut off.
+    trimmed = {heading: text.strip("\n") for heading, text in sections.items()}
+    *first, last = [f"## {heading}\n\n{text}\n" for heading, text in trimmed.items()]
     _write_text(Path(folder) / "README.md", "\n".join([f"# {title}\n", *first, figures, last]))
 
 
