@@ -31,6 +31,7 @@ README.
 """
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 
@@ -594,12 +595,21 @@ def predict(config):
 
 
 def _find(name, items, titles):
-    """The number of the item with this name or title, or with the only title that holds it."""
+    """The number of the item with this name or title, or with the only title that holds it.
+
+    A title need not have the year that stands in brackets at its end.
+    """
     if name in items:
         return items.index(name) + 1
     wanted = name.casefold()
-    found = [n for n, title in enumerate(titles, start=1) if title.casefold() == wanted]
-    found = found or [n for n, title in enumerate(titles, start=1) if wanted in title.casefold()]
+    known = [title.casefold() for title in titles]
+    for is_it in (
+        lambda title: title == wanted,
+        lambda title: re.sub(r"\s*\(\d{4}\)$", "", title) == wanted,
+        lambda title: wanted in title,
+    ):
+        if found := [number for number, title in enumerate(known, start=1) if is_it(title)]:
+            break
     if not found:
         raise UserError(f"Expected an item that the model knows. Received: {name!r}")
     if len(found) > 1:

@@ -370,6 +370,15 @@ def test_tfds_without_network(tmp_path, capfd, monkeypatch):
     _one_line(capfd, "movielens/1m-ratings.*network")
 
 
+def test_a_title_is_found_without_its_year():
+    titles = ["Alien (1979)", "Aliens (1986)", "Up (2009)"]
+    assert [recipe._find(name, ["a", "b", "c"], titles) for name in ("alien", "up", "c")] == [
+        1,
+        3,
+        3,
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "pattern"),
     [
