@@ -61,7 +61,7 @@ USUAL = {
     "feedforward": (512, 128),
     "dropout": (0.3, 0.1),
     "vocabulary_size": (4000, 1000),
-    "epochs": (16, 12),
+    "epochs": (10, 12),
     "batch_size": (64, 128),
     "learning_rate": (0.001, 0.01),
     "averaging": (0.999, 0.95),

@@ -76,12 +76,25 @@ class PairBatches(keras.utils.PyDataset):
         return batches
 
 
-def widths(sources, targets, count=5):
-    """Widths that split pairs into `count` groups of about the same number of pairs.
+def widths(sources, targets, count=8):
+    """At most `count` widths; to pad each pair to the next of them takes the fewest steps.
 
-    >>> widths([[1]] * 4, [[1] * length for length in (2, 3, 5, 9)], count=2)
-    [4, 9]
+    >>> widths([[1]] * 5, [[1] * length for length in (2, 3, 3, 4, 20)], count=2)
+    [4, 20]
     """
     lengths = [max(map(len, pair)) for pair in zip(sources, targets, strict=True)]
-    found = np.quantile(lengths, np.arange(1, count + 1) / count)
-    return sorted({int(np.ceil(width)) for width in found})
+    ends, numbers = np.unique(lengths, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(numbers)])  # pairs of the first i lengths
+    # Dynamic programming: the fewest steps of the first i lengths, with one more width each round.
+    steps = (before - before[:, None]) * np.concatenate([[0], ends])  # lengths j to i in one group
+    steps = np.where(np.tri(len(steps), dtype=bool), np.inf, steps)
+    best, cuts = np.where(before == 0, 0.0, np.inf), []
+    for _ in range(min(count, len(ends))):
+        costs = best[:, None] + steps
+        cuts.append(costs.argmin(axis=0))
+        best = costs.min(axis=0)
+    found, place = [], len(ends)
+    for cut in reversed(cuts):
+        found.append(int(ends[place - 1]))
+        place = cut[place]
+    return found[::-1]

@@ -1,5 +1,7 @@
 """Batches of pairs: few shapes, every pair once, and padding where pairs are missing."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,17 @@ def test_the_first_two_batches_are_of_different_width():
     same = [np.array([5, 6, END])] * 20
     first, second = seen(PairBatches(same, same, 4, start=START, widths=[3]))[:2]
     assert first[1].shape[1] != second[1].shape[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 9])
+def test_no_other_widths_need_less_padding(count):
+    lengths = RNG.integers(1, 12, size=40).tolist()
+
+    def steps(some):
+        return sum(min(width for width in some if width >= length) for length in lengths)
+
+    found = widths([[1]] * 40, [[1] * length for length in lengths], count)
+    *others, longest = sorted(set(lengths))
+    chosen = itertools.combinations(others, min(count, len(others) + 1) - 1)
+    assert len(found) <= count
+    assert steps(found) == min(steps([*some, longest]) for some in chosen)
