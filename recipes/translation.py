@@ -592,6 +592,8 @@ def train(config):
 
 
 def _train(config, data, run):
+    import keras
+
     import keras_attention as ka
 
     common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
@@ -616,6 +618,8 @@ def _train(config, data, run):
         fit(config, model, batches, callbacks)
     common.load_best_weights(model, run)
     minutes = run.minutes
+    # To be used, and saved without what the optimizer remembers, three times its size.
+    model = keras.Model(model.input, model.output, name=NAME)
 
     beam, greedy = searcher(config, config.beams), searcher(config, 1)
 
