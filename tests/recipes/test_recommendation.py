@@ -18,7 +18,7 @@ from recipes.data import interactions, toy_interactions
 from recipes.data.windows import padded
 
 # What brings the toy readers to most of what can be known in half a minute.
-SETTINGS = {"epochs": 6, "batch_size": 1000, "averaging": 0.98, "parity_users": 50}
+SETTINGS = {"epochs": 8, "batch_size": 1000, "averaging": 0.98, "parity_users": 50}
 TWO_FORMS = ("tflite", "saved_model")
 
 
@@ -254,8 +254,7 @@ def test_binary_loss_is_that_of_the_ranking(attention, negatives):
     np.testing.assert_allclose(np.array(training(inputs))[0, -1], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("attention", ["self", "target"])
-@pytest.mark.parametrize("mixed_precision", [False, True])
+@pytest.mark.parametrize(("attention", "mixed_precision"), [("self", True), ("target", True)])
 def test_losses_fall(attention, mixed_precision):
     config = small(
         attention=attention, loss="binary", mixed_precision=mixed_precision, learning_rate=0.01
