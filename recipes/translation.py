@@ -847,9 +847,11 @@ def _draw(config, text, translation, languages):
     """Writes the picture of where the model looked while it wrote the translation."""
     import keras
 
+    import keras_attention  # noqa: F401  (makes its layers known to Keras)
+
     try:
         model = keras.models.load_model(config.folder / "model.keras", compile=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise common.cannot_load(config.folder / "model.keras", error) from error
     figure = alignment_figure(model, text, translation, languages)
     try:

@@ -4,7 +4,10 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from recipes import common, detokenize, wordpiece
 from recipes import translation as recipe
 from recipes.data import toy_translation
 
+ROOT = Path(__file__).parent.parent.parent
 TEST = toy_translation.splits()[2]
 
 
@@ -154,7 +158,10 @@ def test_predict_reads_standard_input_and_searches_greedily(run, capfd, monkeypa
 
 def test_predict_draws_where_it_looked(run, tmp_path, capfd):
     png = tmp_path / "why.png"
-    assert call("predict", run, TEST[0].source, "--png", png) == 0
+    # In a process of its own, which has not imported the layers yet.
+    command = [sys.executable, "-m", "recipes.translation", "predict", run, TEST[0].source]
+    done = subprocess.run([*command, "--png", png], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{TEST[0].target}\n"), done.stderr
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert call("predict", run, "a", "b", "--png", png) == 2
     one_line(capfd, "--png draws a single text. Received: 2")
