@@ -22,7 +22,7 @@ Reference: Xu et al., 2015, https://arxiv.org/abs/1502.03044 (its soft and hard 
 penalty of eq. 14); Lu et al., 2017, https://arxiv.org/abs/1612.01887 (the sentinel, and that the
 LSTM runs before it looks). Departures: the backbone stays as it is unless `--fine-tune`, places are
 told apart by a learned position, labels are smoothed, and what is kept is a moving average of the
-weights. Figures on real data, with time and machine, stand in the README.
+weights. Not measured on photographs yet.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """The captioning recipe, as its users run it."""
 
+import functools
 import io
 import json
-import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from recipes import backbones, common
+from recipes import backbones
 from recipes import image_captioning as recipe
 from recipes.data import captions, toy_scenes
 from tests.backend import needs_tensorflow
+from tests.recipes.command import call_recipe, one_line
 
 pytestmark = needs_tensorflow
 Image = pytest.importorskip("PIL.Image")
@@ -24,23 +25,7 @@ QUICK = "--epochs 1 --parity-images 3 --no-baselines".split()
 TWO_FORMS = {form: recipe.FORMS[form] for form in ("saved_model", "tflite")}
 
 
-def run(*arguments):
-    """Runs the recipe in this process; returns its exit code, 0 to 2 or 130."""
-    try:
-        return common.command_line(
-            recipe.__doc__,
-            [str(argument) for argument in arguments],
-            train=(recipe.Config, recipe.train),
-            predict=(recipe.PredictConfig, recipe.predict),
-        )
-    except SystemExit as exit:  # argparse
-        return exit.code
-
-
-def one_line(capfd, pattern):
-    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(error) == 1
-    assert re.search(pattern, error[0]), error[0]
+run = functools.partial(call_recipe, recipe)
 
 
 @pytest.fixture(scope="module")

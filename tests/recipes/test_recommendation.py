@@ -16,23 +16,14 @@ from recipes import common
 from recipes import recommendation as recipe
 from recipes.data import interactions, toy_interactions
 from recipes.data.windows import padded
+from tests.recipes.command import call_recipe, one_line
 
 # What brings the toy readers to most of what can be known in half a minute.
 SETTINGS = {"epochs": 8, "batch_size": 1000, "averaging": 0.98, "parity_users": 50}
 TWO_FORMS = ("tflite", "saved_model")
 
 
-def run(*arguments):
-    """Runs the recipe in this process; returns its exit code, 0 to 2 or 130."""
-    try:
-        return common.command_line(
-            recipe.__doc__,
-            [str(argument) for argument in arguments],
-            train=(recipe.Config, recipe.train),
-            predict=(recipe.PredictConfig, recipe.predict),
-        )
-    except SystemExit as exit:  # argparse
-        return exit.code
+run = functools.partial(call_recipe, recipe)
 
 
 @pytest.fixture(scope="module")
@@ -319,12 +310,6 @@ def test_one_past_item_is_enough(toy_run, capfd):
 # ------------------------------------------------------------------------------------- errors
 
 
-def _one_line(capfd, pattern):
-    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(error) == 1
-    assert re.search(pattern, error[0]), error[0]
-
-
 GOOD = "user,item,time\n" + "".join(
     f"u{user},i{(user + n) % 15},{n}\n" for user in range(12) for n in range(6)
 )
@@ -347,7 +332,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd, content, patt
     if content is not None:
         (tmp_path / "data" / "interactions.csv").write_text(content)
     assert run("train", "--data", tmp_path / "data", "--output", tmp_path / "out") == 2
-    _one_line(capfd, pattern)
+    one_line(capfd, pattern)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
@@ -362,7 +347,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd, content, patt
 )
 def test_bad_flags_are_one_line(tmp_path, capfd, flags, pattern):
     assert run("train", *flags, "--output", tmp_path / "out") == 2
-    _one_line(capfd, pattern)
+    one_line(capfd, pattern)
     assert not list(tmp_path.iterdir())
 
 
@@ -370,7 +355,7 @@ def test_tfds_without_network(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("recipes.data.tfds.is_reachable", lambda *args, **kwargs: False)
     source = ["--data", "tfds:movielens/1m-ratings", "--data-dir", tmp_path / "empty"]
     assert run("train", *source, "--output", tmp_path / "out") == 2
-    _one_line(capfd, "movielens/1m-ratings.*network")
+    one_line(capfd, "movielens/1m-ratings.*network")
 
 
 def test_a_title_is_found_without_its_year():
@@ -394,13 +379,13 @@ def test_a_title_is_found_without_its_year():
 )
 def test_predict_with_items_that_it_cannot_find(toy_run, capfd, arguments, pattern):
     assert run("predict", toy_run, *arguments) == 2
-    _one_line(capfd, pattern)
+    one_line(capfd, pattern)
 
 
 def test_predict_with_an_empty_history(toy_run, monkeypatch, capfd):
     monkeypatch.setattr("sys.stdin", io.StringIO(" \n"))
     assert run("predict", toy_run) == 2
-    _one_line(capfd, "Expected past items, one a line. Standard input has none")
+    one_line(capfd, "Expected past items, one a line. Standard input has none")
 
 
 @pytest.mark.parametrize("broken", ["model.tflite", "metrics.json", "items.txt"])
@@ -409,20 +394,20 @@ def test_predict_with_a_broken_folder(toy_run, tmp_path, capfd, broken):
     shutil.copytree(toy_run, folder)
     (folder / broken).write_bytes(b"\xff\x00 not what it was")
     assert run("predict", folder, "1") == 2
-    _one_line(capfd, "run")
+    one_line(capfd, "run")
     (folder / broken).unlink()
     assert run("predict", folder, "1") == 2
-    _one_line(capfd, f"{broken}|metrics")
+    one_line(capfd, f"{broken}|metrics")
 
 
 def test_predict_with_a_wrong_folder(tmp_path, capfd):
     assert run("predict", tmp_path / "nowhere", "1") == 2
-    _one_line(capfd, "There is none")
+    one_line(capfd, "There is none")
     (tmp_path / "metrics.json").write_text('{"recipe": "sentiment_analysis"}')
     for name in ("model.tflite", "items.txt"):
         (tmp_path / name).touch()
     assert run("predict", tmp_path, "1") == 2
-    _one_line(capfd, "names sentiment_analysis")
+    one_line(capfd, "names sentiment_analysis")
 
 
 # ------------------------------------------------------------------- small data, interrupted
@@ -442,7 +427,7 @@ def test_names_that_are_no_numbers_no_titles_and_a_full_disk(tmp_path, capfd, mo
     with monkeypatch.context() as patch:
         patch.setattr(common, "write_metrics", full)  # after training, in the middle of writing
         assert run("train", *flags) == 2
-    _one_line(capfd, "disk is full")
+    one_line(capfd, "disk is full")
     assert not (tmp_path / "out").exists()
     assert run("train", *flags) == 0
     shown = capfd.readouterr().out

@@ -1,6 +1,7 @@
 """The sentiment recipe, as its users run it."""
 
 import errno
+import functools
 import io
 import json
 import os
@@ -18,22 +19,13 @@ import pytest
 from recipes import common, wordpiece
 from recipes import sentiment_analysis as recipe
 from recipes.data import toy_reviews
+from tests.recipes.command import call_recipe, one_line
 
 ROOT = Path(__file__).parent.parent.parent
 ANSI = re.compile("\x1b\\[[0-9;]*m")
 
 
-def run(*arguments):
-    """Runs the recipe in this process; returns its exit code, 0 to 2 or 130."""
-    try:
-        return common.command_line(
-            recipe.__doc__,
-            [str(argument) for argument in arguments],
-            train=(recipe.Config, recipe.train),
-            predict=(recipe.PredictConfig, recipe.predict),
-        )
-    except SystemExit as exit:  # argparse
-        return exit.code
+run = functools.partial(call_recipe, recipe)
 
 
 def write(folder, **files):
@@ -165,12 +157,6 @@ def test_predict_reads_standard_input(toy_run, monkeypatch, capfd):
 # ------------------------------------------------------------------------------------- errors
 
 
-def _one_line(capfd, pattern):
-    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(error) == 1
-    assert re.search(pattern, error[0]), error[0]
-
-
 @pytest.mark.parametrize(
     ("files", "pattern"),
     [
@@ -187,7 +173,7 @@ def _one_line(capfd, pattern):
 def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd, files, pattern):
     data = write(tmp_path / "data", **files)
     assert run("train", "--data", data, "--output", tmp_path / "out") == 2
-    _one_line(capfd, pattern)
+    one_line(capfd, pattern)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
@@ -202,7 +188,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd, files, patter
 )
 def test_bad_flags_are_one_line(tmp_path, capfd, flags, pattern):
     assert run("train", *flags, "--output", tmp_path / "out") == 2
-    _one_line(capfd, pattern)
+    one_line(capfd, pattern)
     assert not list(tmp_path.iterdir())
 
 
@@ -217,14 +203,14 @@ def test_tfds_without_network_answers_in_seconds(tmp_path, capfd, monkeypatch):
     source = ["--data", "tfds:imdb_reviews", "--data-dir", tmp_path / "empty"]
     assert run("train", *source, "--output", tmp_path / "out") == 2
     assert time.monotonic() - start < 30
-    _one_line(capfd, "imdb_reviews.*network|network.*imdb_reviews")
+    one_line(capfd, "imdb_reviews.*network|network.*imdb_reviews")
 
 
 def test_a_folder_that_is_not_ours_is_not_touched(tmp_path, capfd):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     assert run("train", "--output", tmp_path / "out") == 2
-    _one_line(capfd, "out")
+    one_line(capfd, "out")
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
 
 
@@ -236,10 +222,10 @@ def test_predict_with_a_broken_folder(toy_run, tmp_path, capfd, broken):
     shutil.copytree(toy_run, folder)
     (folder / broken).write_bytes(b"\xff\x00 not what it was")
     assert run("predict", folder, "text") == 2
-    _one_line(capfd, "run")
+    one_line(capfd, "run")
     (folder / broken).unlink()
     assert run("predict", folder, "text") == 2
-    _one_line(capfd, f"{broken}|metrics")
+    one_line(capfd, f"{broken}|metrics")
 
 
 def test_predict_with_a_broken_saved_model(toy_run, tmp_path, capfd):
@@ -249,16 +235,16 @@ def test_predict_with_a_broken_saved_model(toy_run, tmp_path, capfd):
     shutil.copytree(toy_run, folder)
     (folder / "saved_model" / "saved_model.pb").write_bytes(b"rubbish")
     assert run("predict", folder, "text", "--form", "saved_model") == 2
-    _one_line(capfd, "saved_model")
+    one_line(capfd, "saved_model")
 
 
 def test_predict_without_a_text(toy_run, tmp_path, capfd):
     assert run("predict", tmp_path, "text") == 2
-    _one_line(capfd, "trained model")
+    one_line(capfd, "trained model")
     assert run("predict", toy_run, "--file", tmp_path / "none.txt") == 2
-    _one_line(capfd, "none.txt")
+    one_line(capfd, "none.txt")
     assert run("predict", toy_run, "text", "--html", tmp_path / "no" / "page.html") == 2
-    _one_line(capfd, "page.html")
+    one_line(capfd, "page.html")
 
 
 SMALL = "--no-baselines --limit 200 --epochs 2 --parity-texts 4".split()
@@ -273,7 +259,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capfd, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(common, "write_metrics", full)  # after training, in the middle of writing
         assert run("train", *SMALL, "--output", tmp_path / "out") == 2
-    _one_line(capfd, "disk is full")
+    one_line(capfd, "disk is full")
     assert not (tmp_path / "out").exists()
     assert run("train", *SMALL, "--output", tmp_path / "out") == 0  # goes on after training
     assert "Resuming after the end of training" in capfd.readouterr().out

@@ -1,8 +1,8 @@
 """The translation recipe, as its users run it."""
 
+import functools
 import io
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +15,7 @@ import pytest
 from recipes import common, detokenize, wordpiece
 from recipes import translation as recipe
 from recipes.data import toy_translation
+from tests.recipes.command import call_recipe, one_line
 
 ROOT = Path(__file__).parent.parent.parent
 TEST = toy_translation.splits()[2]
@@ -28,23 +29,7 @@ def run(tmp_path_factory):
     return output
 
 
-def call(*arguments):
-    """Runs the recipe in this process; returns its exit code, 0 to 2 or 130."""
-    try:
-        return common.command_line(
-            recipe.__doc__,
-            [str(argument) for argument in arguments],
-            train=(recipe.Config, recipe.train),
-            predict=(recipe.PredictConfig, recipe.predict),
-        )
-    except SystemExit as exit:  # argparse
-        return exit.code
-
-
-def one_line(capfd, pattern):
-    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(error) == 1
-    assert re.search(pattern, error[0]), error[0]
+call = functools.partial(call_recipe, recipe)
 
 
 # ----------------------------------------------------------------------------- a finished run
