@@ -50,12 +50,14 @@ PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("[PAD]", "[START]", "[END]", "[UNK]")
 # What a `Config` leaves open, for many training captions and for few (the toy scenes' 5,000).
 MANY = {
-    "epochs": 30, "learning_rate": 0.001, "averaging": 0.995, "embedding_size": 256, "units": 512,
-    "dropout": 0.5, "label_smoothing": 0.1, "penalty": 0.1, "min_count": 5,
+    "epochs": 30, "batch_size": 128, "learning_rate": 0.001, "averaging": 0.995,
+    "embedding_size": 256, "units": 512, "dropout": 0.5, "label_smoothing": 0.1, "penalty": 0.1,
+    "min_count": 5,
 }  # fmt: skip
 FEW = {
-    "epochs": 4, "learning_rate": 0.003, "averaging": 0.95, "embedding_size": 64, "units": 128,
-    "dropout": 0.0, "label_smoothing": 0.0, "penalty": 0.0, "min_count": 1,
+    "epochs": 4, "batch_size": 64, "learning_rate": 0.003, "averaging": 0.95,
+    "embedding_size": 64, "units": 128, "dropout": 0.0, "label_smoothing": 0.0, "penalty": 0.0,
+    "min_count": 1,
 }  # fmt: skip
 _STEP_ROWS = 100  # on which single steps of the exports are compared
 
@@ -79,7 +81,7 @@ class Config:
     attention: str = option("soft", "how the decoder looks at the image", choices=ATTENTIONS)
     epochs: int | None = option(None, "passes over the training captions, at most", low=1)
     patience: int = option(3, "epochs without a better validation loss before it stops", low=1)
-    batch_size: int = option(64, "captions a training step", low=1)
+    batch_size: int | None = option(None, "captions a training step", low=1)
     learning_rate: float | None = option(None, "step size of Adam", low=1e-6, high=1.0)
     averaging: float | None = option(
         None, "how much of the moving average of the weights a step keeps", low=0.0, high=0.9999
