@@ -29,7 +29,8 @@ def load(name, image_size=None, *, trainable=False):
         name: `"small"`, convolutions to be trained; the name of a model of `keras.applications`,
             whose ImageNet weights are downloaded once; or the path of a `.keras` file that takes
             such images (any scaling is in it) and gives such a grid.
-        image_size: Integer; by default the model's own, else 60 for `"small"` and 160.
+        image_size: Integer; by default the model's own, else 60 for `"small"` and 160. Larger
+            images than a model was made for give a finer grid.
         trainable: Boolean, whether to train it; `"small"` always is.
 
     Raises:
@@ -39,8 +40,10 @@ def load(name, image_size=None, *, trainable=False):
         return _small(image_size or 60)
     if name.endswith(".keras"):
         model = _from_file(Path(name).expanduser())
-        size = image_size or _own_size(model, name) or 160
-        return _as_backbone(model, name, size, trainable)
+        own = _own_size(model, name)
+        if own and image_size and own != image_size:
+            model = _of_any_size(model, name, image_size)
+        return _as_backbone(model, name, image_size or own or 160, trainable)
     size = image_size or 160
     preprocess, model = _from_applications(name, size)
     return _as_backbone(model, name, size, trainable, preprocess)
@@ -80,6 +83,33 @@ def _own_size(model, name):
     if shape[1] != shape[2]:
         raise UserError(f"Expected a --backbone of square images. {name} takes {shape}")
     return shape[1]
+
+
+def _of_any_size(model, name, size):
+    """The model with its weights behind inputs whose height and width are open, tried at a size."""
+
+    def opened(config):
+        if isinstance(config, list | tuple):
+            return type(config)(opened(part) for part in config)
+        if not isinstance(config, dict):
+            return config
+        return {
+            key: [value[0], None, None, value[3]]
+            if key == "batch_shape" and len(value) == 4
+            else opened(value)
+            for key, value in config.items()
+        }
+
+    try:
+        copy = type(model).from_config(opened(model.get_config()))
+        copy.set_weights(model.get_weights())
+        copy(np.zeros((1, size, size, 3), "float32"))
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"--backbone {name} takes images of its own size alone, {model.input_shape}: {reason}"
+        ) from error
+    return copy
 
 
 def _applications():

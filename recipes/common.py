@@ -59,6 +59,29 @@ def option(default, help, *, low=None, high=None, choices=None):
     return dataclasses.field(default=default, metadata=limits)
 
 
+def usual(many, few, help, **limits):
+    """An `option` whose default goes by the number of training examples; see `settle`."""
+    field = option(None, f"{help}; none: {many}, or {few} of few examples", **limits)
+    return dataclasses.field(default=None, metadata={**field.metadata, "usual": (many, few)})
+
+
+def settle(config, examples, few=10_000):
+    """The config with the usual values for what was not given.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Config:
+    ...     epochs: int | None = usual(10, 20, "passes over the training data")
+    >>> settle(Config(), examples=500)
+    Config(epochs=20)
+    """
+    values = {
+        field.name: field.metadata["usual"][int(examples < few)]
+        for field in dataclasses.fields(config)
+        if "usual" in field.metadata and getattr(config, field.name) is None
+    }
+    return dataclasses.replace(config, **values)
+
+
 def argument(help, *, nargs=None):
     """Returns a dataclass field that becomes a positional argument.
 
@@ -628,6 +651,21 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
     # Last, when the others have written.
     callbacks.append(keras.callbacks.LambdaCallback(on_train_begin=resume, on_epoch_end=commit))
     return callbacks
+
+
+def baseline_callbacks(monitor, mode, patience):
+    """Callbacks for a model to compare with, trained alike but not kept.
+
+    As `training_callbacks` with `use_average`: the moving average of the weights is validated, and
+    the best one is what the model has in the end.
+    """
+    import keras
+
+    return seeing_average(
+        keras.callbacks.EarlyStopping(
+            monitor, mode=mode, patience=patience, restore_best_weights=True
+        )
+    )
 
 
 def seeing_average(callback):

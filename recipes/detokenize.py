@@ -95,7 +95,7 @@ class Spacing:
         {',': (True, False, False, False)}
         """
         try:
-            rows = [line.split("\t") for line in text.split("\n")[:-1]]
+            rows = [line.split("\t") for line in text.split("\n") if line]
             return cls({mark: tuple(flag == "1" for flag in flags) for mark, flags in rows})
         except ValueError as error:
             raise UserError(f"Expected a mark, a tab and four digits a line: {error}") from None

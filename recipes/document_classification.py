@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, wordpiece
+from recipes import common, exports, wordpiece
 from recipes.common import UserError, argument, option
 from recipes.data import text as text_data
 from recipes.data import toy_documents
@@ -431,7 +431,7 @@ def _train(config, data, run):
         print(f"test accuracy {accuracy:.4f}  {name}")
 
     model.save(run.path / "model.keras")
-    exports = wordpiece.export_classifier(
+    forms = exports.export_classifier(
         model,
         run.path,
         formats=list(FORMS),
@@ -452,7 +452,7 @@ def _train(config, data, run):
         minutes=minutes,
         epochs=run.epochs_done,
         parameters=model.count_params(),
-        exports=exports,
+        exports=forms,
     )
     common.write_model_card(
         run.path, title="Document classification", sections=_card(data), metrics=metrics
@@ -462,15 +462,12 @@ def _train(config, data, run):
 
 def _mean_pooling_accuracy(config, texts, data):
     """The same model, trained alike, with equal weights for words and for sentences."""
-    import keras
 
     training, _ = build_model(config, texts, pooling="mean")
     compile_model(config, training)
-    stop = keras.callbacks.EarlyStopping(
-        "val_loss", mode="min", patience=config.patience, restore_best_weights=True
-    )
+    stop = common.baseline_callbacks("val_loss", "min", config.patience)
     print("The same with mean pooling:")
-    fit(config, training, texts, data, common.seeing_average(stop))
+    fit(config, training, texts, data, stop)
     test = batches(config, texts, data, "test")
     return training.evaluate(test, return_dict=True, verbose=0)["accuracy"]
 
@@ -582,7 +579,7 @@ def _reader(config):
         tokenizer = wordpiece.fast_tokenizer(vocabulary)
     except (OSError, ValueError, RuntimeError) as error:
         raise common.cannot_load(path, error) from error
-    run = wordpiece.text_runner(path)
+    run = exports.text_runner(path)
 
     def read(text):
         marked = mark_paragraphs(text)  # of the same length

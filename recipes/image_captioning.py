@@ -34,8 +34,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common
-from recipes.common import UserError, argument, option
+from recipes import common, exports
+from recipes.common import UserError, argument, option, usual
 from recipes.data import captions as caption_data
 
 NAME = "image_captioning"
@@ -48,23 +48,12 @@ FORMS = {
 ATTENTIONS = ("soft", "hard", "adaptive", "none")
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("[PAD]", "[START]", "[END]", "[UNK]")
-# What a `Config` leaves open, for many training captions and for few (the toy scenes' 5,000).
-MANY = {
-    "epochs": 30, "batch_size": 128, "learning_rate": 0.001, "averaging": 0.995,
-    "embedding_size": 256, "units": 512, "dropout": 0.5, "label_smoothing": 0.1, "penalty": 0.1,
-    "min_count": 5,
-}  # fmt: skip
-FEW = {
-    "epochs": 4, "batch_size": 64, "learning_rate": 0.003, "averaging": 0.95,
-    "embedding_size": 64, "units": 128, "dropout": 0.0, "label_smoothing": 0.0, "penalty": 0.0,
-    "min_count": 1,
-}  # fmt: skip
 _STEP_ROWS = 100  # on which single steps of the exports are compared
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What `train` can be told; a default of none depends on the number of captions."""
+    """What `train` can be told."""
 
     data: str = option("toy", "toy, tfds:NAME or a folder with captions.* and images")
     output: Path = option(Path("saved_models") / NAME, "folder to write")
@@ -79,26 +68,30 @@ class Config:
     fine_tune: bool = option(False, "train the backbone too (slow; needs all images in memory)")
     cache: Path = option(Path("saved_models") / "features", "folder to keep image features in")
     attention: str = option("soft", "how the decoder looks at the image", choices=ATTENTIONS)
-    epochs: int | None = option(None, "passes over the training captions, at most", low=1)
+    epochs: int | None = usual(30, 4, "passes over the training captions, at most", low=1)
     patience: int = option(3, "epochs without a better validation loss before it stops", low=1)
-    batch_size: int | None = option(None, "captions a training step", low=1)
-    learning_rate: float | None = option(None, "step size of Adam", low=1e-6, high=1.0)
-    averaging: float | None = option(
-        None, "how much of the moving average of the weights a step keeps", low=0.0, high=0.9999
+    batch_size: int | None = usual(128, 64, "captions a training step", low=1)
+    learning_rate: float | None = usual(0.001, 0.003, "step size of Adam", low=1e-6, high=1.0)
+    averaging: float | None = usual(
+        0.995,
+        0.95,
+        "how much of the moving average of the weights a step keeps",
+        low=0.0,
+        high=0.9999,
     )
-    embedding_size: int | None = option(None, "size of a word's vector", low=1)
-    units: int | None = option(None, "size of the LSTM, and of a place's vector", low=1)
-    dropout: float | None = option(
-        None, "dropout of places, words and what decides", low=0.0, high=0.95
+    embedding_size: int | None = usual(256, 64, "size of a word's vector", low=1)
+    units: int | None = usual(512, 128, "size of the LSTM, and of a place's vector", low=1)
+    dropout: float | None = usual(
+        0.5, 0.0, "dropout of places, words and what decides", low=0.0, high=0.95
     )
-    label_smoothing: float | None = option(
-        None, "share of each label given to all words", low=0.0, high=0.9
+    label_smoothing: float | None = usual(
+        0.1, 0.0, "share of each label given to all words", low=0.0, high=0.9
     )
-    penalty: float | None = option(None, "weight of the penalty on forgotten places", low=0.0)
+    penalty: float | None = usual(0.1, 0.0, "weight of the penalty on forgotten places", low=0.0)
     beams: int = option(3, "captions that the search keeps side by side", low=1, high=50)
     length_penalty: float = option(0.7, "how much the search favours long captions", low=0.0)
     max_words: int = option(20, "words in the longest caption", low=1, high=200)
-    min_count: int | None = option(None, "times a word must occur to be learned", low=1)
+    min_count: int | None = usual(5, 1, "times a word must occur to be learned", low=1)
     mirror: bool = option(False, "train on mirror images too, with left and right exchanged")
     validation_fraction: float = option(
         0.1, "share of the training images to validate on, without rows for it", low=0.01, high=0.5
@@ -134,13 +127,6 @@ def load_data(config):
         limit=config.limit,
         data_dir=config.data_dir,
     )
-
-
-def settle(config, data):
-    """The config with what it left open: `MANY` or `FEW`."""
-    open_ = MANY if sum(map(len, data.train.captions)) >= 10_000 else FEW
-    given = {name: getattr(config, name) for name in open_ if getattr(config, name) is not None}
-    return dataclasses.replace(config, **open_ | given)
 
 
 def load_backbone(config):
@@ -402,10 +388,8 @@ def train(config):
 
 
 def _train(config, data, run):
-    import keras_attention as ka
-
     common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
-    config = settle(config, data)
+    config = common.settle(config, sum(map(len, data.train.captions)))
     backbone = load_backbone(config)
     seen, whole = look(config, backbone, data)
     if whole is not data:
@@ -452,10 +436,7 @@ def _train(config, data, run):
         print("test", *(f"{n} {score:.1f}" for n, score in sorted(some.items())), "", name)
 
     model.save(run.path / "model.keras")
-    try:
-        exports = _export(config, model, data, vocabulary, run.path)
-    except ka.ExportError as error:
-        raise UserError(f"The export does not compute what the model does: {error}") from error
+    forms = _export(config, model, data, vocabulary, run.path)
     common.plot_history(
         run.history,
         run.path / "history.png",
@@ -471,7 +452,7 @@ def _train(config, data, run):
         minutes=minutes,
         epochs=run.epochs_done,
         parameters=model.count_params(),
-        exports=exports,
+        exports=forms,
         details={"baseline_scores": others},
     )
     common.write_model_card(
@@ -486,16 +467,13 @@ def _grids(backbone, seen):
 
 def _score_without_attention(config, vocabulary, seen, ids, references):
     """BLEU of the same decoder, trained alike, that weighs all places alike at every step."""
-    import keras
 
     print("The same without attention:")
     backbone = load_backbone(config)
     training, model = build_model(config, backbone, len(vocabulary), "none")
     compile_model(config, training)
-    stop = keras.callbacks.EarlyStopping(
-        "val_loss", mode="min", patience=config.patience, restore_best_weights=True
-    )
-    fit(config, training, seen, ids, common.seeing_average(stop))
+    stop = common.baseline_callbacks("val_loss", "min", config.patience)
+    fit(config, training, seen, ids, stop)
     grids = _grids(backbone, seen["test"])
     return bleu(describe(config, model, grids, vocabulary), references)
 
@@ -675,7 +653,7 @@ def _export(config, model, data, vocabulary, folder):
     # A word may change where two are as probable; then the numbers of all words after it do.
     exact = {"difference": None, "agreement": 0.98}
     measured = {"difference": None, "agreement": None}
-    report = ka.export_model(
+    figures = exports.export(
         model,
         folder,
         formats="saved_model",
@@ -684,7 +662,8 @@ def _export(config, model, data, vocabulary, folder):
         ],
         bounds={"saved_model": exact, "float32_rebuild": measured},
     )
-    phone = ka.export_model(
+    report = json.loads((folder / "parity.json").read_text())  # which the next call overwrites
+    figures |= exports.export(
         model,
         folder,
         formats=[form for form in FORMS if form != "saved_model"],
@@ -696,7 +675,7 @@ def _export(config, model, data, vocabulary, folder):
                 {"token": tokens, **encoded}, decision="logits",
             ),
         ],
-        attach={"vocabulary.txt": "\n".join(vocabulary).encode()},
+        files={"vocabulary.txt": vocabulary},
         bounds={
             "tflite": exact,
             "tflite_float16": measured,
@@ -704,25 +683,12 @@ def _export(config, model, data, vocabulary, folder):
             "float32_rebuild": measured,
         },
     )  # fmt: skip
-    report["forms"] |= phone["forms"]
+    report["forms"] |= json.loads((folder / "parity.json").read_text())["forms"]
     (folder / "parity.json").write_text(json.dumps(report, indent=2) + "\n")
-    (folder / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     tokens = beam_search(config, model, see(model, images[:1]))
     weights = np.array(weights_of(model, see(model, images[:1]), tokens))[0]
     _draw(images[0], decode(vocabulary, tokens)[0], weights, folder / "attention.png")
-    return {
-        form["file"]: {
-            "bytes": form["bytes"],
-            **{
-                name: form["signatures"][signature][name]
-                for signature in form["signatures"]
-                if signature in ("caption", "greedy")
-                for name in ("milliseconds", "agreement")
-            },
-        }
-        for form in report["forms"].values()
-        if "file" in form
-    }
+    return figures
 
 
 def _draw(image, caption, weights, path):
@@ -798,41 +764,18 @@ def predict(config):
 
 def _reader(config):
     """The size of the images, and a function from one to its caption and weights `(L, H, W)`."""
-    path = config.folder / FORMS[config.form]
     try:
         vocabulary = (config.folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        size, run = _saved_model(path) if config.form == "saved_model" else _interpreter(path)
-    except (OSError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise common.cannot_load(path, error) from error
+    except (OSError, ValueError) as error:
+        raise common.cannot_load(config.folder / "vocabulary.txt", error) from error
+    signature = "caption" if config.form == "saved_model" else "greedy"
+    run = exports.runner(config.folder / FORMS[config.form], signature)
 
     def read(image):
-        outputs = run(image[None])
+        outputs = run(image=image[None])
         return decode(vocabulary, outputs["ids"])[0], outputs["weights"][0]
 
-    return size, read
-
-
-def _saved_model(path):
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    function = loaded.signatures["serving_default"]
-    size = function.structured_input_signature[1]["image"].shape[1]
-
-    def run(images):
-        outputs = function(image=tf.constant(images))
-        return {name: x.numpy() for name, x in outputs.items()}
-
-    run.loaded = loaded  # what it holds is freed with it
-    return size, run
-
-
-def _interpreter(path):
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(model_path=str(path)).get_signature_runner("greedy")
-    size = int(runner.get_input_details()["image"]["shape"][1])
-    return size, lambda images: runner(image=images)
+    return int(run.shapes["image"][1]), read
 
 
 if __name__ == "__main__":

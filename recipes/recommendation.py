@@ -37,7 +37,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common
+from recipes import common, exports
 from recipes.common import UserError, argument, option
 from recipes.data import interactions
 
@@ -424,7 +424,6 @@ def _checked(config):
 
 
 def _train(config, data, run):
-    import keras_attention as ka
     from recipes import ranking
 
     common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
@@ -450,10 +449,7 @@ def _train(config, data, run):
         print(f"{name}: {shown}")
 
     model.save(run.path / "model.keras")
-    try:
-        exports = _export(config, model, data, run.path)
-    except ka.ExportError as error:
-        raise UserError(f"The export does not compute what the model does: {error}") from error
+    forms = _export(config, model, data, run.path)
     common.plot_history(run.history, run.path / "history.png", metric="ndcg@10")
     metrics = common.write_metrics(
         run.path,
@@ -465,7 +461,7 @@ def _train(config, data, run):
         minutes=minutes,
         epochs=run.epochs_done,
         parameters=model.count_params(),
-        exports=exports,
+        exports=forms,
         details={"baseline_scores": baselines},
     )
     common.write_model_card(
@@ -479,7 +475,6 @@ def _train(config, data, run):
 
 def _export(config, model, data, folder):
     """Writes all forms; returns for each its size, time and agreement with the Keras model."""
-    import tensorflow as tf
 
     import keras_attention as ka
 
@@ -491,19 +486,14 @@ def _export(config, model, data, folder):
         return np.array([" ".join(map(str, sorted(row))) for row in outputs["items"]])
 
     histories, _ = data.test
-    rows = tf.data.Dataset.from_generator(
-        # One user at a time, as a phone does: no padding.
-        lambda: (
-            history[None, -config.max_history :] for history in histories[: config.parity_users]
-        ),
-        output_signature=tf.TensorSpec((1, None), tf.int32),
-    )
+    # One user at a time, as a phone does: no padding.
+    rows = exports.one_by_one([x[-config.max_history :] for x in histories[: config.parity_users]])
     lines = [
         f"{' '.join(item.split())}\t{title}"
         for item, title in zip(data.items, data.titles, strict=True)
     ]
     # Two items with nearly the same score may change places: what counts is which ten they are.
-    report = ka.export_model(
+    return exports.export(
         model,
         folder,
         formats=FORMS,
@@ -519,18 +509,8 @@ def _export(config, model, data, folder):
             "tflite_float16": {"difference": None, "agreement": 0.9},
             "tflite_int8": {"difference": None, "agreement": None},
         },
-        attach={"items.txt": "\n".join(lines).encode()},
+        files={"items.txt": lines},
     )  # fmt: skip
-    (folder / "items.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {
-        form["file"]: {
-            "bytes": form["bytes"],
-            "milliseconds": form["signatures"]["recommend"]["milliseconds"],
-            "agreement": form["signatures"]["recommend"]["agreement"],
-        }
-        for form in report["forms"].values()
-        if "file" in form
-    }
 
 
 def _card(config, data):
@@ -632,26 +612,10 @@ def _loaded(config):
         lines = (config.folder / "items.txt").read_text(encoding="utf-8").split("\n")[:-1]
         rows = [line.split("\t") for line in lines]
         items, titles = map(list, zip(*rows, strict=True))
-        run = _saved_model(path) if config.form == "saved_model" else _interpreter(path)
-    except (OSError, ValueError, RuntimeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise common.cannot_load(path, error) from error
-    return run, items, titles
-
-
-def _saved_model(path):
-    import tensorflow as tf
-
-    function = tf.saved_model.load(str(path)).signatures["recommend"]
-    return lambda history: {
-        name: value.numpy() for name, value in function(history=tf.constant(history)).items()
-    }
-
-
-def _interpreter(path):
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(model_path=str(path)).get_signature_runner("recommend")
-    return lambda history: runner(history=history)
+    run = exports.runner(path, "recommend")
+    return lambda history: run(history=history), items, titles
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, wordpiece
+from recipes import common, exports, wordpiece
 from recipes.common import UserError, argument, option
 from recipes.data import text as text_data
 
@@ -327,7 +327,7 @@ def _train(config, data, run):
         print(f"test accuracy {accuracy:.4f}  {name}")
 
     model.save(run.path / "model.keras")
-    exports = wordpiece.export_classifier(
+    forms = exports.export_classifier(
         model,
         run.path,
         formats=[form for form in FORMS if form != "tflite_full_int8" or config.full_int8],
@@ -348,7 +348,7 @@ def _train(config, data, run):
         minutes=minutes,
         epochs=run.epochs_done,
         parameters=model.count_params(),
-        exports=exports,
+        exports=forms,
     )
     common.write_model_card(
         run.path, title="Sentiment analysis", sections=_card(data), metrics=metrics
@@ -358,15 +358,12 @@ def _train(config, data, run):
 
 def _mean_pooling_accuracy(config, build, data, ids, test):
     """The same model, trained alike, in which all n-grams of a text weigh the same."""
-    import keras
 
     training, _ = build("mean")
     compile_model(config, training)
-    stop = keras.callbacks.EarlyStopping(
-        "val_accuracy", mode="max", patience=config.patience, restore_best_weights=True
-    )
+    stop = common.baseline_callbacks("val_accuracy", "max", config.patience)
     print("The same with mean pooling:")
-    fit(config, training, data, ids, common.seeing_average(stop))
+    fit(config, training, data, ids, stop)
     return training.evaluate(test, return_dict=True, verbose=0)["accuracy"]
 
 
@@ -431,7 +428,7 @@ def _reader(config):
         tokenizer = wordpiece.fast_tokenizer(vocabulary)
     except (OSError, ValueError, RuntimeError, UnicodeDecodeError) as error:
         raise common.cannot_load(path, error) from error
-    run = wordpiece.text_runner(path)
+    run = exports.text_runner(path)
 
     def read(text):
         outputs = run([text])

@@ -34,8 +34,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, detokenize, lexicon, wordpiece
-from recipes.common import UserError, argument, option
+from recipes import common, detokenize, exports, lexicon, wordpiece
+from recipes.common import UserError, argument, option, usual
 from recipes.data import translation as translation_data
 
 NAME = "translation"
@@ -53,27 +53,6 @@ PAD, UNKNOWN, START, END = range(4)
 SPECIAL = ("[START]", "[END]")  # after padding and unknown
 
 
-# What an option that is not given is: with FEW_PAIRS training pairs or more, and with fewer.
-FEW_PAIRS = 10_000
-USUAL = {
-    "units": (256, 64),
-    "layers": (3, 2),
-    "feedforward": (512, 128),
-    "dropout": (0.3, 0.1),
-    "vocabulary_size": (4000, 1000),
-    "epochs": (10, 12),
-    "batch_size": (64, 128),
-    "learning_rate": (0.001, 0.01),
-    "averaging": (0.999, 0.95),
-}
-
-
-def usual(name, help, **limits):
-    """An option whose default goes by the number of training pairs."""
-    many, few = USUAL[name]
-    return option(None, f"{help}; none: {many}, or {few} of few pairs", **limits)
-
-
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What `train` can be told."""
@@ -87,31 +66,31 @@ class Config:
         "bahdanau", "how the recurrent decoder looks at the sentence", choices=ATTENTIONS
     )
     half_width: int = option(5, "local attention: word pieces that it sees on each side", low=1)
-    units: int | None = usual("units", "size of all vectors", low=8)
-    layers: int | None = usual("layers", "transformer: blocks on each side", low=1, high=24)
+    units: int | None = usual(256, 64, "size of all vectors", low=8)
+    layers: int | None = usual(3, 2, "transformer: blocks on each side", low=1, high=24)
     heads: int = option(4, "transformer: attention heads, which divide the units", low=1)
-    feedforward: int | None = usual("feedforward", "transformer: size of the hidden layers", low=8)
-    dropout: float | None = usual("dropout", "fraction dropped of vectors", low=0.0, high=0.9)
+    feedforward: int | None = usual(512, 128, "transformer: size of the hidden layers", low=8)
+    dropout: float | None = usual(0.3, 0.1, "fraction dropped of vectors", low=0.0, high=0.9)
     label_smoothing: float = option(
         0.1, "share of each label that goes to all pieces alike", low=0.0, high=0.9
     )
     vocabulary_size: int | None = usual(
-        "vocabulary_size", "word pieces of each language, at most", low=100, high=100_000
+        4000, 1000, "word pieces of each language, at most", low=100, high=100_000
     )
     max_pieces: int = option(
         60, "word pieces of a sentence or a translation, at most", low=8, high=1000
     )
-    epochs: int | None = usual("epochs", "passes over the training pairs, at most", low=1)
+    epochs: int | None = usual(10, 12, "passes over the training pairs, at most", low=1)
     patience: int = option(4, "epochs without a better perplexity before it stops", low=1)
-    batch_size: int | None = usual("batch_size", "pairs a training step", low=1)
+    batch_size: int | None = usual(64, 128, "pairs a training step", low=1)
     learning_rate: float | None = usual(
-        "learning_rate", "largest step size of Adam, after the warm-up", low=1e-6, high=1.0
+        0.001, 0.01, "largest step size of Adam, after the warm-up", low=1e-6, high=1.0
     )
     warmup: float = option(
         0.05, "share of all steps in which the step size rises; then it falls", low=0.0, high=0.9
     )
     averaging: float | None = usual(
-        "averaging", "how much of the weights' moving average a step keeps", low=0.0, high=0.9999
+        0.999, 0.95, "how much of the weights' moving average a step keeps", low=0.0, high=0.9999
     )
     beams: int = option(5, "hypotheses that the search keeps", low=1, high=64)
     length_penalty: float = option(1.0, "how much the search favours length", low=0.0, high=5.0)
@@ -153,13 +132,6 @@ def load_data(config):
         limit=config.limit,
         data_dir=config.data_dir,
     )
-
-
-def settle(config, pairs):
-    """The config with the usual values for what was not given."""
-    index = 0 if pairs >= FEW_PAIRS else 1
-    missing = {name: both[index] for name, both in USUAL.items() if getattr(config, name) is None}
-    return dataclasses.replace(config, **missing)
 
 
 def build_model(config, source_size, target_size, *, attends=True):
@@ -518,11 +490,11 @@ class Languages:
         return self.spacing.to_text([self.target[number] for number in ids])
 
     def files(self):
-        """What a phone needs to read and write: file name to text."""
+        """What a phone needs to read and write: file name to lines."""
         return {
-            "source_vocabulary.txt": "".join(f"{piece}\n" for piece in self.source),
-            "target_vocabulary.txt": "".join(f"{piece}\n" for piece in self.target),
-            "spacing.txt": self.spacing.dumps(),
+            "source_vocabulary.txt": self.source,
+            "target_vocabulary.txt": self.target,
+            "spacing.txt": self.spacing.dumps().split("\n")[:-1],
         }
 
     @classmethod
@@ -582,7 +554,7 @@ def train(config):
         wordpiece.tensorflow_text()
         data = load_data(config)
         print(data)
-        config = settle(config, len(data.train))
+        config = common.settle(config, len(data.train))
         if config.architecture == "transformer" and config.units % config.heads:
             raise UserError(
                 f"--heads must divide --units. Received: {config.heads} and {config.units}"
@@ -593,8 +565,6 @@ def train(config):
 
 def _train(config, data, run):
     import keras
-
-    import keras_attention as ka
 
     common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
     languages = Languages.learn(data.train, config.vocabulary_size)
@@ -640,10 +610,7 @@ def _train(config, data, run):
     print(signature)
 
     model.save(run.path / "model.keras")
-    try:
-        exports = _export(config, model, (beam, greedy), data, ids, languages, run.path)
-    except ka.ExportError as error:
-        raise UserError(f"The export does not compute what the model does: {error}") from error
+    forms = _export(config, model, (beam, greedy), data, ids, languages, run.path)
     common.plot_history(run.history, run.path / "history.png", metric="perplexity")
     example = translate(beam(model), ids["test"][0][:1])[0]
     figure = alignment_figure(model, data.test.sources[0], languages.text(example), languages)
@@ -658,7 +625,7 @@ def _train(config, data, run):
         minutes=minutes,
         epochs=run.epochs_done,
         parameters=model.count_params(),
-        exports=exports,
+        exports=forms,
         details={"bleu": signature},
     )
     common.write_model_card(
@@ -680,13 +647,10 @@ def _baselines(data, languages):
 
 
 def _train_baseline(config, model, batches):
-    import keras
 
     compile_model(config, model, config.epochs * len(batches["train"]))
-    stop = keras.callbacks.EarlyStopping(
-        "val_perplexity", mode="min", patience=config.patience, restore_best_weights=True
-    )
-    fit(config, model, batches, common.seeing_average(stop))
+    stop = common.baseline_callbacks("val_perplexity", "min", config.patience)
+    fit(config, model, batches, stop)
 
 
 # ------------------------------------------------------------------------------------ export
@@ -718,14 +682,10 @@ def _export(config, model, searches, data, ids, languages, folder):
     beam, greedy = searches
     count = min(config.parity_texts, len(data.test))
     texts = tf.data.Dataset.from_tensor_slices(data.test.sources[:count]).batch(1)
-    rows = tf.data.Dataset.from_generator(
-        lambda: (row[None] for row in ids["test"][0][:count]),
-        output_signature=tf.TensorSpec((1, None), tf.int32),
-    )
+    rows = exports.one_by_one(ids["test"][0][:count])
     text = {"text": ((None,), "string")}
     resources = {"resources": [reader, joiner.detokenizer], "text": True}
-    files = languages.files()
-    report = ka.export_model(
+    return exports.export(
         model,
         folder,
         formats=list(FORMS),
@@ -746,20 +706,9 @@ def _export(config, model, searches, data, ids, languages, folder):
             form: {"difference": None, "agreement": 0.98 if form in EXACT else 0.5}
             for form in (*FORMS, "float32_rebuild")
         },
-        attach={name: content.encode() for name, content in files.items()},
+        files=languages.files(),
+        timed={"milliseconds": "text", "milliseconds_greedy": "text_greedy"},
     )
-    for name, content in files.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    return {
-        form["file"]: {
-            "bytes": form["bytes"],
-            "milliseconds": form["signatures"]["text"]["milliseconds"],
-            "milliseconds_greedy": form["signatures"]["text_greedy"]["milliseconds"],
-            "agreement": min(one["agreement"] for one in form["signatures"].values()),
-        }
-        for form in report["forms"].values()
-        if "file" in form
-    }
 
 
 def _whole_rows(outputs):
@@ -817,7 +766,7 @@ def predict(config):
         languages = Languages.load(config.folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise common.cannot_load(config.folder / FILES[0], error) from error
-    run = wordpiece.text_runner(
+    run = exports.text_runner(
         config.folder / FORMS[config.form], "text" if config.search == "beam" else "text_greedy"
     )
     for text in texts:

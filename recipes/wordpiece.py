@@ -9,7 +9,7 @@ import unicodedata
 
 import numpy as np
 
-from recipes.common import UserError, cannot_load
+from recipes.common import UserError
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
@@ -63,110 +63,6 @@ def tensorflow_text():
             f"It has no wheels for Windows; there, use WSL. Received: {error}"
         ) from error
     return tensorflow_text
-
-
-def text_runner(path, signature="text"):
-    """A function from a list of texts to the outputs of an exported model, a dict of arrays.
-
-    Args:
-        path: Path of a TFLite file or of the folder of a SavedModel.
-        signature: String, which of its signatures to run, one that takes `text`.
-
-    Raises:
-        UserError: If it cannot be loaded.
-    """
-    operators = tensorflow_text().tflite_registrar.SELECT_TFTEXT_OPS
-    try:
-        if path.is_dir():
-            import tensorflow as tf
-
-            function = tf.saved_model.load(str(path)).signatures[signature]
-            return lambda texts: {
-                k: v.numpy() for k, v in function(text=tf.constant(texts)).items()
-            }
-        from ai_edge_litert import interpreter as litert
-
-        runner = litert.InterpreterWithCustomOps(
-            model_path=str(path), custom_op_registerers=operators
-        ).get_signature_runner(signature)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise cannot_load(path, error) from error
-    return lambda texts: runner(text=np.array([text.encode() for text in texts]))
-
-
-def export_classifier(model, folder, *, formats, labels, vocabulary, tokenizer, texts, ids):
-    """Exports a classifier of ids to forms that read raw text or ids, one text at a time.
-
-    Args:
-        model: Keras model from ids `(B, T)` to a dict with `probability` `(B, C)`.
-        folder: Path.
-        formats: List of forms, as `ka.export_model` takes them.
-        labels, vocabulary: Lists of strings.
-        tokenizer: What `fast_tokenizer` returns.
-        texts: List of strings on which the forms are compared.
-        ids: The same, as ids.
-
-    Returns:
-        Dict from the name of a file to its `bytes`, `milliseconds` for a text and `agreement`.
-    """
-    import tensorflow as tf
-
-    import keras_attention as ka
-
-    names, pieces = tf.constant(labels), tf.constant(vocabulary)
-
-    def read_ids(model, ids):
-        # An empty text gets one step of padding: TFLite's kernels do not all take none.
-        missing = tf.maximum(1 - tf.shape(ids)[1], 0)
-        ids = tf.pad(ids, [[0, 0], [0, missing]])
-        return {"ids": ids, **model(ids, training=False)}
-
-    def read_text(model, text):
-        outputs = read_ids(model, tokenizer.tokenize(text).to_tensor())
-        # `argmax` of floats has no TFLite operator.
-        best = tf.math.top_k(outputs["probability"], 1).indices[:, 0]
-        return {
-            "label": tf.gather(names, best),
-            "pieces": tf.gather(pieces, outputs["ids"]),
-            **outputs,
-        }
-
-    # One text at a time, as a phone does: long ones then cost no padding.
-    text_rows = tf.data.Dataset.from_tensor_slices(texts).batch(1)
-    id_rows = tf.data.Dataset.from_generator(
-        lambda: (row[None] for row in ids), output_signature=tf.TensorSpec((1, None), tf.int32)
-    )
-    files = {"vocabulary.txt": "\n".join(vocabulary), "labels.txt": "\n".join(labels)}
-    try:
-        report = ka.export_model(
-            model,
-            folder,
-            formats=formats,
-            signatures=[
-                ka.Signature(
-                    "text", read_text, {"text": ((None,), "string")}, text_rows,
-                    resources=[tokenizer], text=True, decision="probability",
-                ),
-                ka.Signature(
-                    "ids", read_ids, {"ids": ((None, None), "int32")}, id_rows,
-                    decision="probability",
-                ),
-            ],
-            attach={name: content.encode() for name, content in files.items()},
-        )  # fmt: skip
-    except ka.ExportError as error:
-        raise UserError(f"The export does not compute what the model does: {error}") from error
-    for name, content in files.items():
-        (folder / name).write_text(content + "\n", encoding="utf-8")
-    return {
-        form["file"]: {
-            "bytes": form["bytes"],
-            "milliseconds": form["signatures"]["text"]["milliseconds"],
-            "agreement": min(one["agreement"] for one in form["signatures"].values()),
-        }
-        for form in report["forms"].values()
-        if "file" in form
-    }
 
 
 def tokenize(tokenizer, texts, batch=2000):

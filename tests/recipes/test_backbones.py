@@ -1,6 +1,7 @@
 """Backbones: from where they are loaded, what they must give, and their features on disk."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -58,8 +59,21 @@ def test_file_that_takes_any_size(tmp_path):
     assert backbones.load(path, 32).output_shape == (None, 4, 4, 4)
 
 
-def test_file_for_another_size(file):
-    assert "takes no images (32, 32, 3)" in fails(file, 32)
+def test_file_for_another_size(file, tmp_path):
+    """Also of a model within the model, as in a file made of `keras.applications`."""
+    own, larger = backbones.load(file), backbones.load(file, 40)
+    assert larger.output_shape == (None, 8, 8, 4)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 20, 20, 3)).astype("float32")
+    tiled = np.tile(image, (1, 2, 2, 1))
+    np.testing.assert_allclose(np.array(larger(tiled))[:, :4, :4], own(image), rtol=1e-5)
+    inner = backbones._from_file(Path(file))
+    path = save(tmp_path / "outer.keras", layers.Rescaling(1.0), inner)
+    np.testing.assert_allclose(backbones.load(path, 40)(tiled), larger(tiled), rtol=1e-5)
+
+
+def test_file_for_one_size_alone(tmp_path):
+    path = save(tmp_path / "a.keras", layers.Flatten(), layers.Dense(4), layers.Reshape((2, 2, 1)))
+    assert "takes images of its own size alone, (None, 20, 20, 3)" in fails(path, 32)
 
 
 def test_wrong_rank_of_the_output(tmp_path):

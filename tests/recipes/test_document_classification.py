@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recipes import document_classification as recipe
-from recipes import sentences, wordpiece
+from recipes import exports, sentences, wordpiece
 from recipes.data import toy_documents
 from tests.recipes.command import call_recipe, one_line
 
@@ -298,10 +298,10 @@ def test_an_interrupted_training_goes_on(tmp_path, capfd, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(wordpiece, "export_classifier", interrupt)
+    monkeypatch.setattr(exports, "export_classifier", interrupt)
     assert run("train", *flags, "--output", tmp_path / "out") == 130
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(wordpiece, "export_classifier", lambda *args, **kwargs: {})
+    monkeypatch.setattr(exports, "export_classifier", lambda *args, **kwargs: {})
     assert run("train", *flags, "--output", tmp_path / "out") == 0
     assert "Resuming after the end of training" in capfd.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

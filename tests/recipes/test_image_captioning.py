@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from recipes import backbones
+from recipes import backbones, common
 from recipes import image_captioning as recipe
-from recipes.data import captions, toy_scenes
+from recipes.data import toy_scenes
 from tests.backend import needs_tensorflow
 from tests.recipes.command import call_recipe, one_line
 
@@ -124,7 +124,7 @@ def test_every_form_gives_the_keras_models_captions(toy_run, scenes):
 def test_saved_model_gives_text_and_weights(toy_run, scenes):
     import tensorflow as tf
 
-    function = tf.saved_model.load(str(toy_run / "saved_model")).signatures["serving_default"]
+    function = tf.saved_model.load(str(toy_run / "saved_model")).signatures["caption"]
     images = np.stack([scene.image for scene in scenes[:3]])
     outputs = function(image=tf.constant(images))
     vocabulary = (toy_run / "vocabulary.txt").read_text().split("\n")[:-1]
@@ -229,7 +229,7 @@ def small_model(attention, **options):
     config = recipe.Config(
         **{"units": 16, "embedding_size": 8, "dropout": 0.3, "penalty": 0.1, **options}
     )
-    config = recipe.settle(config, captions.load("toy", seed=0, limit=10))
+    config = common.settle(config, 10)
     return config, *recipe.build_model(config, backbone, 30, attention)
 
 
@@ -368,7 +368,7 @@ def test_fine_tuning_trains_the_backbone(photos):
         data=str(photos), backbone=str(photos / "backbone.keras"), fine_tune=True, mirror=True
     )
     data = recipe.load_data(config)
-    config = recipe.settle(config, data)
+    config = common.settle(config, 10)
     backbone = recipe.load_backbone(config)
     seen, whole = recipe.look(config, backbone, data)
     assert {name: array.shape for name, array in seen.items()} == {

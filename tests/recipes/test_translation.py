@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes import common, detokenize, wordpiece
+from recipes import common, detokenize, exports, wordpiece
 from recipes import translation as recipe
 from recipes.data import toy_translation
 from tests.recipes.command import call_recipe, one_line
@@ -103,7 +103,7 @@ def test_ids_signature_runs_without_text_operators_and_with_its_own_vocabularies
     ids = np.array([wordpiece.encode(numbers, TEST[0].source, cased=True)], "int32")
     found = Interpreter(model_path=str(path)).get_signature_runner("ids")(ids=ids)["ids"][0]
     text = detokenize.Spacing.loads(spacing).to_text([pieces[n] for n in found[found > 0]])
-    run_text = wordpiece.text_runner(path, "text_greedy")
+    run_text = exports.text_runner(path, "text_greedy")
     assert text == run_text([TEST[0].source])["translation"][0].decode() == TEST[0].target
 
 
@@ -197,7 +197,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(
     data = write(tmp_path / "data", **files)
     if pattern is None:
         pattern = "--max-pieces 3"
-        monkeypatch.setattr(recipe, "settle", lambda config, pairs: _short(config))
+        monkeypatch.setattr(common, "settle", lambda config, examples: _short(config))
     assert call("train", "--data", data, "--output", tmp_path / "out", *flags) == 2
     one_line(capfd, pattern)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
