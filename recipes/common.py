@@ -653,6 +653,19 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
     return callbacks
 
 
+def rise_and_fall(learning_rate, steps, warmup=0.05):
+    """A schedule that rises to a learning rate in a share of all steps, then falls to nothing."""
+    import keras
+
+    rising = max(1, round(warmup * steps))
+    return keras.optimizers.schedules.CosineDecay(
+        learning_rate / rising,
+        max(1, steps - rising),
+        warmup_target=learning_rate,
+        warmup_steps=rising,
+    )
+
+
 def baseline_callbacks(monitor, mode, patience):
     """Callbacks for a model to compare with, trained alike but not kept.
 

@@ -68,10 +68,12 @@ class Config:
     fine_tune: bool = option(False, "train the backbone too (slow; needs all images in memory)")
     cache: Path = option(Path("saved_models") / "features", "folder to keep image features in")
     attention: str = option("soft", "how the decoder looks at the image", choices=ATTENTIONS)
-    epochs: int | None = usual(30, 4, "passes over the training captions, at most", low=1)
+    epochs: int | None = usual(12, 4, "passes over the training captions, at most", low=1)
     patience: int = option(3, "epochs without a better validation loss before it stops", low=1)
     batch_size: int | None = usual(128, 64, "captions a training step", low=1)
-    learning_rate: float | None = usual(0.001, 0.003, "step size of Adam", low=1e-6, high=1.0)
+    learning_rate: float | None = usual(
+        0.001, 0.006, "largest step size of Adam", low=1e-6, high=1.0
+    )
     averaging: float | None = usual(
         0.995,
         0.95,
@@ -89,7 +91,7 @@ class Config:
     )
     penalty: float | None = usual(0.1, 0.0, "weight of the penalty on forgotten places", low=0.0)
     beams: int = option(3, "captions that the search keeps side by side", low=1, high=50)
-    length_penalty: float = option(0.7, "how much the search favours long captions", low=0.0)
+    length_penalty: float = option(1.3, "how much the search favours long captions", low=0.0)
     max_words: int = option(20, "words in the longest caption", low=1, high=200)
     min_count: int | None = usual(5, 1, "times a word must occur to be learned", low=1)
     mirror: bool = option(False, "train on mirror images too, with left and right exchanged")
@@ -296,14 +298,18 @@ def _over_grid(weights, grid):
     return layers.Reshape((-1, height, width), dtype="float32")(weights)
 
 
-def compile_model(config, training):
-    """Loss, optimizer and metric."""
+def compile_model(config, training, captions):
+    """Loss, optimizer and metric, for a training with so many captions an epoch."""
     import keras
 
     import keras_attention as ka
 
+    steps = config.epochs * -(-captions // config.batch_size)
     optimizer = keras.optimizers.Adam(
-        config.learning_rate, clipnorm=5.0, use_ema=True, ema_momentum=config.averaging
+        common.rise_and_fall(config.learning_rate, steps),
+        clipnorm=5.0,
+        use_ema=True,
+        ema_momentum=config.averaging,
     )
     if len(training.output.shape) == 1:  # hard attention, which brings its loss
         training.compile(optimizer)
@@ -407,7 +413,7 @@ def _train(config, data, run):
     )
 
     training, model = build_model(config, backbone, len(vocabulary), config.attention)
-    compile_model(config, training)
+    compile_model(config, training, sum(map(len, ids["train"])))
     callbacks = common.training_callbacks(
         run,
         monitor="val_loss",
@@ -471,7 +477,7 @@ def _score_without_attention(config, vocabulary, seen, ids, references):
     print("The same without attention:")
     backbone = load_backbone(config)
     training, model = build_model(config, backbone, len(vocabulary), "none")
-    compile_model(config, training)
+    compile_model(config, training, sum(map(len, ids["train"])))
     stop = common.baseline_callbacks("val_loss", "min", config.patience)
     fit(config, training, seen, ids, stop)
     grids = _grids(backbone, seen["test"])

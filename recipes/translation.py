@@ -427,13 +427,7 @@ def compile_model(config, model, steps):
 
     import keras_attention as ka
 
-    warmup = max(1, round(config.warmup * steps))
-    rate = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / warmup,
-        max(1, steps - warmup),
-        warmup_target=config.learning_rate,
-        warmup_steps=warmup,
-    )
+    rate = common.rise_and_fall(config.learning_rate, steps, config.warmup)
     model.compile(
         keras.optimizers.Adam(
             rate, beta_2=0.98, global_clipnorm=1.0, use_ema=True, ema_momentum=config.averaging

@@ -14,6 +14,20 @@ def to_numpy(structure):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, structure)
 
 
+def call(layer, tensors, jit):
+    """The outputs of the layer alone."""
+    if not jit:
+        return to_numpy(layer(**tensors))
+    if BACKEND == "jax":
+        import jax
+
+        return to_numpy(jax.jit(lambda tensors: layer(**tensors))(tensors))
+    import tensorflow as tf
+
+    tensors = {name: tf.constant(x) for name, x in tensors.items()}
+    return to_numpy(tf.function(lambda tensors: layer(**tensors), jit_compile=True)(tensors))
+
+
 def run(layer, tensors, jit=False, **kwargs):
     """Calls the layer and differentiates a fixed random projection of its first output.
 

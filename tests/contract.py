@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.backend import needs_tensorflow, run, to_numpy
+from tests.backend import call, needs_tensorflow, run, to_numpy
 
 # A different size on every axis, so that no two can be confused.
 SIZES = {"B": 2, "T": 3, "S": 5, "D": 4, "E": 6, "F": 7, "H": 8, "Y": 9, "X": 10}
@@ -242,9 +242,8 @@ class LayerContract:
             if gradient.shape[0] == 2:  # one row an example
                 np.testing.assert_array_equal(gradient[0], 0)
                 assert np.isfinite(gradient).all()
-        alone = run(layer, tensors)[0]
-        _close(alone, output)
-        _close(run(layer, tensors, jit=True)[0], output)
+        _close(call(layer, tensors, jit=False), output)
+        _close(call(layer, tensors, jit=True), output)
 
     # 5. Causal ----------------------------------------------------------------------------------
 

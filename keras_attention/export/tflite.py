@@ -28,6 +28,7 @@ def convert(folder, form, signatures, nodes, calibration):
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=names)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.allow_custom_ops = text
+    converter.exclude_conversion_metadata = True  # slow to write, and parity.json says more
     if form in ("tflite_float16", "tflite_int8"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if form == "tflite_float16":

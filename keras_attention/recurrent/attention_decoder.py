@@ -348,7 +348,8 @@ class AttentionDecoder(keras.layers.Layer):
         if training:
             self._draw_dropout_masks(ops.shape(inputs)[0])
         try:
-            return time_loop(masked, (inputs, mask), state, layer=self if draws else None)
+            layer = self if draws else None
+            return time_loop(masked, (inputs, mask), state, layer=layer, training=bool(training))
         finally:
             self._forget_dropout_masks()
 

@@ -114,7 +114,9 @@ class RecurrentAttention(AttentionLayer):
         seen = keras.tree.map_structure(lambda x: masks.blank(x, query_mask), (query, others))
         inputs = *seen, query_mask
         layer = self if training else None
-        (context, weights), state = time_loop(step, inputs, self.initial_state(memory), layer=layer)
+        (context, weights), state = time_loop(
+            step, inputs, self.initial_state(memory), layer=layer, training=bool(training)
+        )
         return context, weights, state
 
     def _attend_once(self, query, memory, score, training=None):

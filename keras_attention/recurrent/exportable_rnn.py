@@ -70,6 +70,7 @@ class ExportableRNN(keras.layers.RNN):
             {"x": sequences, "mask": mask},
             (first, list(initial_state)),
             reverse=self.go_backwards,
+            training=bool(training),
         )
         if not self.return_sequences:
             return last, last, states

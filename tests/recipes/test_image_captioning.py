@@ -264,7 +264,7 @@ def test_steps_agree_with_the_whole_sequence(attention):
 @pytest.mark.parametrize("attention", recipe.ATTENTIONS)
 def test_every_kind_of_attention_learns(attention):
     config, training, _ = small_model(attention, learning_rate=0.02, dropout=0.0, penalty=0.01)
-    recipe.compile_model(config, training)
+    recipe.compile_model(config, training, 500)
     before = training.get_weights()
     losses = [
         float(training.train_on_batch(BATCH, BATCH["words"][:, 1:], return_dict=True)["loss"])
@@ -285,7 +285,7 @@ def test_penalty_counts_in_the_loss():
     for penalty in (0.0, 1.0):
         keras.utils.set_random_seed(0)
         config, training, _ = small_model("soft", penalty=penalty, dropout=0.0)
-        recipe.compile_model(config, training)
+        recipe.compile_model(config, training, 500)
         losses.append(training.test_on_batch(BATCH, BATCH["words"][:, 1:], return_dict=True))
     assert losses[1]["loss"] > losses[0]["loss"] + 1
 
@@ -378,7 +378,7 @@ def test_fine_tuning_trains_the_backbone(photos):
     assert len(whole.train) == 99 and "7.jpg" not in whole.train.names
     before = backbone.get_weights()
     training, _ = recipe.build_model(config, backbone, 30, "soft")
-    recipe.compile_model(config, training)
+    recipe.compile_model(config, training, 500)
     words = BATCH["words"]
     training.train_on_batch({"image": seen["train"][:4], "words": words}, words[:, 1:])
     assert not np.allclose(before[0], backbone.get_weights()[0])

@@ -33,7 +33,8 @@ class Loop(keras.layers.Layer):
         batch = ops.shape(x)[0]
         state = {"h": ops.zeros((batch, x.shape[-1])), "count": (ops.ones((batch, 1), "int32"),)}
         layer = self if training else None
-        outputs, last = time_loop(step, {"x": x, "mask": None}, state, layer, self.reverse)
+        inputs = {"x": x, "mask": None}
+        outputs, last = time_loop(step, inputs, state, layer, self.reverse, bool(training))
         return outputs["h"], outputs["sign"], last["h"], last["count"][0]
 
     def compute_output_spec(self, *args, **kwargs):
@@ -49,26 +50,32 @@ def _loops(x, kernel, reverse):
     return hidden, sign, h, np.full((len(x), 1), x.shape[1] + 1)
 
 
+both = pytest.mark.parametrize("training", [False, True])
+
+
+@both
 @pytest.mark.parametrize("reverse", [False, True])
-def test_equals_a_loop_in_python(reverse):
+def test_equals_a_loop_in_python(reverse, training):
     layer = Loop(reverse)
-    got = to_numpy(layer(X))
+    got = to_numpy(layer(X, training=training))
     for array, expected in zip(got, _loops(X, layer.get_weights()[0], reverse), strict=True):
         np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_xla_gives_the_eager_numbers_and_gradients():
+@both
+def test_xla_gives_the_eager_numbers_and_gradients(training):
     layer = Loop()
     layer(X)
-    eager, compiled = run(layer, {"x": X}), run(layer, {"x": X}, jit=True)
+    eager, compiled = (run(layer, {"x": X}, jit, training=training) for jit in (False, True))
     for a, b in zip(keras.tree.flatten(eager), keras.tree.flatten(compiled), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_the_gradient_is_that_of_the_recurrence():
+@both
+def test_the_gradient_is_that_of_the_recurrence(training):
     layer = Loop()
     layer(X)
-    _, _, gradients = run(layer, {"x": X})
+    _, _, gradients = run(layer, {"x": X}, training=training)
     rows = np.random.default_rng(0).normal(size=X.size).reshape(X.shape)
     kernel, bump = layer.get_weights()[0], 1e-4
     for t, d in ((0, 1), (2, 3), (4, 0)):
@@ -81,9 +88,10 @@ def test_the_gradient_is_that_of_the_recurrence():
         np.testing.assert_allclose(gradients["x"][1, t, d], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_one_graph_takes_every_length_and_none_at_all():
+@both
+def test_one_graph_takes_every_length_and_none_at_all(training):
     inputs = keras.Input((None, 4))
-    outputs = Loop()(inputs)
+    outputs = Loop()(inputs, training=training)
     assert outputs[0].shape == (None, None, 4) and outputs[2].shape == (None, 4)
     model = keras.Model(inputs, outputs)
     for length in (5, 2, 0):
