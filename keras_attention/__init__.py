@@ -6,6 +6,7 @@ from keras_attention.explain.maps import attention_maps
 from keras_attention.explain.plots import plot_alignment, plot_attention, plot_image_attention
 from keras_attention.explain.rollout import attention_rollout
 from keras_attention.export import ExportError, Signature, export_model
+from keras_attention.functional.blocks import query_blocks
 from keras_attention.layers.attention_feature_map import AttentionFeatureMap
 from keras_attention.layers.attention_pooling import AttentionPooling
 from keras_attention.layers.channel_attention import ChannelAttention
@@ -114,5 +115,6 @@ __all__ = [
     "plot_alignment",
     "plot_attention",
     "plot_image_attention",
+    "query_blocks",
     "sample",
 ]

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_attention.functional.shapes import reshape
+
 
 class Dense(keras.layers.Dense):
     """`keras.layers.Dense`, applied to all steps as to the rows of one matrix.
@@ -16,7 +18,7 @@ class Dense(keras.layers.Dense):
             return super().call(inputs, training=training)
         rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
         outputs = super().call(rows, training=training)
-        return ops.reshape(outputs, (*ops.shape(inputs)[:-1], self.units))
+        return reshape(outputs, (*ops.shape(inputs)[:-1], self.units))
 
     def quantize(self, mode=None, type_check=True, config=None):
         # Keras checks for its own class alone, as a subclass might compute something else.

@@ -379,21 +379,21 @@ def searcher(config, beams):
     """A function of a model that returns its search, compiled once: ids to ids, as in `search`."""
     import tensorflow as tf
 
+    def of(model):
+        return functools.partial(
+            search,
+            model,
+            max_length=config.max_pieces,
+            beams=beams,
+            length_penalty=config.length_penalty,
+        )
+
     @functools.cache
     def compiled(model):
-        def run(ids):
-            return search(
-                model,
-                ids,
-                max_length=config.max_pieces,
-                beams=beams,
-                length_penalty=config.length_penalty,
-            )
+        return tf.function(of(model)).get_concrete_function(tf.TensorSpec((None, None), tf.int32))
 
-        ids = tf.TensorSpec((None, None), tf.int32)
-        return tf.function(run).get_concrete_function(ids)
-
-    return compiled
+    # An export traces it anew: what was compiled for use here may go in blocks.
+    return lambda model: of(model) if tf.inside_function() else compiled(model)
 
 
 def translate(run, ids, rows=32):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from keras_attention.functional import blocks
 from tests.backend import call, needs_tensorflow, run, to_numpy
 
 # A different size on every axis, so that no two can be confused.
@@ -126,6 +127,25 @@ def _close(actual, expected, tolerance=1e-5):
         to_numpy(actual),
         to_numpy(expected),
     )
+
+
+class InBlocks:
+    """Mix in before `LayerContract`: the same cases, computed in blocks of two queries."""
+
+    # What has nothing to do with blocks: arguments, files, and exports, which have none.
+    test_1_arguments_have_the_names_of_the_contract = None
+    test_9_config_keys_are_constructor_arguments = None
+    test_9_save_and_load_give_the_same_bits = None
+    test_10_exports_compute_the_same_with_unknown_lengths = None
+    test_13_rejects_bad_dropout = None
+    test_13_rejects_inputs_without_steps = None
+    test_13_rejects_masks_of_another_rank_or_length = None
+
+    @pytest.fixture(autouse=True)
+    def blocks_of_two(self, monkeypatch):
+        monkeypatch.setattr(blocks, "_FEWEST_ROWS", 2)
+        with blocks.query_blocks(threshold=0, block=1):
+            yield
 
 
 class LayerContract:
@@ -286,8 +306,7 @@ class LayerContract:
 
     # 7. Symbolic = eager ------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("length", [None, "known"])
-    @pytest.mark.parametrize("use_masks", [True, False])
+    @pytest.mark.parametrize(("length", "use_masks"), [(None, True), ("known", False)])
     def test_7_symbolic_shapes_equal_eager_ones(self, case, length, use_masks):
         tensors = case.inputs() | (case.padding() if use_masks else {})
         layer = case.built()

@@ -1,5 +1,6 @@
 """One call from a Keras model to SavedModel and TFLite files that are proven equal to it."""
 
+import contextlib
 import importlib.util
 import json
 import pathlib
@@ -12,6 +13,7 @@ import keras
 from keras_attention.export import float32, parity, signature, tflite
 from keras_attention.export.errors import ExportError
 from keras_attention.export.quiet import quiet
+from keras_attention.functional.for_tflite import for_tflite
 
 _FILES = {
     "saved_model": "saved_model",
@@ -236,7 +238,9 @@ def _write_forms(model, folder, formats, tests, bounds, attach, calibration_rows
     if any(one.text for one in signatures):
         tflite.text_operators()  # their import registers the operators with TensorFlow
     path = folder / _FILES["saved_model"]
-    with quiet():
+    # TFLite is converted from what is traced here.
+    is_server_only = set(formats) == {"saved_model"}
+    with quiet(), contextlib.nullcontext() if is_server_only else for_tflite():
         _write_saved_model(model, path, signatures)
         loaded = tf.saved_model.load(str(path))
     nodes = tflite.GraphNodes(loaded, signatures, model)

@@ -1,30 +1,163 @@
 """Score, normalize, average: the one place where attention is computed."""
 
+import dataclasses
+import typing
+
 from keras import ops
 
+from keras_attention.functional import blocks, fused
+from keras_attention.functional.for_tflite import is_for_tflite
+from keras_attention.functional.masks import combine
+from keras_attention.functional.shapes import reshape
 
-def attend(query, value, key, *, score, normalizer, mask=None, dropout=None):
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """Some of the keys, with their values.
+
+    Attributes:
+        key: Tensor `(..., S, D_key)`, or whatever structure of tensors the score takes.
+        value: Tensor `(..., S, D_value)`.
+        mask: Boolean tensor that broadcasts to `(..., T, S)`, or `None`.
+        first: Integer or scalar tensor, the number of the first of them.
+        limits: Pair, the first number that counts and the first after them, or `None` for all.
+    """
+
+    key: typing.Any
+    value: typing.Any
+    mask: typing.Any = None
+    first: typing.Any = 0
+    limits: tuple | None = None
+
+
+def attend(
+    query,
+    value,
+    key,
+    *,
+    score,
+    normalizer,
+    mask=None,
+    query_mask=None,
+    rule=None,
+    dropout=None,
+    seed=None,
+    first=None,
+    pair_size=None,
+    is_relative=True,
+    variables=(),
+    dot_scale=None,
+    row_normalizer=None,
+):
     """Averages the values with the weights that the scores give them.
 
         weights = normalizer(score(query, key), mask);  context = dropout(weights) value
 
+    Each row of weights depends on its own query alone. So where the weights are not wanted, the
+    rows of large scores are computed in blocks of queries, and for a window with the keys near
+    them alone: the same numbers, though scores `(..., T, S)` never exist as a whole. Plain dot
+    products go to the fused kernel of the JAX backend where the machine has one.
+
     Args:
         query: Tensor `(..., T, D_query)`.
         value: Tensor `(..., S, D_value)`.
-        key: Tensor `(..., S, D_key)`.
-        score: Function `(query, key) -> scores (..., T, S)`, or `(1, ..., T, S)` for all examples.
-        normalizer: Function `(scores, mask) -> weights`, see `functional.normalize`.
+        key: Tensor `(..., S, D_key)`, or whatever structure of tensors the score takes; with a
+            window, tensors with the axis of steps before the last.
+        score: Function `(query, key, start) -> scores (..., T, S)`, or `(1, ..., T, S)` for all
+            examples. `start` is the step of the first query, counted as the keys are.
+        normalizer: Function `(scores, mask, seed) -> weights`, see `functional.normalize`.
         mask: Boolean tensor that broadcasts to `(..., T, S)`, or `None`.
-        dropout: Function of the weights, or `None`. The returned weights are those before it.
+        query_mask: Boolean tensor that broadcasts to `(..., T, 1)`, or `None`: apart, as both
+            together are as large as the scores.
+        rule: `functional.masks.Rule` or `None`, which steps see each other by their numbers.
+        dropout: Function `(weights, seed)`, or `None`. The returned weights are those before it.
+        seed: `SeedGenerator` of whatever is drawn, or `None`.
+        first: Integer or scalar tensor, the step of the first query; `None` for S - T.
+        pair_size: Integer, the numbers that the score computes for each pair of steps, or `None`
+            for weights that are returned, and so computed whole.
+        is_relative: Whether the score of some keys alone, from another `start`, is the same: then
+            a window sees no others.
+        variables: The variables that `score` and `normalizer` read; blocks alone ask for them.
+        dot_scale: Float where the score is `dot_scale * query . key`, the normalizer the softmax
+            and nothing is drawn, else `None`.
+        row_normalizer: Function `(scores, mask) -> weights`, the normalizer for rows that each see
+            a step, at less cost, or `None`. It serves where the weights are not wanted.
 
     Returns:
-        The context `(..., T, D_value)` and the weights `(..., T, S)`.
+        The context `(..., T, D_value)` and, where `pair_size` is `None`, the weights
+        `(..., T, S)`, else `None`.
     """
-    scores = score(query, key)  # (..., T, S)
-    if scores.shape[0] == 1 != value.shape[0]:
-        # The same for the whole batch, as positions are: noise and dropout must not be.
-        scores = ops.broadcast_to(scores, (ops.shape(value)[0], *ops.shape(scores)[1:]))
-    weights = normalizer(scores, mask)  # (..., T, S)
-    weights = ops.cast(weights, value.dtype)
-    kept = weights if dropout is None else dropout(weights)
-    return ops.matmul(kept, value), weights
+    if first is None:
+        first = ops.shape(value)[-2] - ops.shape(query)[-2]
+
+    def rows(query, start, parts, query_mask, seed):
+        """Contexts and weights of some queries, the first with the number `start`."""
+        at = ops.expand_dims(ops.arange(ops.shape(query)[-2], dtype="int32") + start, -1)  # (T, 1)
+        scores = [score(query, part.key, start - part.first) for part in parts]
+        seen = [combine(_seen(part, at, rule), query_mask) for part in parts]
+        value = [part.value for part in parts]
+        scores, seen, value = _joined(scores, -1), _joined(seen, -1), _joined(value, -2)
+        if scores.shape[0] == 1 != value.shape[0]:
+            # The same for the whole batch, as positions are: noise and dropout must not be.
+            scores = ops.broadcast_to(scores, (ops.shape(value)[0], *ops.shape(scores)[1:]))
+        weights = row_normalizer(scores, seen) if is_by_row else normalizer(scores, seen, seed)
+        weights = ops.cast(weights, value.dtype)
+        context = average(weights if dropout is None else dropout(weights, seed), value)
+        if is_by_row and seen is not None:
+            sees = ops.any(seen, axis=-1, keepdims=True)
+            context = ops.where(sees, context, ops.zeros_like(context))
+        return context, weights
+
+    is_by_row = row_normalizer is not None and pair_size is not None and not is_for_tflite()
+    keys = Keys(key, value, mask)
+    if pair_size is None:
+        return rows(query, first, [keys], query_mask, seed)
+    if dot_scale is not None and blocks.is_on():
+        context = fused.context(query, keys, dot_scale, query_mask, rule, first)
+        if context is not None:
+            return context, None
+
+    def context_of(*some):
+        return rows(*some)[0]
+
+    context = blocks.walk(
+        context_of, query, keys, first, query_mask, rule, seed, pair_size, is_relative, variables
+    )
+    return context, None
+
+
+def _seen(keys, at, rule):
+    """The mask of some keys, for queries of the numbers `at`."""
+    if rule is None and keys.limits is None:
+        return keys.mask
+    length = ops.shape(keys.value)[-2]
+    numbers = ops.expand_dims(ops.arange(length, dtype="int32") + keys.first, 0)  # (1, S)
+    mask = combine(keys.mask, None if rule is None else rule(at, numbers))
+    if keys.limits is None:
+        return mask
+    low, high = keys.limits
+    return combine(mask, ops.logical_and(numbers >= low, numbers < high))
+
+
+def _joined(parts, axis):
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
+
+
+def average(weights, value):
+    """`weights @ value` for weights `(..., T, S)` and a value `(..., S, D)`."""
+    return with_shared(ops.matmul, weights, value)
+
+
+def with_shared(product, rows, shared):
+    """`product(rows, shared)` for `(..., R, T, _)` and `(..., S, _)`.
+
+    Where the axis of R is 1 in `shared`, as for a group of heads that has its keys together, all
+    its rows are taken as rows of one: nothing is repeated.
+    """
+    is_shared = len(rows.shape) == len(shared.shape) > 3 and shared.shape[-3] == 1 != rows.shape[-3]
+    if not is_shared:
+        return product(rows, shared)
+    *lead, group, steps, size = ops.shape(rows)
+    folded = reshape(rows, (*lead, group * steps, size))
+    found = product(folded, ops.squeeze(shared, -3))
+    return reshape(found, (*lead, group, steps, ops.shape(found)[-1]))

@@ -4,6 +4,8 @@
 T query steps, S value steps, D features.
 """
 
+import dataclasses
+
 from keras import ops
 
 from keras_attention import checks
@@ -51,6 +53,47 @@ def causal(query_length, value_length, query_start=None):
     return ops.less_equal(value_steps, query_steps + query_start)
 
 
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Which steps see each other by their numbers alone: a mask that need not exist as a whole.
+
+    Called with the numbers of query steps `(T, 1)` and of value steps `(1, S)`, both counted as
+    the values are, it gives the mask `(T, S)`.
+
+    Attributes:
+        is_causal: Whether the future is hidden.
+        window: Positive integer, from what distance on steps are hidden from each other, or `None`.
+        num_global: Integer, the first steps that see all steps, and are seen by all, despite a
+            window.
+    """
+
+    is_causal: bool = False
+    window: int | None = None
+    num_global: int = 0
+
+    @property
+    def halo(self):
+        """How many steps beside its own a query sees at most by the window."""
+        return (self.window - 1) * (1 if self.is_causal else 2)
+
+    def __call__(self, query_steps, value_steps):
+        seen = None
+        if self.window is not None:
+            seen = ops.less(ops.abs(query_steps - value_steps), self.window)
+        if self.window is not None and self.num_global:
+            for steps in (query_steps, value_steps):
+                seen = ops.logical_or(seen, ops.less(steps, self.num_global))
+        past = ops.less_equal(value_steps, query_steps) if self.is_causal else None
+        return combine(seen, past)
+
+
+def rule(use_causal_mask=False, window=None, num_global=0):
+    """The `Rule`, or `None` if all steps see each other."""
+    if not use_causal_mask and window is None:
+        return None
+    return Rule(bool(use_causal_mask), window, num_global)
+
+
 def window(offset, half_width):
     """Mask of the steps that lie at most `half_width` from a centre; `offset` is step - centre."""
     return ops.less_equal(ops.abs(offset), half_width)
@@ -84,19 +127,45 @@ def attention(
     Raises:
         ValueError: If a mask has another rank or length.
     """
+    given = query_mask, value_mask, key_mask, attention_mask
+    future = causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None
+    return combine(future, *of_pairs(query, value, *given, num_heads))
+
+
+def of_pairs(
+    query,
+    value,
+    query_mask=None,
+    value_mask=None,
+    key_mask=None,
+    attention_mask=None,
+    num_heads=None,
+):
+    """The masks of one call in two, which together would be as large as the scores.
+
+    Args:
+        query, value, query_mask, value_mask, key_mask, attention_mask, num_heads: As in
+            `attention`.
+
+    Returns:
+        The mask of keys and pairs, which broadcasts to the scores, and that of the queries,
+        `(B, T, 1)`, with heads `(B, 1, T, 1)`. Each may be `None`.
+
+    Raises:
+        ValueError: If a mask has another rank or length.
+    """
     if attention_mask is not None:
         checks.attention_mask(attention_mask, query, value, num_heads)
         if num_heads and len(attention_mask.shape) == 3:
             attention_mask = ops.expand_dims(attention_mask, 1)
     padding = of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
     query_mask = of_steps("query", query, query_mask=query_mask)
-    for _ in range(2 if num_heads else 1):
-        query_mask = None if query_mask is None else ops.expand_dims(query_mask, 1)
-        padding = None if padding is None else ops.expand_dims(padding, 1)
-    if query_mask is not None:  # (B, 1, T) or (B, 1, 1, T): the step axis moves before S
-        query_mask = ops.swapaxes(query_mask, -1, -2)
-    future = causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None
-    return combine(attention_mask, future, padding, query_mask)
+    axes = [1, 1] if num_heads else [1]
+    for axis in axes:
+        padding = None if padding is None else ops.expand_dims(padding, axis)
+    for axis in [*axes[1:], -1]:
+        query_mask = None if query_mask is None else ops.expand_dims(query_mask, axis)
+    return combine(attention_mask, padding), query_mask
 
 
 def blank_unseen(

@@ -8,8 +8,10 @@ in float32 at least, whatever the dtype of the scores.
 import keras
 from keras import ops
 
-# What stands in for a masked score once the row's maximum over allowed steps is subtracted. Small
-# on purpose: float16 and int8 calibration survive it, and exp(-30) is far below float32's 1e-7.
+from keras_attention.functional.for_tflite import is_for_tflite
+
+# What stands in for a masked score in TFLite files, once the row's maximum over allowed steps is
+# subtracted: float16 and int8 calibration survive it, and exp(-30) is far below float32's 1e-7.
 _MASKED_SCORE = -30.0
 _LOWEST = -3e38
 
@@ -22,11 +24,27 @@ def softmax(scores, mask=None):
         >>> print(keras.ops.convert_to_numpy(softmax(scores, [[True, True, False]])))
         [[0.5 0.5 0. ]]
     """
-    shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=_MASKED_SCORE)
+    if mask is None or is_for_tflite():
+        shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=_MASKED_SCORE)
+        return _finish(_softmax(shifted), mask, dtype)
+    mask = ops.cast(mask, "bool")
+    return _finish(softmax_of_rows(scores, mask), mask, scores.dtype)
+
+
+def softmax_of_rows(scores, mask=None):
+    """`softmax` for rows that each have an allowed step; others get any weights.
+
+    Fewer passes over the scores, for who takes care of rows without a step at less cost.
+    """
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    wide = _widen(scores)
+    weights = _softmax(wide if mask is None else ops.where(mask, wide, _LOWEST))
+    return weights if weights.dtype == dtype else ops.cast(weights, dtype)
+
+
+def _softmax(x):
     # Of a single step Keras warns, which is no mistake here: a document of one sentence.
-    is_single = shifted.shape[-1] == 1
-    weights = ops.ones_like(shifted) if is_single else ops.softmax(shifted, axis=-1)
-    return _finish(weights, mask, dtype)
+    return ops.ones_like(x) if x.shape[-1] == 1 else ops.softmax(x, axis=-1)
 
 
 def sparsemax(scores, mask=None):

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from keras_attention.functional.shapes import reshape
+
 
 def steps(length, start_index=0):
     """Indices of `length` steps in a row.
@@ -177,4 +179,4 @@ def _angles(steps, size, base):
 def _interleave(even, odd):
     """Features of both, one in turn: `(..., D)` twice becomes `(..., 2 D)`."""
     pairs = ops.stack([even, odd], axis=-1)
-    return ops.reshape(pairs, (*ops.shape(even)[:-1], 2 * even.shape[-1]))
+    return reshape(pairs, (*ops.shape(even)[:-1], 2 * even.shape[-1]))

@@ -3,8 +3,9 @@
 import keras
 
 from keras_attention import checks, scores
-from keras_attention.functional import normalize
+from keras_attention.functional import masks, normalize
 from keras_attention.functional.attend import attend
+from keras_attention.scores import Score
 
 
 class TracedLayer(keras.layers.Layer):
@@ -40,7 +41,8 @@ class AttentionLayer(TracedLayer):
     Args:
         score: Name, `Score` or `None`; see `keras_attention.scores.get`. `None` where the layer
             has a score of its own.
-        normalizer: Name or function; see `keras_attention.functional.normalize.get`.
+        normalizer: Name or function; see `keras_attention.functional.normalize.get`. A function
+            must treat each row of scores alone: large scores come some rows at a time.
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
     """
@@ -69,23 +71,114 @@ class AttentionLayer(TracedLayer):
         if not self.score.built:  # a loaded score comes built
             self.score.build(query_shape, key_shape)
 
-    def _attend(self, query, value, key, mask, score, training):
-        """`attend` with this layer's normalizer and, in training, its noise and dropout."""
+    def _attend(
+        self,
+        query,
+        value,
+        key,
+        mask,
+        score,
+        training,
+        *,
+        query_mask=None,
+        rule=None,
+        first=None,
+        variables=(),
+        return_weights=True,
+        dot_scale=None,
+    ):
+        """`attend` with this layer's normalizer and, in training, its noise and dropout.
+
+        Args:
+            score: A `Score`, or a function `(query, key, start) -> scores`.
+            query_mask, rule, first, variables: As in `attend`.
+            dot_scale: Float where a function `score` is a plain dot product, by this factor.
+            return_weights: Whether the weights are wanted, or only the context: then they may be
+                computed in blocks of queries.
+        """
+        pair_size, is_relative = 1, True
+        if isinstance(score, Score):
+            variables, pair_size = score.variables, score.pair_size
+            dot_scale = _dot_scale(score, query)
+            prepare, compare = score.by_rows()
+            prepared = prepare(key)
+            is_relative = score.is_relative and all(
+                part.shape[-2:-1] == key.shape[-2:-1] for part in keras.tree.flatten(prepared)
+            )
+            key, score = prepared, compare
+        is_softmax = self.normalizer is normalize.softmax
+        is_plain = is_softmax and not (training and self.dropout)
         return attend(
             query,
             value,
             key,
             score=score,
-            normalizer=self._noisy_normalizer if training else self.normalizer,
+            normalizer=self._normalize,
             mask=mask,
+            query_mask=query_mask,
+            rule=rule,
             dropout=self._drop if training and self.dropout else None,
+            seed=self._seed(training),
+            pair_size=None if return_weights else pair_size,
+            is_relative=is_relative,
+            variables=variables,
+            first=first,
+            dot_scale=dot_scale if is_plain else None,
+            row_normalizer=normalize.softmax_of_rows if is_softmax else None,
         )
 
-    def _noisy_normalizer(self, scores, mask):
-        if self.normalizer is not normalize.hard:
+    def _seed(self, training):
+        """The generator of what a call draws, or `None` if it draws nothing."""
+        draws = training and (self.dropout or self.normalizer is normalize.hard)
+        return self.seed_generator if draws else None
+
+    def _normalize(self, scores, mask, seed=None):
+        if seed is None or self.normalizer is not normalize.hard:
             return self.normalizer(scores, mask)
-        noise = normalize.gumbel_noise(keras.ops.shape(scores), self.seed_generator)
+        noise = normalize.gumbel_noise(keras.ops.shape(scores), seed)
         return normalize.hard(scores, mask, noise)
 
-    def _drop(self, weights):
-        return keras.random.dropout(weights, self.dropout, seed=self.seed_generator)
+    def _drop(self, weights, seed):
+        return keras.random.dropout(weights, self.dropout, seed=seed)
+
+
+def _dot_scale(score, query):
+    """The factor of a plain dot product, `None` for other scores (and whatever subclasses do)."""
+    if type(score) is scores.ScaledDotScore:
+        return query.shape[-1] ** -0.5
+    return 1.0 if type(score) is scores.DotScore else None
+
+
+class WindowedLayer(AttentionLayer):
+    """Base of the layers that may look at near steps alone.
+
+    Args:
+        window: Positive integer, from what distance on steps don't see each other, or `None`.
+        num_global: Integer, the first steps that see all steps and are seen by all.
+        score, normalizer, dropout, seed: As in `AttentionLayer`.
+    """
+
+    def __init__(self, *, window=None, num_global=0, **kwargs):
+        super().__init__(**kwargs)
+        self.window = checks.positive_integer("window", window, optional=True)
+        self.num_global = num_global
+        if num_global:
+            checks.positive_integer("num_global", num_global)
+        if num_global and window is None:
+            raise ValueError(
+                f"`num_global` needs a `window`. Received: num_global={num_global}, window=None"
+            )
+
+    def get_config(self):
+        return {**super().get_config(), "window": self.window, "num_global": self.num_global}
+
+    def _rule(self, use_causal_mask, query, value):
+        """Which steps see each other by their numbers; see `functional.masks.rule`."""
+        steps, length = query.shape[1], value.shape[1]
+        known = isinstance(steps, int) and isinstance(length, int)
+        if self.num_global and known and steps != length:
+            raise ValueError(
+                "`num_global` needs as many steps of the query as of the value. Received: "
+                f"query.shape={tuple(query.shape)}, value.shape={tuple(value.shape)}"
+            )
+        return masks.rule(use_causal_mask, self.window, self.num_global)

@@ -4,11 +4,11 @@ import keras
 
 from keras_attention import checks
 from keras_attention.functional import masks
-from keras_attention.layers.base import AttentionLayer
+from keras_attention.layers.base import WindowedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ContentAttention(AttentionLayer):
+class ContentAttention(WindowedLayer):
     """Each query step averages the values whose keys score high.
 
         weights = normalizer(score(query, key));  context = weights value
@@ -25,8 +25,14 @@ class ContentAttention(AttentionLayer):
             arguments of its own. Scores add up: `ka.ScaledDotScore() + ka.ALiBiScore()` sees what
             and where.
         normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`,
-            `"identity"`, or a function `(scores, mask) -> weights`.
+            `"identity"`, or a function `(scores, mask) -> weights` of each row alone (large
+            scores come some rows at a time).
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        window: Positive integer W: steps W or more apart don't see each other; `None` for all. With
+            a causal mask a step sees itself and the W - 1 before it. Costs O(T W) then, unless
+            weights are returned.
+        num_global: Integer, so many first steps see all steps and are seen by all, despite the
+            window (unless the causal mask hides them).
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
     Call arguments:
@@ -57,8 +63,26 @@ class ContentAttention(AttentionLayer):
         Luong, Pham & Manning, 2015, section 3.1, https://arxiv.org/abs/1508.04025
     """
 
-    def __init__(self, score="scaled_dot", normalizer="softmax", dropout=0.0, seed=None, **kwargs):
-        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+    def __init__(
+        self,
+        score="scaled_dot",
+        normalizer="softmax",
+        dropout=0.0,
+        seed=None,
+        *,
+        window=None,
+        num_global=0,
+        **kwargs,
+    ):
+        super().__init__(
+            score=score,
+            normalizer=normalizer,
+            dropout=dropout,
+            seed=seed,
+            window=window,
+            num_global=num_global,
+            **kwargs,
+        )
 
     def build(self, query_shape, value_shape, key_shape=None):
         key_shape = checks.attention_shapes(query_shape, value_shape, key_shape)
@@ -78,11 +102,21 @@ class ContentAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        mask = masks.attention(
-            query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+        mask, seen_query = masks.of_pairs(
+            query, value, query_mask, value_mask, key_mask, attention_mask
         )
         query, value, key = masks.blank_unseen(
             query, value, key, query_mask, value_mask, key_mask, attention_mask
         )
-        context, weights = self._attend(query, value, key, mask, self.score, training)
+        context, weights = self._attend(
+            query,
+            value,
+            key,
+            mask,
+            self.score,
+            training,
+            query_mask=seen_query,
+            rule=self._rule(use_causal_mask, query, value),
+            return_weights=return_attention_scores,
+        )
         return (context, weights) if return_attention_scores else context

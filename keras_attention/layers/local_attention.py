@@ -7,6 +7,7 @@ from keras_attention import checks
 from keras_attention.dense import Dense
 from keras_attention.functional import masks
 from keras_attention.functional.attend import attend
+from keras_attention.functional.blocks import when_large
 from keras_attention.layers.base import AttentionLayer
 
 CENTERS = ("predictive", "monotonic")
@@ -27,7 +28,8 @@ class LocalAttention(AttentionLayer):
     beginning or in between. The predicted centre goes by the steps that its query may see, so that
     a causal mask hides also how long the future is; a monotonic one goes by those that any query
     may see, t likewise by the query's mask. A query whose window holds no allowed step gets zeros.
-    Costs O(B T S) memory, as whole attention does.
+    Costs O(B T S) memory where that is little or the weights are returned, else O(B T W D) for
+    windows of W steps.
 
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
 
@@ -114,25 +116,111 @@ class LocalAttention(AttentionLayer):
         training=None,
     ):
         given = query_mask, value_mask, key_mask, attention_mask
-        seen, mask, steps, centers = self._locate(query, value, key, *given, use_causal_mask)
-        offset = steps - centers  # (B or 1, T, S)
-        normalizer = self._noisy_normalizer if training else self.normalizer
+        tensors = [query, value] if key is None else [query, value, key]
 
-        def normalize_near(scores, mask):
-            weights = normalizer(scores, mask)
+        def whole(tensors, seed):
+            query, value, *key = tensors
+            key = key[0] if key else None
+            seen, mask, steps, centers = self._locate(query, value, key, *given, use_causal_mask)
+            offset = steps - centers  # (B or 1, T, S)
+            prepare, score = self.score.by_rows()
+            return self._average(*seen[:2], prepare(seen[2]), score, mask, offset, seed)
+
+        def near(tensors, seed):
+            query, value, *key = tensors
+            key = key[0] if key else None
+            found = masks.blank_unseen(query, value, key, *given)
+            return self._attend_near(*found, *given[:3], use_causal_mask, seed)
+
+        seed = self._seed(training)
+        if return_attention_scores:
+            return whole(tensors, seed)
+        if attention_mask is not None or not self.score.is_relative:
+            return whole(tensors, seed)[0]
+        batch, steps = ops.shape(query)[:2]
+        length = ops.shape(value)[1]
+        # Near keys and values are copied for each query: only where that is less than its scores.
+        copied = self._width * ((value if key is None else key).shape[-1] + value.shape[-1])
+        # JAX's symbol for an unknown length cannot be compared.
+        is_known = isinstance(length, int) or ops.is_tensor(length)
+        return when_large(
+            [batch, steps, length, 4 * self.score.pair_size],
+            near,
+            lambda tensors, seed: whole(tensors, seed)[0],
+            tensors,
+            seed,
+            self.weights,
+            only_if=is_known and length > copied,
+        )
+
+    @property
+    def _width(self):
+        return 2 * self.half_width + 1
+
+    def _average(self, query, value, key, score, mask, offset, seed):
+        """Context and weights over steps at an `offset` from the centres."""
+
+        def normalize_near(scores, mask, seed):
+            weights = self._normalize(scores, mask, seed)
             if self.center == "monotonic":
                 return weights
             sigma = self.half_width / 2
             return ops.cast(weights, "float32") * ops.exp(-0.5 * ops.square(offset / sigma))
 
-        context, weights = attend(
-            *seen,
-            score=self.score,
+        return attend(
+            query,
+            value,
+            key,
+            score=score,
             normalizer=normalize_near,
             mask=masks.combine(mask, masks.window(offset, self.half_width)),
-            dropout=self._drop if training and self.dropout else None,
+            dropout=self._drop if self.dropout and seed is not None else None,
+            seed=seed,
         )
-        return (context, weights) if return_attention_scores else context
+
+    def _attend_near(
+        self, query, value, key, query_mask, value_mask, key_mask, use_causal_mask, seed
+    ):
+        """The context alone, from the steps in each query's window alone: `(B, T, W)` of them."""
+        steps, total = ops.shape(query)[1], ops.shape(value)[1]
+        visible = masks.of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
+        if visible is None:
+            visible = ops.ones((1, total), dtype="bool")
+        # The n-th visible step, and how many there are up to each step.
+        places = ops.argsort(
+            ops.where(visible, 0, total) + ops.arange(total, dtype="int32"), axis=-1
+        )  # (B or 1, S)
+        count = ops.cumsum(ops.cast(visible, "int32"), axis=-1)
+        last = ops.arange(steps, dtype="int32") + (total - steps if use_causal_mask else total)
+        seen = ops.where(
+            last < 0, 0, ops.take(count, ops.clip(last, 0, total - 1), axis=1)
+        )  # (B or 1, T), the steps that each query may see
+        if self.center == "monotonic":
+            centers = _count(query_mask, query)[0]  # (B or, without a mask, none, T)
+            centers = ops.broadcast_to(centers, ops.shape(query)[:2])
+        else:
+            place = ops.squeeze(self.center_dense(self.hidden_dense(query)), -1)  # (B, T)
+            centers = ops.cast(seen, "float32") * ops.sigmoid(place)
+        low = ops.ceil(centers - self.half_width)
+        numbers = ops.expand_dims(low, -1) + ops.arange(self._width, dtype="float32")  # (B, T, W)
+        offset = numbers - ops.expand_dims(centers, -1)
+        numbers = ops.cast(numbers, "int32")
+        allowed = ops.logical_and(numbers >= 0, numbers < ops.expand_dims(seen, -1))
+        if query_mask is not None:
+            allowed = ops.logical_and(allowed, ops.expand_dims(query_mask, -1))
+        flat = ops.reshape(ops.clip(numbers, 0, total - 1), (ops.shape(query)[0], -1))
+        places = ops.broadcast_to(places, (ops.shape(query)[0], total))
+        flat = ops.take_along_axis(places, ops.cast(flat, places.dtype), axis=1)  # (B, T W)
+
+        def gather(x):
+            found = ops.take_along_axis(x, ops.expand_dims(flat, -1), axis=1)
+            return ops.reshape(found, (-1, steps, self._width, x.shape[-1]))
+
+        prepare, score = self.score.by_rows()
+        key = keras.tree.map_structure(gather, prepare(key))
+        allowed, offset, query = (ops.expand_dims(x, 2) for x in (allowed, offset, query))
+        context, _ = self._average(query, gather(value), key, score, allowed, offset, seed)
+        return ops.squeeze(context, 2)
 
     def centers(
         self,

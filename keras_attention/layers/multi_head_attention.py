@@ -8,13 +8,14 @@ from keras import ops
 from keras_attention import checks
 from keras_attention.functional import cache as caches
 from keras_attention.functional import masks
-from keras_attention.layers.base import AttentionLayer
+from keras_attention.functional.shapes import reshape
+from keras_attention.layers.base import WindowedLayer
 from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
 from keras_attention.scores import ScaledDotScore, Score
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class MultiHeadAttention(AttentionLayer):
+class MultiHeadAttention(WindowedLayer):
     """Several attentions side by side, each in a projection of its own.
 
         head_h = softmax(Q_h K_g^T / sqrt(key_dim)) V_g;  output = sum_h head_h W_h + b
@@ -54,6 +55,11 @@ class MultiHeadAttention(AttentionLayer):
             `RelativePositionScore`, or `None`. A score is called with the query `(B, H, T, K)` and
             the key `(B, G, S, K)` for G heads of keys and returns what broadcasts to
             `(B, H, T, S)`; for decoding it takes a `start_index`, the query's first step.
+        window: Positive integer W: steps W or more apart don't see each other; `None` for all. With
+            a causal mask a step sees itself and the W - 1 before it. Costs O(T W) then, unless
+            weights are returned.
+        num_global: Integer, so many first steps see all steps and are seen by all, despite the
+            window (unless the causal mask hides them).
         normalizer: As in `ContentAttention`.
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
         use_bias: Whether the four projections have biases.
@@ -103,6 +109,8 @@ class MultiHeadAttention(AttentionLayer):
         num_key_value_heads=None,
         position=None,
         *,
+        window=None,
+        num_global=0,
         normalizer="softmax",
         dropout=0.0,
         use_bias=True,
@@ -116,7 +124,14 @@ class MultiHeadAttention(AttentionLayer):
         seed=None,
         **kwargs,
     ):
-        super().__init__(normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+        super().__init__(
+            normalizer=normalizer,
+            dropout=dropout,
+            seed=seed,
+            window=window,
+            num_global=num_global,
+            **kwargs,
+        )
         self.num_heads = checks.positive_integer("num_heads", num_heads)
         self.key_dim = checks.positive_integer("key_dim", key_dim)
         self.value_dim = checks.positive_integer("value_dim", value_dim, optional=True) or key_dim
@@ -183,26 +198,21 @@ class MultiHeadAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        mask = masks.attention(
-            query,
-            value,
-            query_mask,
-            value_mask,
-            key_mask,
-            attention_mask,
-            use_causal_mask,
-            self.num_heads,
-        )  # (B or 1, H or 1, T or 1, S)
+        mask, seen_query = masks.of_pairs(
+            query, value, query_mask, value_mask, key_mask, attention_mask, self.num_heads
+        )  # (B or 1, H or 1, T or 1, S) and (B, 1, T, 1)
         query, value, key = masks.blank_unseen(
             query, value, key, query_mask, value_mask, key_mask, attention_mask
         )
 
+        rule = self._rule(use_causal_mask, query, value)
         first = ops.shape(value)[1] - ops.shape(query)[1]  # the query's first step, in the key's
         query = self._to_heads(query, self.query_dense, first)  # (B, H, T, K)
         key = self._to_heads(key, self.key_dense, 0)  # (B, G, S, K)
         value = self._to_heads(value, self.value_dense)  # (B, G, S, V)
-        location = self._location_scores(query, key)
-        output, weights = self._attend_heads(query, value, key, mask, location, training)
+        output, weights = self._attend_heads(
+            query, value, key, mask, seen_query, first, rule, return_attention_scores, training
+        )
         return (output, weights) if return_attention_scores else output
 
     def initial_cache(self, batch_size, max_length):
@@ -262,23 +272,18 @@ class MultiHeadAttention(AttentionLayer):
         self._check_can_step(index)
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
         query = masks.blank(ops.cast(query, self.compute_dtype), query_mask)
-        seen = None
         if index is not None:
             cache = self._write(cache, query, index, query_mask)
-            seen = masks.causal(ops.shape(query)[1], ops.shape(cache["mask"])[1], index)
-        kept = cache["mask"]  # (B, M)
-        mask = masks.attention(
-            query,
-            ops.expand_dims(kept, -1),
-            query_mask,
-            kept,
-            attention_mask=seen,
-            num_heads=self.num_heads,
+        key, value, kept, first = cache["key"], cache["value"], cache["mask"], index
+        rule = None if index is None else masks.rule(True, self.window, self.num_global)
+        if rule is not None and rule.window and not (return_attention_scores or self.num_global):
+            key, value, kept, first = self._in_window(cache, index, query.shape[1])
+        mask, seen_query = masks.of_pairs(
+            query, ops.expand_dims(kept, -1), query_mask, kept, num_heads=self.num_heads
         )
         query = self._to_heads(query, self.query_dense, index)
-        location = self._location_scores(query, cache["key"], index)
         output, weights = self._attend_heads(
-            query, cache["value"], cache["key"], mask, location, training=False
+            query, value, key, mask, seen_query, first, rule, return_attention_scores
         )
         return (output, weights, cache) if return_attention_scores else (output, cache)
 
@@ -307,32 +312,51 @@ class MultiHeadAttention(AttentionLayer):
             x = ops.cast(self.position(x, start_index=start_index), self.compute_dtype)
         return x
 
-    def _location_scores(self, query, key, index=None):
-        """What a location score adds to the scaled dot product, or `None`."""
-        if self.position is None or self._is_rotary:
-            return None
-        where = {} if index is None else {"start_index": index}
-        return ops.cast(self.position(query, key, **where), self.compute_dtype)
-
-    def _attend_heads(self, query, value, key, mask, location, training):
-        """The output `(B, T, D)` and the weights `(B, H, T, S)`.
+    def _attend_heads(
+        self, query, value, key, mask, query_mask, first, rule, return_weights, training=False
+    ):
+        """The output `(B, T, D)` and the weights `(B, H, T, S)` for queries from step `first` on.
 
         Heads of one group share keys and values by broadcasting, never by a copy.
         """
         groups, heads = self.num_key_value_heads, self.num_heads
         batch, steps = ops.shape(query)[0], ops.shape(query)[2]
         if groups != heads:
-            query, mask, location = map(self._in_groups, (query, mask, location))
+            query, mask, query_mask = map(self._in_groups, (query, mask, query_mask))
             key, value = ops.expand_dims(key, 2), ops.expand_dims(value, 2)  # (B, G, 1, S, K)
+        has_scores = isinstance(self.position, Score)
+        takes_start = has_scores and _takes_start(self.position)
 
-        def score(query, key):
+        def score(query, key, start):
             content = self.dot_score(query, key)
-            return content if location is None else content + location
+            if not has_scores:
+                return content
+            if groups != heads:  # a position knows no groups
+                query = reshape(query, (batch, heads, *ops.shape(query)[-2:]))
+                key = ops.squeeze(key, 2)
+            where = {"start_index": start} if takes_start else {}
+            location = ops.cast(self.position(query, key, **where), self.compute_dtype)
+            return content + (self._in_groups(location) if groups != heads else location)
 
-        context, weights = self._attend(query, value, key, mask, score, training)
+        context, weights = self._attend(
+            query,
+            value,
+            key,
+            mask,
+            score,
+            training,
+            query_mask=query_mask,
+            rule=rule,
+            first=first,
+            variables=self.position.variables if has_scores else [],
+            # A score that does not say which queries it got has to get all of them.
+            return_weights=return_weights or (has_scores and not takes_start),
+            dot_scale=None if has_scores else self.key_dim**-0.5,
+        )
         if groups != heads:
-            context = ops.reshape(context, (batch, heads, steps, self.value_dim))
-            weights = ops.reshape(weights, (batch, heads, steps, ops.shape(weights)[-1]))
+            context = reshape(context, (batch, heads, steps, self.value_dim))
+        if groups != heads and return_weights:
+            weights = reshape(weights, (batch, heads, steps, ops.shape(weights)[-1]))
         return self.output_dense(ops.transpose(context, (0, 2, 1, 3))), weights
 
     def _in_groups(self, x):
@@ -343,7 +367,7 @@ class MultiHeadAttention(AttentionLayer):
             return ops.expand_dims(x, 2)
         batch, heads, *rest = ops.shape(x)
         groups = self.num_key_value_heads
-        return ops.reshape(x, (batch, groups, heads // groups, *rest))
+        return reshape(x, (batch, groups, heads // groups, *rest))
 
     def _write(self, cache, x, index, mask):
         """The cache with the keys, values and mask of the steps `x` from `index` on."""
@@ -362,6 +386,22 @@ class MultiHeadAttention(AttentionLayer):
             "mask": caches.write(cache["mask"], mask, index, axis=1),
         }
 
+    def _in_window(self, cache, index, steps):
+        """The part of a cache that so many steps from `index` on see by the window, and where in
+        it the first of them is.
+        """
+        key, value, kept = cache["key"], cache["value"], cache["mask"]
+        size, length = self.window - 1 + (steps or 0), kept.shape[1]
+        if steps is None or length is None or size >= length:
+            return key, value, kept, index
+        start = ops.clip(index - (self.window - 1), 0, length - size)
+        key, value = (
+            ops.slice(x, (0, 0, start, 0), (*ops.shape(x)[:2], size, x.shape[3]))
+            for x in (key, value)
+        )
+        kept = ops.slice(kept, (0, start), (ops.shape(kept)[0], size))
+        return key, value, kept, index - start
+
     def _check_can_step(self, index=None):
         if not self.built:
             raise ValueError(
@@ -374,7 +414,7 @@ class MultiHeadAttention(AttentionLayer):
                 "A memory has no position relative to the steps that read it: reading one needs "
                 f"a layer with `position=None`. Received: index=None, position={self.position}"
             )
-        if "start_index" not in inspect.signature(self.position.call).parameters:
+        if not _takes_start(self.position):
             raise ValueError(
                 "Decoding with a cache needs a `position` that takes a `start_index`, as "
                 f"`ALiBiScore` does. Received: position={self.position}"
@@ -409,6 +449,10 @@ def _position(position):
         "`position` must be a `RotaryPositionEmbedding`, a `Score` of distances such as "
         f"`ALiBiScore`, or `None`. Received: position={position!r}"
     )
+
+
+def _takes_start(position):
+    return "start_index" in inspect.signature(position.call).parameters
 
 
 def _step_shape(output_shape):

@@ -4,11 +4,11 @@ import keras
 
 from keras_attention import checks
 from keras_attention.functional import masks
-from keras_attention.layers.base import AttentionLayer
+from keras_attention.layers.base import WindowedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class SelfAttention(AttentionLayer):
+class SelfAttention(WindowedLayer):
     """Each step of one sequence averages the steps of the same sequence.
 
         weights = normalizer(score(x, x));  context = weights x
@@ -23,6 +23,11 @@ class SelfAttention(AttentionLayer):
         score: As in `ContentAttention`.
         normalizer: As in `ContentAttention`.
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        window: Positive integer W: steps W or more apart don't see each other; `None` for all. With
+            a causal mask a step sees itself and the W - 1 before it. Costs O(T W) then, unless
+            weights are returned.
+        num_global: Integer, so many first steps see all steps and are seen by all, despite the
+            window (unless the causal mask hides them).
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
     Call arguments:
@@ -49,8 +54,26 @@ class SelfAttention(AttentionLayer):
         There inside an LSTM; here over a whole sequence, in both directions unless causal.
     """
 
-    def __init__(self, score="bilinear", normalizer="softmax", dropout=0.0, seed=None, **kwargs):
-        super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
+    def __init__(
+        self,
+        score="bilinear",
+        normalizer="softmax",
+        dropout=0.0,
+        seed=None,
+        *,
+        window=None,
+        num_global=0,
+        **kwargs,
+    ):
+        super().__init__(
+            score=score,
+            normalizer=normalizer,
+            dropout=dropout,
+            seed=seed,
+            window=window,
+            num_global=num_global,
+            **kwargs,
+        )
 
     def build(self, inputs_shape):
         checks.sequence("inputs", inputs_shape)
@@ -68,10 +91,18 @@ class SelfAttention(AttentionLayer):
         training=None,
     ):
         steps = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
-        allowed = masks.attention(
-            inputs, inputs, steps, steps, None, attention_mask, use_causal_mask
-        )
+        allowed, seen_query = masks.of_pairs(inputs, inputs, steps, steps, None, attention_mask)
         # A step that no query may see may still be a query: only padding is blanked.
         inputs = masks.blank(inputs, steps)
-        context, weights = self._attend(inputs, inputs, inputs, allowed, self.score, training)
+        context, weights = self._attend(
+            inputs,
+            inputs,
+            inputs,
+            allowed,
+            self.score,
+            training,
+            query_mask=seen_query,
+            rule=self._rule(use_causal_mask, inputs, inputs),
+            return_weights=return_attention_scores,
+        )
         return (context, weights) if return_attention_scores else context

@@ -96,12 +96,13 @@ class WindowAttentionPooling(AttentionLayer):
     ):
         mask = masks.attention(query, value, query_mask, value_mask)
         value, query = masks.blank(value, value_mask), masks.blank(query, query_mask)
-        normalizer = self._noisy_normalizer if training else self.normalizer
-        matrix = ops.cast(normalizer(self.score(query, value), mask), value.dtype)  # (B, T, S)
+        seed = self._seed(training)
+        scores = self.score(query, value)
+        matrix = ops.cast(self._normalize(scores, mask, seed), value.dtype)  # (B, T, S)
         weights = ops.sum(matrix, axis=1)  # (B, S)
         received = weights
         if training and self.dropout:
-            received = ops.sum(self._drop(matrix), axis=1)
+            received = ops.sum(self._drop(matrix, seed), axis=1)
         windows = self._sum_windows(ops.expand_dims(received, -1) * value)  # (B, S or less, D)
         return (windows, weights) if return_attention_scores else windows
 

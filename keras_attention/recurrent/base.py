@@ -124,7 +124,12 @@ class RecurrentAttention(AttentionLayer):
         mask = memory.get("mask")
         mask = None if mask is None else ops.expand_dims(mask, 1)
         context, weights = self._attend(
-            ops.expand_dims(query, 1), memory["value"], memory["key"], mask, score, training
+            ops.expand_dims(query, 1),
+            memory["value"],
+            memory["key"],
+            mask,
+            lambda query, key, start: score(query, key),
+            training,
         )
         return context[:, 0], weights[:, 0]
 
@@ -134,9 +139,10 @@ class RecurrentAttention(AttentionLayer):
             ops.expand_dims(weights, 1),
             memory["value"],
             memory["key"],
-            score=lambda weights, key: weights,
-            normalizer=normalize.identity,
+            score=lambda weights, key, start: weights,
+            normalizer=lambda scores, mask, seed: normalize.identity(scores, mask),
             dropout=self._drop if training and self.dropout else None,
+            seed=self.seed_generator if training and self.dropout else None,
         )
         return context[:, 0], weights[:, 0]
 
@@ -218,7 +224,7 @@ class _ContentSteps(_Steps):
             memory["value"],
             memory["key"],
             None if mask is None else ops.expand_dims(mask, 1),
-            self.attention.score.halves()[1],
+            self.attention.score.by_rows()[1],
             training,
         )
         return context[:, 0], weights[:, 0], state

@@ -59,6 +59,10 @@ class AdditiveScore(Score):
         hidden = ops.expand_dims(self.query_dense(query), -2) + ops.expand_dims(prepared, -3)
         return ops.tanh(hidden if past is None else hidden + past)
 
+    @property
+    def pair_size(self):
+        return self.score_dense.kernel.shape[0]
+
     def get_config(self):
         return {
             **super().get_config(),

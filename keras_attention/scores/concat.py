@@ -121,6 +121,15 @@ class ConcatScore(Score):
             hidden = self.score_dense(self.activation(hidden))
         return ops.squeeze(hidden, -1)
 
+    @property
+    def pair_size(self):
+        pairwise = [
+            dense.kernel.shape[0]
+            for term, dense in zip(self.terms, self.term_dense, strict=True)
+            if term in _PAIRWISE
+        ]
+        return self.term_dense[0].kernel.shape[1] + sum(pairwise)
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -49,6 +49,10 @@ class LocationScore(Score):
         scores = self.query_dense(query)  # (..., T, max_length)
         return positions.leading(scores, ops.shape(key)[-2], axis=-1)  # (..., T, S)
 
+    @property
+    def is_relative(self):
+        return False
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -1,9 +1,12 @@
 """The base class of all scores."""
 
+import inspect
+
 import keras
 from keras import ops
 
 from keras_attention.dense import Dense
+from keras_attention.functional.attend import with_shared
 
 
 class Score(keras.layers.Layer):
@@ -12,7 +15,11 @@ class Score(keras.layers.Layer):
     A subclass defines `call(query, key)` for a query `(..., T, D_query)` and a key
     `(..., S, D_key)` and returns scores `(..., T, S)`; weights are made in
     `build(query_shape, key_shape)`. Masks, softmax and averaging are not its business, so a new
-    score works at once in every layer of the package.
+    score works at once in every layer of the package. The scores of a query may depend on the keys
+    and on that query, not on other queries: long sequences are scored some queries at a time. If
+    the place of the queries counts, take it from `start_index`, a further argument of `call` (or of
+    `compare`), which is the step of the first query, or `None` where the last query stands at the
+    last key.
 
     Where queries come one at a time and the keys stay, as in a decoder, what depends on the keys
     alone is better computed once. A subclass that can do so defines in place of `call` its two
@@ -56,6 +63,26 @@ class Score(keras.layers.Layer):
             return self.prepare_key, self.compare
         return lambda key: key, self
 
+    def by_rows(self):
+        """`prepare_key`, and a function `(query, prepared, start) -> scores` of some of the queries
+        of which the first stands at the step `start` of the keys.
+        """
+        prepare, compare = self.halves()
+        takes_start = inspect.signature(self.call if compare is self else compare).parameters
+        if "start_index" in takes_start:
+            return prepare, lambda query, key, start: compare(query, key, start_index=start)
+        return prepare, lambda query, key, start: compare(query, key)
+
+    @property
+    def is_relative(self):
+        """Whether only the distance of a query and a key counts, if their places count at all."""
+        return True
+
+    @property
+    def pair_size(self):
+        """The numbers that are computed for each pair of a query and a key."""
+        return 1
+
     def __add__(self, other):
         """The `SumScore` of both."""
         from keras_attention.scores.sum import SumScore  # which is a `Score`, and needs this class
@@ -88,6 +115,10 @@ class Score(keras.layers.Layer):
 
 def dots(query, key):
     """Dot products `(..., T, S)` of each query `(..., T, D)` with each key `(..., S, D)`."""
+    return with_shared(_dots, query, key)
+
+
+def _dots(query, key):
     if query.shape[-2] == 1:  # the same numbers; keys are read, and differentiated, as they lie
         return ops.swapaxes(ops.matmul(key, ops.swapaxes(query, -2, -1)), -2, -1)
     return ops.matmul(query, ops.swapaxes(key, -2, -1))

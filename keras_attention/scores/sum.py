@@ -46,9 +46,17 @@ class SumScore(Score):
     def prepare_key(self, key):
         return [score.halves()[0](key) for score in self.scores]
 
-    def compare(self, query, prepared):
+    def compare(self, query, prepared, start_index=None):
         pairs = zip(self.scores, prepared, strict=True)
-        return sum(score.halves()[1](query, part) for score, part in pairs)
+        return sum(score.by_rows()[1](query, part, start_index) for score, part in pairs)
+
+    @property
+    def is_relative(self):
+        return all(score.is_relative for score in self.scores)
+
+    @property
+    def pair_size(self):
+        return sum(score.pair_size for score in self.scores)
 
     def query_size(self, key_size):
         sizes = [score.query_size(key_size) for score in self.scores]

@@ -15,8 +15,8 @@ def test_scores_normalizes_and_averages():
         query,
         value,
         key,
-        score=lambda q, k: q @ k.transpose(0, 2, 1),
-        normalizer=softmax,
+        score=lambda q, k, start: q @ k.transpose(0, 2, 1),
+        normalizer=lambda scores, mask, seed: softmax(scores, mask),
         mask=mask,
     )
     expected = np.exp(query @ key.transpose(0, 2, 1)) * mask
@@ -31,9 +31,9 @@ def test_returned_weights_are_those_before_dropout():
         value,
         value,
         value,
-        score=lambda q, k: q @ k.transpose(0, 2, 1),
-        normalizer=softmax,
-        dropout=lambda w: 0 * w,
+        score=lambda q, k, start: q @ k.transpose(0, 2, 1),
+        normalizer=lambda scores, mask, seed: softmax(scores, mask),
+        dropout=lambda w, seed: 0 * w,
     )
     np.testing.assert_allclose(weights, np.full((1, 5, 5), 0.2), rtol=1e-6)
     np.testing.assert_array_equal(context, np.zeros((1, 5, 1)))
@@ -42,6 +42,10 @@ def test_returned_weights_are_those_before_dropout():
 def test_scores_that_a_batch_shares_become_weights_of_each_example():
     value, scores = np.ones((2, 5, 4), "float32"), np.zeros((1, 3, 5), "float32")
     context, weights = attend(
-        value[:, :3], value, value, score=lambda q, k: scores, normalizer=softmax
+        value[:, :3],
+        value,
+        value,
+        score=lambda q, k, start: scores,
+        normalizer=lambda scores, mask, seed: softmax(scores, mask),
     )
     assert tuple(context.shape) == (2, 3, 4) and tuple(weights.shape) == (2, 3, 5)

@@ -5,10 +5,10 @@ import pytest
 
 import keras_attention as ka
 from tests.backend import to_numpy
-from tests.contract import Case, LayerContract
+from tests.contract import Case, InBlocks, LayerContract
 
 
-def _case(score, is_random=False, **kwargs):
+def _case(score, is_random=False, sees_all=True, **kwargs):
     key = "D" if score in ("dot", "scaled_dot", "cosine") else "F"
     return Case(
         lambda **kw: ka.ContentAttention(score, **{**kwargs, **kw}),
@@ -18,6 +18,7 @@ def _case(score, is_random=False, **kwargs):
         attention_mask="BTS",
         is_causal=True,
         is_random=is_random,
+        sees_all=sees_all,
     )
 
 
@@ -39,6 +40,16 @@ class TestContract(LayerContract):
         "sparsemax": _case("scaled_dot", normalizer="sparsemax"),
         "entmax15": _case("scaled_dot", normalizer="entmax15"),
         "hard": _case("additive", is_random=True, normalizer="hard"),
+        "window": _case("additive", sees_all=False, window=2),
+    }
+
+
+class TestContractInBlocks(InBlocks, LayerContract):
+    cases = {
+        "dot": _case("dot"),
+        "additive": _case("additive"),
+        "hard": _case("additive", is_random=True, normalizer="hard"),
+        "window": _case("bilinear", sees_all=False, window=2),
     }
 
 

@@ -8,10 +8,10 @@ import pytest
 
 import keras_attention as ka
 from tests.backend import BACKEND, to_numpy
-from tests.contract import Case, LayerContract
+from tests.contract import Case, InBlocks, LayerContract
 
 
-def _case(**kwargs):
+def _case(sees_all=True, **kwargs):
     return Case(
         lambda **kw: ka.MultiHeadAttention(**{"num_heads": 8, "key_dim": 3, **kwargs, **kw}),
         tensors={"query": "BTD", "value": "BSE", "key": "BSF"},
@@ -20,6 +20,7 @@ def _case(**kwargs):
         attention_mask="BHTS",
         is_causal=True,
         use_output_bias=True,
+        sees_all=sees_all,
     )
 
 
@@ -37,6 +38,15 @@ class TestContract(LayerContract):
         "rotary": _position_case(ka.RotaryPositionEmbedding, key_dim=4, num_key_value_heads=2),
         "alibi": _position_case(ka.ALiBiScore, num_key_value_heads=4),
         "relative": _position_case(lambda: ka.RelativePositionScore(max_distance=2)),
+        "window": _case(num_key_value_heads=2, sees_all=False, window=2),
+    }
+
+
+class TestContractInBlocks(InBlocks, LayerContract):
+    cases = {
+        "groups": _case(num_key_value_heads=2),
+        "relative": _position_case(lambda: ka.RelativePositionScore(max_distance=2)),
+        "window": _case(num_key_value_heads=2, sees_all=False, window=2),
     }
 
 

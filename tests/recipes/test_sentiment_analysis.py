@@ -6,9 +6,6 @@ import io
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -264,36 +261,3 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capfd, monkeypatch):
     assert run("train", *SMALL, "--output", tmp_path / "out") == 0  # goes on after training
     assert "Resuming after the end of training" in capfd.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-# ------------------------------------------------------------------------------------- killed
-
-
-def test_killed_in_the_middle_of_an_epoch_it_resumes_and_ends_complete(
-    tmp_path, capfd, monkeypatch
-):
-    output = tmp_path / "out"
-    flags = "--no-baselines --limit 1500 --epochs 3 --patience 3 --parity-texts 4".split()
-    command = ["train", "--output", str(output), *flags]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recipes.sentiment_analysis", *command],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    with process.stdout:
-        for line in process.stdout:
-            if line.startswith("Epoch 2/"):
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.wait() == -signal.SIGKILL
-    assert not output.exists()
-    monkeypatch.setattr(recipe, "FORMS", ONE_FORM)
-    assert run(*command) == 0
-    text = capfd.readouterr().out
-    assert "Resuming after epoch 1" in text
-    assert "Epoch 1/" not in text and "Epoch 2/" in text
-    assert (output / "history.csv").read_text().count("\n") == 4  # a header and three epochs
-    assert (output / "model.tflite").exists() and not list(tmp_path.glob(".*"))

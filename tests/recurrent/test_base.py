@@ -27,7 +27,7 @@ class TiredAttention(RecurrentAttention):
         return {"seen": ops.zeros_like(memory["value"][..., 0])}  # (B, S)
 
     def step(self, query, memory, state, training=None):
-        def score(query, key):
+        def score(query, key, start):
             seen = ops.expand_dims(state["seen"], 1)
             return self.score.halves()[1](query, key) - 3.0 * ops.cast(seen, query.dtype)
 

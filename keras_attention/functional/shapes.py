@@ -1,0 +1,15 @@
+"""Shapes of which the run alone knows a part."""
+
+from keras import ops
+
+
+def reshape(x, sizes):
+    """`ops.reshape`, where one size may be a tensor at no cost.
+
+    A graph computes a shape with a tensor in it in four operations, each time; if a single size is
+    unknown, it follows from the others.
+    """
+    is_known = [isinstance(size, int) for size in sizes]
+    if is_known.count(False) == 1 and all(size for size in sizes if isinstance(size, int)):
+        sizes = [size if known else -1 for size, known in zip(sizes, is_known, strict=True)]
+    return ops.reshape(x, sizes)

@@ -1,0 +1,247 @@
+"""Attention in blocks of queries and in bands: the same numbers as attention as a whole."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_attention as ka
+from keras_attention.functional import blocks, masks
+from tests.backend import needs_tensorflow, run, to_numpy
+
+RNG = np.random.default_rng(0)
+QUERY = RNG.normal(size=(2, 70, 8)).astype("float32")
+VALUE = RNG.normal(size=(2, 50, 8)).astype("float32")
+# One row is padded in the middle, the other has nothing to attend to at all.
+QUERY_MASK = np.arange(70) < np.array([[70], [33]])
+VALUE_MASK = (np.arange(50) % 7 != 3) & np.array([[True], [False]])
+CAUSAL = {"use_causal_mask": True}
+
+CROSS = {
+    "dot": (lambda: ka.ContentAttention("dot"), {}),
+    "additive, sparse, causal": (lambda: ka.ContentAttention("additive", "sparsemax"), CAUSAL),
+    "concat": (lambda: ka.ContentAttention(ka.ConcatScore("q,k,q*k")), {}),
+    "bilinear, entmax": (lambda: ka.ContentAttention("bilinear", "entmax15"), CAUSAL),
+    "a sum of scores": (
+        lambda: ka.ContentAttention(ka.ScaledDotScore() + ka.RelativePositionScore(5)),
+        CAUSAL,
+    ),
+    "heads": (lambda: ka.MultiHeadAttention(4, 2), CAUSAL),
+    "heads in groups": (lambda: ka.MultiHeadAttention(4, 2, num_key_value_heads=2), {}),
+    "a slope a head": (
+        lambda: ka.MultiHeadAttention(4, 2, num_key_value_heads=2, position=ka.ALiBiScore()),
+        CAUSAL,
+    ),
+    "distances": (lambda: ka.MultiHeadAttention(4, 2, position=ka.RelativePositionScore(4)), {}),
+    "window": (lambda: ka.ContentAttention(window=6), {}),
+    "window, additive, causal": (lambda: ka.ContentAttention("additive", window=6), CAUSAL),
+    "window, location": (lambda: ka.ContentAttention(ka.LocationScore(50), window=6), {}),
+    "local-p": (lambda: ka.LocalAttention(1), {}),
+    "local-p, causal": (lambda: ka.LocalAttention(1, "bilinear"), CAUSAL),
+    "local-m": (lambda: ka.LocalAttention(1, "additive", center="monotonic"), CAUSAL),
+}
+SELF = {
+    "window, global": (lambda: ka.MultiHeadAttention(4, 2, window=5, num_global=3), {}),
+    "window, global, causal, in groups": (
+        lambda: ka.MultiHeadAttention(
+            4, 2, 3, 2, position=ka.ALiBiScore(), window=7, num_global=2
+        ),
+        CAUSAL,
+    ),
+    "window, distances": (
+        lambda: ka.SelfAttention(ka.ScaledDotScore() + ka.RelativePositionScore(4), window=9),
+        CAUSAL,
+    ),
+    "window of most": (lambda: ka.MultiHeadAttention(4, 2, window=20), {}),
+    "rotary": (
+        lambda: ka.MultiHeadAttention(4, 2, position=ka.RotaryPositionEmbedding(), window=9), {},
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "_FEWEST_ROWS", 4)
+
+
+def in_blocks():
+    """Blocks of a few queries of what is below, whatever its size."""
+    return blocks.query_blocks(threshold=0, block=9 * 50 * 8 * 4)
+
+
+def whole():
+    return blocks.query_blocks(threshold=None)
+
+
+def arguments(layer, kind):
+    if kind == "cross":
+        masks = {"query_mask": QUERY_MASK, "value_mask": VALUE_MASK}
+        return {"query": QUERY, "value": VALUE, **masks}
+    if isinstance(layer, ka.SelfAttention):
+        return {"inputs": QUERY, "mask": QUERY_MASK}
+    return {"query": QUERY, "value": QUERY, "query_mask": QUERY_MASK, "value_mask": QUERY_MASK}
+
+
+def trained(make, kind):
+    layer = make()
+    given = arguments(layer, kind)
+    layer(**given)
+    for weight in layer.trainable_weights:
+        weight.assign(weight + 0.3 * RNG.normal(size=weight.shape))
+    return layer, given
+
+
+def close(actual, expected):
+    keras.tree.map_structure(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-4, atol=2e-5), actual, expected
+    )
+
+
+CASES = [
+    (kind, *case) for kind, some in (("cross", CROSS), ("self", SELF)) for case in some.values()
+]
+NAMES = [*CROSS, *SELF]
+
+
+@pytest.mark.parametrize(("kind", "make", "flags"), CASES, ids=NAMES)
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "xla"])
+def test_blocks_give_the_numbers_and_gradients_of_the_whole(kind, make, flags, jit):
+    layer, given = trained(make, kind)
+    with whole():
+        expected = run(layer, given, jit, **flags)
+    with in_blocks():
+        found = run(layer, given, jit, **flags)
+    close(found, expected)
+    # And of the whole with its weights at hand.
+    context, weights = layer(**given, **flags, return_attention_scores=True)
+    close(found[0], to_numpy(context))
+    nothing = ~to_numpy(weights).any(axis=-1)
+    assert nothing[1].all() if kind == "cross" else nothing.any()
+
+
+# XLA compiles both branches of the condition, slowly: those that differ in how they walk.
+UNDER_XLA = "concat", "a slope a head", "local-p, causal", "window, global, causal, in groups"
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    ("kind", "make", "flags", "jit"),
+    [
+        pytest.param(*case, jit, id=f"{name}, {'xla' if jit else 'graph'}")
+        for name, case in zip(NAMES, CASES, strict=True)
+        for jit in ((False, True) if name in UNDER_XLA else (False,))
+    ],
+)
+def test_lengths_that_only_the_run_knows(kind, make, flags, jit):
+    import tensorflow as tf
+
+    layer, given = trained(make, kind)
+    shapes = {name: tf.TensorSpec([None, None, *x.shape[2:]], x.dtype) for name, x in given.items()}
+
+    @tf.function(jit_compile=jit, input_signature=[shapes])
+    def differentiate(given):
+        floats = [x for x in given.values() if x.dtype.is_floating]
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            context = layer(**given, **flags)
+            loss = tf.reduce_sum(context**2)
+        weights = [weight.value for weight in layer.trainable_weights]
+        return context, tape.gradient(loss, [*floats, *weights])
+
+    tensors = {name: tf.constant(x) for name, x in given.items()}
+    with in_blocks():
+        assert "/cond" in _names(differentiate)
+        found = to_numpy(differentiate(tensors))
+    with whole():
+        close(found[0], to_numpy(layer(**given, **flags)))
+    assert all(np.isfinite(x).all() for x in found[1])
+
+
+def _names(function):
+    graph = function.get_concrete_function().graph.as_graph_def()
+    return " ".join(
+        node.name for nodes in (graph.node, *(f.node_def for f in graph.library.function))
+        for node in nodes
+    )  # fmt: skip
+
+
+def test_short_sequences_are_computed_whole(monkeypatch):
+    monkeypatch.setattr(blocks, "_Blocks", None)
+    ka.MultiHeadAttention(8, 64)(np.ones((1, 512, 8), "float32"), np.ones((1, 512, 8), "float32"))
+    with pytest.raises(TypeError):
+        ka.MultiHeadAttention(8, 4)(np.ones((1, 2048, 8)), np.ones((1, 2048, 8)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ka.ContentAttention("dot", dropout=0.5, seed=1),
+        lambda: ka.MultiHeadAttention(2, 4, dropout=0.5, seed=1, window=9),
+        lambda: ka.ContentAttention("dot", "hard", seed=1),
+    ],
+    ids=["dropout", "dropout in a band", "a draw"],
+)
+def test_what_is_drawn_is_drawn_alike_for_the_gradient(make):
+    """The context is linear in the values: its gradient by them times them gives it back."""
+    query = RNG.normal(size=(2, 70, 8)).astype("float32")
+
+    class Linear(keras.layers.Layer):
+        def call(self, value):
+            return attention(query, value, key=query, training=True)
+
+    attention = make()
+    attention(query, query)
+    for weight in attention.weights:
+        if "bias" in weight.path:
+            weight.assign(0 * weight)
+    with in_blocks():
+        context, _, gradients = run(Linear(), {"value": query})
+    weights = np.random.default_rng(0).normal(size=context.size).reshape(context.shape)
+    total = np.sum(context * weights.astype("float32"))
+    np.testing.assert_allclose(np.sum(gradients["value"] * query), total, rtol=1e-3)
+
+
+def test_dropout_differs_between_blocks_and_calls():
+    ones = np.ones((1, 64, 4), "float32")
+    layer = ka.ContentAttention("dot", dropout=0.5, seed=3)
+    with blocks.query_blocks(threshold=0, block=8 * 64 * 4):
+        first, second = (to_numpy(layer(ones, ones, training=True)) for _ in range(2))
+    rows = first[0, :, 0].reshape(8, 8)
+    assert len(np.unique(rows, axis=0)) == 8
+    assert not np.allclose(first, second)
+    np.testing.assert_allclose(first.mean(), 1, atol=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_stays_finite(dtype):
+    layer = ka.MultiHeadAttention(4, 2, window=9, dtype=dtype)
+    layer(QUERY, QUERY)
+    with in_blocks():
+        context, weights, inputs = run(
+            layer, {"query": 1e3 * QUERY, "value": QUERY, "value_mask": QUERY_MASK}
+        )
+    for x in keras.tree.flatten((context, weights, inputs)):
+        assert np.isfinite(x.astype("float32")).all()
+
+
+def test_a_block_may_be_asked_for_in_one_place():
+    with blocks.query_blocks(threshold=0, block=1), blocks.query_blocks(threshold=None):
+        assert blocks._sizes.get() == (None, blocks.BLOCK)
+    assert blocks._sizes.get() == (blocks.THRESHOLD, blocks.BLOCK)
+
+
+def test_bands_hold_the_keys_in_the_window():
+    """By NumPy: every block of queries gets just the steps that its window may reach."""
+    x = np.arange(1, 24, dtype="float32").reshape(1, 23, 1)
+    for window, is_causal, first in ((4, False, 0), (4, True, 0), (9, False, 5), (3, True, 11)):
+        rule = masks.rule(is_causal, window)
+        query = np.zeros((1, 23 - first, 1), "float32")
+        walk = blocks._Blocks(None, query, None, first, None, rule, None, [], 5)
+        bands = walk._bands(ops.convert_to_tensor(x))
+        stacked = to_numpy(bands.stack(bands.x))[:, 0, :, 0]
+        assert len(stacked) == walk.count
+        for number, band in enumerate(stacked):
+            start = first + 5 * number - (window - 1)
+            wanted = [s + 1 if 0 <= s < 23 else 0 for s in range(start, start + 5 + rule.halo)]
+            np.testing.assert_array_equal(band, wanted)
+            np.testing.assert_array_equal(to_numpy(bands.part(bands.x, number))[0, :, 0], wanted)
