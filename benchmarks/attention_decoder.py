@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 import keras_attention as ka
+from benchmarks.measure import ratio, times
 
 BATCH, STEPS, MEMORY_STEPS = 32, 20, 49
 WORDS = 1000
@@ -36,10 +37,10 @@ DECODERS = {
 }
 
 
-def trainer(decoder, features=None):
+def trainer(decoder, features=None, memory_steps=MEMORY_STEPS):
     """A function that runs one training step; inputs of `features`, `SIZE` by default."""
     rng = np.random.default_rng(0)
-    tokens, memory = keras.Input((STEPS,), dtype="int32"), keras.Input((MEMORY_STEPS, SIZE))
+    tokens, memory = keras.Input((STEPS,), dtype="int32"), keras.Input((memory_steps, SIZE))
     inputs = keras.layers.Embedding(WORDS, features or SIZE)(tokens)
     outputs = (
         decoder(inputs, memory) if isinstance(decoder, ka.AttentionDecoder) else decoder(inputs)
@@ -48,24 +49,10 @@ def trainer(decoder, features=None):
     model.compile("sgd", "mse", jit_compile=True)
     arrays = [
         keras.ops.convert_to_tensor(rng.integers(0, WORDS, (BATCH, STEPS)).astype("int32")),
-        keras.ops.convert_to_tensor(rng.normal(size=(BATCH, MEMORY_STEPS, SIZE)).astype("float32")),
+        keras.ops.convert_to_tensor(rng.normal(size=(BATCH, memory_steps, SIZE)).astype("float32")),
     ]
     target = keras.ops.zeros((BATCH, STEPS, SIZE))
     return lambda: model.train_on_batch(arrays, target)
-
-
-def times(runs, turns, clock):
-    """Seconds of each run in each turn, `(turns, runs)`."""
-    for run in runs * 2:  # compile
-        run()
-    table = []
-    for _ in range(turns):
-        marks = [clock()]
-        for run in runs:
-            run()
-            marks.append(clock())
-        table.append(np.diff(marks))
-    return np.array(table)
 
 
 def main(turns=40, use_cpu_time=False):
@@ -81,14 +68,11 @@ def main(turns=40, use_cpu_time=False):
         }
         runs = [narrow, wide, *map(trainer, decoders.values())]
         table = times(runs, turns, clock)
-        for column, (name, layer) in zip(table.T[2:], decoders.items(), strict=True):
-            same = table[:, 1 if layer.fed_size else 0]
-            ratio, alone = np.median(column / same), np.median(column / table[:, 0])
-            found[cell_name, name] = ratio
-            print(
-                f"{cell_name:5}{name:30}{ratio:7.2f}{alone:14.2f}{1000 * np.median(column):12.0f}",
-                flush=True,
-            )
+        for i, (name, layer) in enumerate(decoders.items(), 2):
+            same, alone = ratio(table, i, 1 if layer.fed_size else 0), ratio(table, i, 0)
+            found[cell_name, name] = same
+            milliseconds = 1000 * np.median(table[:, i])
+            print(f"{cell_name:5}{name:30}{same:7.2f}{alone:14.2f}{milliseconds:12.0f}", flush=True)
     return found
 
 
