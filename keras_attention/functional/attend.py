@@ -29,6 +29,11 @@ class Keys:
     first: typing.Any = 0
     limits: tuple | None = None
 
+    @property
+    def has_pair_mask(self):
+        """Whether the mask differs between queries, and so is as large as the scores."""
+        return self.mask is not None and len(self.mask.shape) > 1 and self.mask.shape[-2] != 1
+
 
 def attend(
     query,

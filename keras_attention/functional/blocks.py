@@ -138,8 +138,8 @@ def _band(rule, keys, lead, length, block):
     """Queries in a block whose keys are those near them, or `None` for all keys."""
     if rule is None or rule.window is None:
         return None
-    if keys.mask is not None and len(keys.mask.shape) > 1 and keys.mask.shape[-2] != 1:
-        return None  # a mask of all pairs is as large as what a band would save
+    if keys.has_pair_mask:
+        return None  # it is as large as what a band would save
     rows = max(_FEWEST_ROWS, rule.window)
     if all(isinstance(size, int) for size in lead):
         fitting = block // (4 * math.prod(lead) * (rows + rule.halo))
@@ -171,7 +171,7 @@ class _Blocks:
     def of_queries(self):
         """The context, each block over all keys."""
         keys, blocks = self.keys, {}
-        if keys.mask is not None and len(keys.mask.shape) > 1 and keys.mask.shape[-2] != 1:
+        if keys.has_pair_mask:
             blocks["mask"] = self._split(keys.mask)
 
         def parts(block, shared):

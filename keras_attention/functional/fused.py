@@ -24,7 +24,7 @@ def context(query, keys, scale, query_mask, rule, first):
         The context `(..., T, D_value)` or `None`.
     """
     kernel = _kernel()
-    if kernel is None or keys.limits is not None or not 3 <= len(query.shape) <= 5:
+    if kernel is None or not 3 <= len(query.shape) <= 5:
         return None
     *lead, steps, _ = query.shape
     length, size = keys.value.shape[-2:]
@@ -222,7 +222,7 @@ def _sees(mask, rule, first, steps, length):
     if rule is None:
         return ops.any(mask, axis=-1, keepdims=True)
     at = ops.arange(steps, dtype="int32") + first
-    if mask.shape[-2] != 1 or rule.num_global:
+    if mask.shape[-2] != 1:
         numbers = ops.arange(length, dtype="int32")
         return ops.any(combine(mask, rule(at[:, None], numbers[None])), axis=-1, keepdims=True)
     before = ops.cumsum(ops.cast(mask, "int32"), axis=-1)  # allowed keys, each key's own too

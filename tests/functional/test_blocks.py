@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_attention as ka
 from keras_attention.functional import blocks, masks
+from keras_attention.functional.for_tflite import for_tflite
 from tests.backend import needs_tensorflow, run, to_numpy
 
 RNG = np.random.default_rng(0)
@@ -228,6 +229,14 @@ def test_a_block_may_be_asked_for_in_one_place():
     with blocks.query_blocks(threshold=0, block=1), blocks.query_blocks(threshold=None):
         assert blocks._sizes.get() == (None, blocks.BLOCK)
     assert blocks._sizes.get() == (blocks.THRESHOLD, blocks.BLOCK)
+
+
+def test_a_tflite_file_has_no_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "_Blocks", None)
+    with in_blocks(), for_tflite():
+        ka.ContentAttention("dot")(QUERY, QUERY)
+    with in_blocks(), pytest.raises(TypeError):
+        ka.ContentAttention("dot")(QUERY, QUERY)
 
 
 def test_bands_hold_the_keys_in_the_window():

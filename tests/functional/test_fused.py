@@ -163,7 +163,7 @@ def test_a_window_in_several_bands(monkeypatch):
     check(*compared(layer, tensors, KERNELS["cudnn"], monkeypatch))
 
 
-def test_float32_and_odd_pairs_are_not_cudnns(monkeypatch):
+def test_float32_and_odd_pairs_are_not_cudnns():
     x = keras.ops.ones((1, 1, 5, 8))
     rest = (0.1, None, None, None, 0)
     assert fused.cudnn(x, x, x, *rest) is None

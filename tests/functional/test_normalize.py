@@ -144,3 +144,14 @@ def test_unknown_names_are_refused_with_those_that_exist():
 def test_names_survive_serialization():
     for name in normalize.NORMALIZERS:
         assert normalize.serialize(normalize.get(name)) == name
+
+
+def test_softmax_of_rows_is_softmax_where_a_row_has_a_step():
+    scores = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    mask = np.array([[1, 1, 0, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], "bool")
+    found = to_numpy(normalize.softmax_of_rows(keras.ops.convert_to_tensor(scores), mask))
+    expected = np.where(mask, np.exp(scores), 0)[:2]
+    expected /= expected.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(found[:2], expected, rtol=1e-5)
+    assert (found[0] == 0).tolist() == [False, False, True, True, False]
+    assert np.isfinite(found[2]).all()

@@ -8,7 +8,6 @@ import os
 import re
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from recipes import sentiment_analysis as recipe
 from recipes.data import toy_reviews
 from tests.recipes.command import call_recipe, one_line
 
-ROOT = Path(__file__).parent.parent.parent
 ANSI = re.compile("\x1b\\[[0-9;]*m")
 
 
