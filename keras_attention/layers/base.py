@@ -5,6 +5,7 @@ import keras
 from keras_attention import checks, scores
 from keras_attention.functional import masks, normalize
 from keras_attention.functional.attend import attend
+from keras_attention.functional.blocks import query_blocks
 from keras_attention.scores import Score
 
 
@@ -13,7 +14,9 @@ class TracedLayer(keras.layers.Layer):
 
     def compute_output_spec(self, *args, **kwargs):
         # By tracing `call`, so that no shape is stated twice and a second output is never lost.
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+        # The shapes are those of a whole; to trace blocks besides would take several times as long.
+        with query_blocks(threshold=None):
+            return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, *args, **kwargs):
         """Shape of the output for the shapes of the tensors; wrapper layers ask for it."""

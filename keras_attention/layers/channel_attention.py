@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, pool
+from keras_attention.layers.base import TracedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ChannelAttention(keras.layers.Layer):
+class ChannelAttention(TracedLayer):
     """Weighs the channels of a feature map by what the whole image holds.
 
         weights = sigmoid(W_1 relu(W_0 mean(x)) + W_1 relu(W_0 max(x)));  output = weights x
@@ -72,9 +73,6 @@ class ChannelAttention(keras.layers.Layer):
         weights = ops.cast(weights, inputs.dtype)
         output = inputs * ops.expand_dims(ops.expand_dims(weights, 1), 1)
         return (output, weights) if return_attention_scores else output
-
-    def compute_output_spec(self, *args, **kwargs):
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape

@@ -3,12 +3,13 @@
 import keras
 
 from keras_attention import checks
+from keras_attention.layers.base import TracedLayer
 from keras_attention.layers.channel_attention import ChannelAttention
 from keras_attention.layers.spatial_attention import SpatialAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ConvBlockAttention(keras.layers.Layer):
+class ConvBlockAttention(TracedLayer):
     """Channel attention, then spatial attention: a block between any two convolutions.
 
         x' = channel_weights x;  output = spatial_weights x'
@@ -63,9 +64,6 @@ class ConvBlockAttention(keras.layers.Layer):
         output, spatial = self.spatial(x, mask=mask, return_attention_scores=True)  # (B, H, W)
         weights = {"channel": channel, "spatial": spatial}
         return (output, weights) if return_attention_scores else output
-
-    def compute_output_spec(self, *args, **kwargs):
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape

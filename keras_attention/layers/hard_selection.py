@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, normalize
+from keras_attention.layers.base import TracedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class HardSelection(keras.layers.Layer):
+class HardSelection(TracedLayer):
     """The value of one step a query: in training drawn by its weight, else the heaviest.
 
         s ~ Multinoulli(weights) or argmax(weights), as a row of zeros and a one;  context = s value
@@ -77,9 +78,6 @@ class HardSelection(keras.layers.Layer):
 
     def compute_mask(self, *args, **kwargs):
         return None  # the steps are gone
-
-    def compute_output_spec(self, *args, **kwargs):
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, weights_shape, value_shape):
         return (*weights_shape[:-1], value_shape[-1])

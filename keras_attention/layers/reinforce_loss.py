@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional.reinforce import reinforce_objective
+from keras_attention.layers.base import TracedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ReinforceLoss(keras.layers.Layer):
+class ReinforceLoss(TracedLayer):
     """Adds the loss that trains hard choices by how well the model did with them.
 
         b <- m b + (1 - m) mean(log p(y | s))                                  moving baseline
@@ -102,9 +103,6 @@ class ReinforceLoss(keras.layers.Layer):
         )
         self.add_loss(-objective)
         return log_likelihood
-
-    def compute_output_spec(self, *args, **kwargs):
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self):
         return {

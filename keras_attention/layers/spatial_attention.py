@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, pool
+from keras_attention.layers.base import TracedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class SpatialAttention(keras.layers.Layer):
+class SpatialAttention(TracedLayer):
     """Weighs the places of a feature map by what they and their neighbours hold.
 
         weights = sigmoid(conv([mean(x); max(x)]));  output = weights x
@@ -83,9 +84,6 @@ class SpatialAttention(keras.layers.Layer):
         weights = ops.cast(weights, inputs.dtype)
         output = inputs * weights
         return (output, ops.squeeze(weights, -1)) if return_attention_scores else output
-
-    def compute_output_spec(self, *args, **kwargs):
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
+from keras_attention.layers.base import TracedLayer
 from keras_attention.recurrent.base import RecurrentAttention, recurrent
 from keras_attention.recurrent.time_loop import hold, time_loop
 
@@ -15,7 +16,7 @@ ORDERS = ("luong", "bahdanau")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class AttentionDecoder(keras.layers.Layer):
+class AttentionDecoder(TracedLayer):
     """Any recurrent cell, attending to a memory (an encoder's steps) at each of its own steps.
 
     Luong's order runs the cell first and asks the memory with what it gave:
@@ -262,10 +263,6 @@ class AttentionDecoder(keras.layers.Layer):
         hidden, context, weights, state = self._step(inputs, memory, state, training=False)
         output = state["fed"] if "fed" in state else self._output(hidden, context)
         return output, weights, {**state, "memory": memory}
-
-    def compute_output_spec(self, *args, **kwargs):
-        # By tracing `call`, so that no shape is stated twice and a second output is never lost.
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self):
         return {

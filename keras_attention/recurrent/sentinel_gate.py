@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from keras_attention.layers.base import TracedLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class SentinelGate(keras.layers.Layer):
+class SentinelGate(TracedLayer):
     """What a recurrent cell's memory holds for the next output, through a gate of its own.
 
         g_t = sigmoid(W_x x_t + W_h h_{t-1});  s_t = g_t * tanh(m_t)
@@ -46,9 +48,6 @@ class SentinelGate(keras.layers.Layer):
     def call(self, inputs, hidden, memory):
         gate = ops.sigmoid(self.inputs_dense(inputs) + self.hidden_dense(hidden))  # (..., U)
         return gate * ops.tanh(memory)
-
-    def compute_output_spec(self, *args, **kwargs):
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def _dense(self, units, name):
         return keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name=name)
