@@ -157,6 +157,9 @@ class LayerContract:
         if "case" in metafunc.fixturenames:
             metafunc.parametrize("case", self.cases.values(), ids=self.cases.keys())
 
+    def _is_first(self, case):
+        return case is next(iter(self.cases.values()))
+
     # 1. Call ------------------------------------------------------------------------------------
 
     def test_1_arguments_have_the_names_of_the_contract(self, case):
@@ -345,6 +348,8 @@ class LayerContract:
         _close(run(layer, tensors, jit=True, return_attention_scores=True), eager)
 
     def test_8_a_compiled_model_trains_under_xla(self, case):
+        if not (case.is_random or self._is_first(case)):
+            pytest.skip("Keras trains all cases of a layer alike, but for what they draw")
         tensors = case.inputs() | case.padding()
         losses = []
         for settings in ({"jit_compile": True}, {"jit_compile": False, "run_eagerly": True}):
@@ -385,14 +390,16 @@ class LayerContract:
 
     @needs_tensorflow
     def test_10_exports_compute_the_same_with_unknown_lengths(self, case, tmp_path):
+        # What TensorFlow computes a SavedModel takes as it is; TFLite has to have each operation.
+        formats = ("saved_model", "tflite") if self._is_first(case) else ("tflite",)
         report = ka.export_model(
             case.model(return_attention_scores=True),
             tmp_path / "export",
             samples=case.inputs() | case.padding(),
-            formats=("saved_model", "tflite"),
+            formats=formats,
             decision=None,
         )
-        assert set(report["forms"]) == {"saved_model", "tflite"}
+        assert set(report["forms"]) == set(formats)
         for form in report["forms"].values():
             assert form["signatures"]["serving_default"]["difference"] < 1e-4
 

@@ -104,12 +104,23 @@ CASES = [
 NAMES = [*CROSS, *SELF]
 
 
-@pytest.mark.parametrize(("kind", "make", "flags"), CASES, ids=NAMES)
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "xla"])
+# XLA compiles slowly: those that differ in how they walk.
+UNDER_XLA = (
+    "dot", "additive, sparse, causal", "a slope a head", "window, additive, causal", "local-m",
+    "window, global, causal, in groups", "window, distances", "rotary",
+)  # fmt: skip
+EAGER_AND_XLA = [
+    pytest.param(*case, jit, id=f"{name}, {'xla' if jit else 'eager'}")
+    for name, case in zip(NAMES, CASES, strict=True)
+    for jit in ((False, True) if name in UNDER_XLA else (False,))
+]
+
+
+@pytest.mark.parametrize(("kind", "make", "flags", "jit"), EAGER_AND_XLA)
 def test_blocks_give_the_numbers_and_gradients_of_the_whole(kind, make, flags, jit):
     layer, given = trained(make, kind)
     with whole():
-        expected = run(layer, given, jit, **flags)
+        expected = run(layer, given, **flags)
     with in_blocks():
         found = run(layer, given, jit, **flags)
     close(found, expected)
@@ -120,8 +131,8 @@ def test_blocks_give_the_numbers_and_gradients_of_the_whole(kind, make, flags, j
     assert nothing[1].all() if kind == "cross" else nothing.any()
 
 
-# XLA compiles both branches of the condition, slowly: those that differ in how they walk.
-UNDER_XLA = "concat", "a slope a head", "local-p, causal", "window, global, causal, in groups"
+# Compiled, both branches of the condition take long.
+BRANCHES_UNDER_XLA = "a slope a head", "local-m", "window, global, causal, in groups"
 
 
 @needs_tensorflow
@@ -130,7 +141,7 @@ UNDER_XLA = "concat", "a slope a head", "local-p, causal", "window, global, caus
     [
         pytest.param(*case, jit, id=f"{name}, {'xla' if jit else 'graph'}")
         for name, case in zip(NAMES, CASES, strict=True)
-        for jit in ((False, True) if name in UNDER_XLA else (False,))
+        for jit in ((False, True) if name in BRANCHES_UNDER_XLA else (False,))
     ],
 )
 def test_lengths_that_only_the_run_knows(kind, make, flags, jit):

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from recipes import common
+from recipes import common, exports
 from recipes import recommendation as recipe
 from recipes.data import interactions, toy_interactions
 from recipes.data.windows import padded
@@ -425,6 +425,7 @@ def test_names_that_are_no_numbers_no_titles_and_a_full_disk(tmp_path, capfd, mo
     flags += ["--size", 8, "--loss", "binary", "--negatives", 2, "--mixed-precision"]
     monkeypatch.setattr(recipe, "FORMS", {"tflite": recipe.FORMS["tflite"]})
     with monkeypatch.context() as patch:
+        patch.setattr(exports, "export", lambda *args, **kwargs: {})
         patch.setattr(common, "write_metrics", full)  # after training, in the middle of writing
         assert run("train", *flags) == 2
     one_line(capfd, "disk is full")
