@@ -1,15 +1,24 @@
 """Settings of all tests."""
 
+import random
+
 import keras
+import numpy as np
 import pytest
 
 pytest.register_assert_rewrite("tests.contract")
 
 
+keras.utils.set_random_seed(7)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Each test starts from the same random state and leaves no global precision behind."""
-    keras.utils.set_random_seed(7)
+    # Layers take their seeds from Python. To seed TensorFlow as well forgets all its kernels, which
+    # takes as long as a usual test.
+    random.seed(7)
+    np.random.seed(7)
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)

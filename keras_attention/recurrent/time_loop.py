@@ -87,18 +87,11 @@ def _while(step, sequences, state, reverse):
     batch, length = ops.shape(sequences[0])[:2]
     example = _example(step, sequences, state)
     written = [ops.zeros((batch, length, *ops.shape(x)[1:]), x.dtype) for x in example]
-    steps = ops.arange(length, dtype="int32")
 
     def body(t, written, state):
         now = length - 1 - t if reverse else t
         outputs, state = step([ops.take(x, now, axis=1) for x in sequences], state)
-        here = ops.equal(steps, now)  # (T,)
-        written = [
-            ops.where(
-                ops.reshape(here, (-1,) + (1,) * (len(x.shape) - 1)), ops.expand_dims(x, 1), old
-            )
-            for x, old in zip(outputs, written, strict=True)
-        ]
+        written = [_write(old, x, now) for x, old in zip(outputs, written, strict=True)]
         return t + 1, tuple(written), tuple(state)
 
     _, written, state = ops.while_loop(
@@ -108,6 +101,28 @@ def _while(step, sequences, state, reverse):
         maximum_iterations=length,
     )
     return list(written), list(state)
+
+
+def _write(written, x, now):
+    """`written` `(B, T, ...)` with `x` `(B, ...)` as its step `now`, without a copy."""
+
+    def put(steps, x):
+        return ops.slice_update(steps, (0, now, *[0] * (len(steps.shape) - 2)), x)
+
+    x = ops.expand_dims(x, 1)
+    if keras.backend.backend() != "tensorflow" or not x.dtype.is_floating:
+        return put(written, x)
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def write(written, x):
+        def backward(upstream):  # which TensorFlow has none of
+            of_x = ops.expand_dims(ops.take(upstream, now, axis=1), 1)
+            return put(upstream, ops.zeros_like(of_x)), of_x
+
+        return put(written, x), backward
+
+    return write(written, x)
 
 
 def _while_training(step, sequences, state, reverse):

@@ -32,7 +32,7 @@ run = functools.partial(call_recipe, recipe)
 def toy_run(tmp_path_factory):
     """Folder of a finished run on the toy scenes."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    recipe.train(recipe.Config(output=output, parity_images=100))
+    recipe.train(recipe.Config(output=output, epochs=3, parity_images=50))
     return output
 
 
@@ -290,16 +290,6 @@ def test_penalty_counts_in_the_loss():
     assert losses[1]["loss"] > losses[0]["loss"] + 1
 
 
-def test_adaptive_attention_in_mixed_precision(tmp_path, photo, monkeypatch):
-    monkeypatch.setattr(recipe, "FORMS", ONE_FORM)
-    flags = "--attention adaptive --mixed-precision --limit 40".split()
-    assert run("train", "--output", tmp_path / "out", *flags, *QUICK) == 0
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["baselines"] == {}
-    assert metrics["exports"]["model.tflite"]["agreement"] >= 0.98
-    assert run("predict", tmp_path / "out", photo, "--form", "tflite") == 0
-
-
 # ------------------------------------------------------------------------- a backbone of one's own
 
 
@@ -325,11 +315,12 @@ def photos(tmp_path_factory):
 
 
 def test_features_are_cached_and_a_training_that_was_cut_short_goes_on(
-    photos, tmp_path, capfd, monkeypatch
+    photos, photo, tmp_path, capfd, monkeypatch
 ):
+    """With adaptive attention in mixed precision."""
     arguments = ["train", "--data", photos, "--backbone", photos / "backbone.keras", "--mirror"]
     arguments += ["--cache", tmp_path / "cache", "--output", tmp_path / "out"]
-    arguments += ["--attention", "hard", *QUICK]
+    arguments += ["--attention", "adaptive", "--mixed-precision", *QUICK]
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
@@ -348,6 +339,10 @@ def test_features_are_cached_and_a_training_that_was_cut_short_goes_on(
     assert "Resuming after the end of training" in capfd.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out"]
     assert "skipped 1 of 121 images" in (tmp_path / "out" / "README.md").read_text()
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["baselines"] == {}
+    assert metrics["exports"]["model.tflite"]["agreement"] >= 0.98
+    assert run("predict", tmp_path / "out", photo, "--form", "tflite") == 0
     model = keras.models.load_model(tmp_path / "out" / "model.keras")
     expected = keras.models.load_model(photos / "backbone.keras").get_weights()
     for weight, other in zip(model.get_layer("backbone").get_weights(), expected, strict=True):

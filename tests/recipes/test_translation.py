@@ -227,7 +227,7 @@ def test_predict_with_a_broken_folder(run, tmp_path, capfd, broken):
 def test_the_transformer_trains_resumes_and_exports(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(recipe, "FORMS", {"tflite": "model.tflite"})
     flags = "--architecture transformer --layers 1 --units 16 --feedforward 16 --epochs 1".split()
-    flags += "--limit 300 --max-pieces 12 --beams 2 --parity-texts 6 --no-baselines".split()
+    flags += "--limit 60 --max-pieces 12 --beams 2 --parity-texts 6 --no-baselines".split()
     output = tmp_path / "out"
 
     def interrupt(*arguments):

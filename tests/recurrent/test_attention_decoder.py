@@ -221,11 +221,10 @@ def test_a_cell_with_dropout_searches_and_trains_afterwards():
     "attention",
     [
         lambda: ka.ContentAttention("additive", normalizer="sparsemax"),
-        lambda: ka.LocalAttention(half_width=2, score="general"),
         lambda: ka.LocationSensitiveAttention(filters=2, kernel_size=3),
         lambda: ka.MultiHeadAttention(num_heads=2, key_dim=3),
     ],
-    ids=["additive", "local", "location_sensitive", "multi_head"],
+    ids=["additive", "location_sensitive", "multi_head"],
 )
 def test_trains_under_xla_with_unknown_lengths(attention):
     """Gradients of a loop need shapes that the compiler can infer: hidden layers bit here."""
