@@ -79,6 +79,8 @@ def walk(rows, query, keys, first, query_mask, rule, seed, pair_size, is_relativ
     length = ops.shape(keys.value)[-2]
     row = [*lead, length, 4 * pair_size]  # bytes of a query's scores
     band = _band(rule, keys, lead, length, block) if is_relative else None
+    if isinstance(steps, int) and steps <= _FEWEST_ROWS and not band:
+        return whole(tensors, seed)  # no block is smaller: a step of a decoder, a pooling
 
     def in_blocks(tensors, seed):
         in_block = band
