@@ -28,18 +28,21 @@ def call(layer, tensors, jit):
     return to_numpy(tf.function(lambda tensors: layer(**tensors), jit_compile=True)(tensors))
 
 
-def run(layer, tensors, jit=False, **kwargs):
+def run(layer, tensors, jit=None, **kwargs):
     """Calls the layer and differentiates a fixed random projection of its first output.
 
     Args:
         layer: A built layer.
         tensors: Dict from argument name to array; float arrays are differentiated too.
-        jit: Whether to compile all of it by XLA.
+        jit: Whether to compile all of it by XLA. By default as the backend's users train: JAX
+            compiles, which for single operations one by one would take several times as long.
         kwargs: Passed on to the layer.
 
     Returns:
         The outputs, the gradients of the trainable weights and those of the float tensors.
     """
+    if jit is None:
+        jit = BACKEND == "jax"
     floats = {k: v for k, v in tensors.items() if np.issubdtype(v.dtype, np.floating)}
     others = {k: v for k, v in tensors.items() if k not in floats}
 
