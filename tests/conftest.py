@@ -15,6 +15,13 @@ MOST_MEMORY_MAPS = 20_000  # Linux has 65,530
 keras.utils.set_random_seed(7)
 
 
+def pytest_collection_modifyitems(items):
+    """What takes long comes first, so that no process waits for the other one's last file."""
+    items.sort(
+        key=lambda item: item.path.parent.name != "recipes" and item.path.name != "test_export.py"
+    )
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Each test starts from the same random state and leaves no global precision behind."""

@@ -319,6 +319,8 @@ class LayerContract:
 
     @pytest.mark.parametrize(("length", "use_masks"), [(None, True), ("known", False)])
     def test_7_symbolic_shapes_equal_eager_ones(self, case, length, use_masks):
+        if length == "known" and not self._is_first(case):
+            pytest.skip("shapes of a layer's cases differ no more where lengths are known")
         tensors = case.inputs() | (case.padding() if use_masks else {})
         both = case.model(length, True, use_masks)
         one = case.model(length, False, use_masks)

@@ -12,7 +12,7 @@ collect_ignore_glob = [] if BACKEND == "tensorflow" else ["test_*.py"]
 
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory):
-    """Folder of a finished run of the sentiment recipe on toy data, as `make demo` makes it."""
+    """Folder of a finished run of the sentiment recipe on toy data, much as of `make demo`."""
     from recipes import sentiment_analysis as recipe
 
     # One for all of pytest's processes: who comes first trains, the others wait.
@@ -23,5 +23,8 @@ def toy_run(tmp_path_factory):
     with (shared / "toy_run.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not output.exists():
-            recipe.train(recipe.Config(data="toy", output=output, parity_texts=100, full_int8=True))
+            config = recipe.Config(
+                data="toy", output=output, epochs=7, parity_texts=50, full_int8=True
+            )
+            recipe.train(config)
     return output
