@@ -5,7 +5,7 @@ import importlib
 # Name: the module, and what is measured.
 CASES = {
     "mha": ("attention", "multi-head attention over T steps: 512 features, 8 heads, batch 1"),
-    "window": ("attention", "the same in a window of 256 steps, on a GPU of 1,024"),
+    "window": ("attention", "multi-head attention in a window of 256 steps, on a GPU of 1,024"),
     "additive": ("attention", "additive scores, T x T: 128 features, batch 8"),
     "pooling": ("attention", "T steps to a vector: 256 features, batch 8"),
     "han": ("documents", "hierarchical attention: batch 8, 15 sentences of T words, 50 units"),
