@@ -11,7 +11,7 @@ from keras import ops
 from keras_attention.functional.for_tflite import is_for_tflite
 
 # Bytes of scores: from how many on they are computed in blocks, and how many a block may have.
-# Measured (docs/performance.md): smaller blocks are slower, larger ones are not faster.
+# Measured (docs/performance.md): smaller blocks are slower, larger ones not faster but under XLA.
 THRESHOLD = 64 * 2**20
 BLOCK = 16 * 2**20
 _FEWEST_ROWS = 16

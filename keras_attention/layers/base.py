@@ -14,7 +14,7 @@ class TracedLayer(keras.layers.Layer):
 
     def compute_output_spec(self, *args, **kwargs):
         # By tracing `call`, so that no shape is stated twice and a second output is never lost.
-        # The shapes are those of a whole; to trace blocks besides would take several times as long.
+        # The shapes are those of a whole; blocks would be traced for nothing.
         with query_blocks(threshold=None):
             return keras.Operation.compute_output_spec(self, *args, **kwargs)
 

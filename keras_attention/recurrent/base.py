@@ -142,7 +142,7 @@ class RecurrentAttention(AttentionLayer):
             score=lambda weights, key, start: weights,
             normalizer=lambda scores, mask, seed: normalize.identity(scores, mask),
             dropout=self._drop if training and self.dropout else None,
-            seed=self.seed_generator if training and self.dropout else None,
+            seed=self._seed(training),
         )
         return context[:, 0], weights[:, 0]
 
