@@ -39,12 +39,14 @@ demo: setup
 	$(PYTHON) -m recipes.sentiment_analysis predict $(DEMO) \
 		"The soup was cold, but it was not bad."
 
+# Much of it is compiling: XLA's machine code stays unpolished (what it does to the operations before,
+# it does).
+test test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+
 test: setup
 	$(PYTEST)
 
-# Compiling is most of it: machine code stays unpolished (what XLA does to the operations before, it
-# does), and what was compiled is kept, so that a second run takes a third of the time.
-test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+# What JAX compiled is kept, so that a second run takes a third of the time.
 test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/$(VENV)/jax_cache
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1

@@ -1,5 +1,6 @@
 """What every test and docstring example stands on."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is first imported
@@ -8,6 +9,8 @@ import keras
 import pytest
 
 import keras_attention as ka
+
+gc.freeze()  # what the imports made; TensorFlow's converter walks all else again at each file
 
 
 @pytest.fixture(autouse=True)

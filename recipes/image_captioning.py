@@ -546,7 +546,8 @@ def describe(config, model, grids, vocabulary):
     """The captions of grids `(N, H, W, C)`, found by beam search: a list of strings."""
     import tensorflow as tf
 
-    search = tf.function(lambda grid: beam_search(config, model, grid))
+    # Nothing here is Python that AutoGraph would have to rewrite, which takes it seconds.
+    search = tf.function(lambda grid: beam_search(config, model, grid), autograph=False)
     size, found = 50, []
     for start in range(0, len(grids), size):
         some = np.asarray(grids[start : start + size], "float32")

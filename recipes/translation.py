@@ -390,7 +390,9 @@ def searcher(config, beams):
 
     @functools.cache
     def compiled(model):
-        return tf.function(of(model)).get_concrete_function(tf.TensorSpec((None, None), tf.int32))
+        # Nothing here is Python that AutoGraph would have to rewrite, which takes it seconds.
+        traced = tf.function(of(model), autograph=False)
+        return traced.get_concrete_function(tf.TensorSpec((None, None), tf.int32))
 
     # An export traces it anew: what was compiled for use here may go in blocks.
     return lambda model: of(model) if tf.inside_function() else compiled(model)
@@ -519,7 +521,9 @@ def make_batches(config, ids, *, epoch=0):
         pairs[part] = [
             [row for row, is_short in zip(rows, fits, strict=True) if is_short] for rows in ended
         ]
-    common_widths = widths(*pairs["train"])
+    # XLA compiles each width, which some batches alone would not pay for.
+    batches = len(pairs["train"][0]) // config.batch_size
+    common_widths = widths(*pairs["train"], count=min(8, max(1, batches // 16)))
     return {
         part: PairBatches(
             *pairs[part],

@@ -242,14 +242,16 @@ def _write_forms(model, folder, formats, tests, bounds, attach, calibration_rows
     is_server_only = set(formats) == {"saved_model"}
     with quiet(), contextlib.nullcontext() if is_server_only else for_tflite():
         _write_saved_model(model, path, signatures)
-        loaded = tf.saved_model.load(str(path))
-    nodes = tflite.GraphNodes(loaded, signatures, model)
+    nodes = tflite.GraphNodes(path, signatures, model)
+    converter = tflite.Converter(path, signatures, nodes)
     if "tflite_full_int8" in formats:
         tflite.refuse_loops(nodes)
 
     forms = {}
     for form in formats:
         if form == "saved_model":
+            with quiet():
+                loaded = tf.saved_model.load(str(path))
             figures = {
                 test.signature.name: _timed(
                     test, form, parity.saved_model_runner(test.signature, loaded), bounds
@@ -259,7 +261,7 @@ def _write_forms(model, folder, formats, tests, bounds, attach, calibration_rows
         else:
             calibration = [row for test in tests for row in test.rows(calibration_rows)]
             with quiet():
-                content = tflite.convert(path, form, signatures, nodes, calibration)
+                content = converter.convert(form, calibration)
             file = folder / _FILES[form]
             file.write_bytes(content)
             _append(file, attach or {})

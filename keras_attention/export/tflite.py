@@ -1,5 +1,6 @@
 """From SavedModel to TFLite files, with builtin operators only."""
 
+import functools
 import re
 
 from keras_attention.export import flatbuffer, full_int8
@@ -8,40 +9,62 @@ from keras_attention.export.errors import ExportError
 _LOOPS = ("While", "StatelessWhile", "Enter")
 
 
-def convert(folder, form, signatures, nodes, calibration):
-    """The bytes of one TFLite file.
+class Converter:
+    """Writes TFLite files of one SavedModel.
 
     Args:
         folder: Path of the SavedModel.
-        form: `"tflite"`, `"tflite_float16"`, `"tflite_int8"` or `"tflite_full_int8"`.
         signatures: List of `Signature`.
         nodes: The `GraphNodes` of the SavedModel.
-        calibration: List of `(signature name, dict of arrays)`, for full integer quantization.
-
-    Raises:
-        ExportError: for an operator that TFLite does not have, with the layer it comes from.
     """
-    import tensorflow as tf
 
-    text = any(signature.text for signature in signatures)
-    names = [signature.name for signature in signatures]
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=names)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    converter.allow_custom_ops = text
-    converter.exclude_conversion_metadata = True  # slow to write, and parity.json says more
-    if form in ("tflite_float16", "tflite_int8"):
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if form == "tflite_float16":
-        converter.target_spec.supported_types = [tf.float16]
-    try:
-        if form == "tflite_full_int8":
-            content = full_int8.quantize(converter, calibration, text_operators() if text else ())
-        else:
-            content = converter.convert()
-    except Exception as error:  # the converter raises many types, some of them private
-        raise ExportError(_explain(form, str(error), nodes)) from error
-    _check_operators(form, content, signatures, nodes)
-    return content
+    def __init__(self, folder, signatures, nodes):
+        self._folder, self._signatures, self._nodes = str(folder), signatures, nodes
+        self._has_text = any(signature.text for signature in signatures)
+
+    def convert(self, form, calibration):
+        """The bytes of one TFLite file.
+
+        Args:
+            form: `"tflite"`, `"tflite_float16"`, `"tflite_int8"` or `"tflite_full_int8"`.
+            calibration: List of `(signature name, dict of arrays)`, for full integer quantization.
+
+        Raises:
+            ExportError: for an operator that TFLite does not have, with the layer it comes from.
+        """
+        try:
+            if form == "tflite_full_int8":
+                operators = text_operators() if self._has_text else ()
+                content = full_int8.quantize(self._make(), calibration, operators)
+            else:
+                content = self._quantized(form)
+        except Exception as error:  # the converter raises many types, some of them private
+            raise ExportError(_explain(form, str(error), self._nodes)) from error
+        _check_operators(form, content, self._signatures, self._nodes)
+        return content
+
+    def _quantized(self, form):
+        import tensorflow as tf
+
+        converter = self._shared
+        is_small = form in ("tflite_float16", "tflite_int8")
+        converter.optimizations = [tf.lite.Optimize.DEFAULT] if is_small else []
+        converter.target_spec.supported_types = [tf.float16] if form == "tflite_float16" else []
+        return converter.convert()
+
+    @functools.cached_property
+    def _shared(self):
+        return self._make()  # which loads the SavedModel: once for all forms but full integers
+
+    def _make(self):
+        import tensorflow as tf
+
+        names = [signature.name for signature in self._signatures]
+        converter = tf.lite.TFLiteConverter.from_saved_model(self._folder, signature_keys=names)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.allow_custom_ops = self._has_text
+        converter.exclude_conversion_metadata = True  # slow to write, and parity.json says more
+        return converter
 
 
 def refuse_loops(nodes):
@@ -69,21 +92,28 @@ def _text_names():
 
 
 class GraphNodes:
-    """The nodes of a loaded SavedModel, which know the layers they come from.
+    """The nodes of a SavedModel, which know the layers they come from.
 
     Args:
-        loaded: What `tf.saved_model.load` returned.
+        folder: Path of the SavedModel, which is loaded when it is first asked for a place.
         signatures: List of `Signature`.
         model: The Keras model, for its layers' names.
     """
 
-    def __init__(self, loaded, signatures, model):
+    def __init__(self, folder, signatures, model):
+        self._folder, self._signatures = str(folder), signatures
         self._layers = set(_layer_names(model))
-        self._nodes = []
-        for signature in signatures:
+
+    @functools.cached_property
+    def _nodes(self):
+        import tensorflow as tf
+
+        loaded, nodes = tf.saved_model.load(self._folder), []
+        for signature in self._signatures:
             graph = loaded.signatures[signature.name].graph.as_graph_def()
-            self._nodes += graph.node
-            self._nodes += [node for f in graph.library.function for node in f.node_def]
+            nodes += graph.node
+            nodes += [node for f in graph.library.function for node in f.node_def]
+        return nodes
 
     def places(self, operator):
         """Where an operator such as `"Erf"` is used: a list of texts."""

@@ -76,7 +76,7 @@ class PairBatches(keras.utils.PyDataset):
         return batches
 
 
-def widths(sources, targets, count=8):
+def widths(sources, targets, count):
     """At most `count` widths; to pad each pair to the next of them takes the fewest steps.
 
     >>> widths([[1]] * 5, [[1] * length for length in (2, 3, 3, 4, 20)], count=2)

@@ -104,15 +104,15 @@ CASES = [
 NAMES = [*CROSS, *SELF]
 
 
-# XLA compiles slowly: those that differ in how they walk. (JAX compiles all.)
-UNDER_XLA = (
+# To trace and compile is slow: those that differ in how they walk. (JAX compiles all.)
+COMPILED = (
     "dot", "additive, sparse, causal", "a slope a head", "window, additive, causal", "local-m",
     "window, global, causal, in groups", "window, distances", "rotary",
 )  # fmt: skip
 EAGER_AND_XLA = [
     pytest.param(*case, jit, id=f"{name}, xla" if jit else name)
     for name, case in zip(NAMES, CASES, strict=True)
-    for jit in ((None, True) if name in UNDER_XLA and BACKEND == "tensorflow" else (None,))
+    for jit in ((None, True) if name in COMPILED and BACKEND == "tensorflow" else (None,))
 ]
 
 
@@ -131,7 +131,7 @@ def test_blocks_give_the_numbers_and_gradients_of_the_whole(kind, make, flags, j
     assert nothing[1].all() if kind == "cross" else nothing.any()
 
 
-# Compiled, both branches of the condition take long.
+# XLA takes long over both branches of the condition.
 BRANCHES_UNDER_XLA = "a slope a head", "local-m", "window, global, causal, in groups"
 
 
@@ -141,6 +141,7 @@ BRANCHES_UNDER_XLA = "a slope a head", "local-m", "window, global, causal, in gr
     [
         pytest.param(*case, jit, id=f"{name}, {'xla' if jit else 'graph'}")
         for name, case in zip(NAMES, CASES, strict=True)
+        if name in COMPILED
         for jit in ((False, True) if name in BRANCHES_UNDER_XLA else (False,))
     ],
 )
