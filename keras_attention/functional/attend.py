@@ -21,6 +21,7 @@ class Keys:
         mask: Boolean tensor that broadcasts to `(..., T, S)`, or `None`.
         first: Integer or scalar tensor, the number of the first of them.
         limits: Pair, the first number that counts and the first after them, or `None` for all.
+        is_turned: Whether the key is `(..., D_key, S)`.
     """
 
     key: typing.Any
@@ -28,6 +29,7 @@ class Keys:
     mask: typing.Any = None
     first: typing.Any = 0
     limits: tuple | None = None
+    is_turned: bool = False
 
     @property
     def has_pair_mask(self):
@@ -98,7 +100,12 @@ def attend(
     def rows(query, start, parts, query_mask, seed):
         """Contexts and weights of some queries, the first with the number `start`."""
         at = ops.expand_dims(ops.arange(ops.shape(query)[-2], dtype="int32") + start, -1)  # (T, 1)
-        scores = [score(query, part.key, start - part.first) for part in parts]
+        scores = [
+            with_shared(ops.matmul, query * dot_scale, part.key)
+            if part.is_turned
+            else score(query, part.key, start - part.first)
+            for part in parts
+        ]
         seen = [combine(_seen(part, at, rule), query_mask) for part in parts]
         value = [part.value for part in parts]
         scores, seen, value = _joined(scores, -1), _joined(seen, -1), _joined(value, -2)
@@ -126,7 +133,17 @@ def attend(
         return rows(*some)[0]
 
     context = blocks.walk(
-        context_of, query, keys, first, query_mask, rule, seed, pair_size, is_relative, variables
+        context_of,
+        query,
+        keys,
+        first,
+        query_mask,
+        rule,
+        seed,
+        pair_size,
+        is_relative,
+        variables,
+        turns_key=dot_scale is not None,
     )
     return context, None
 

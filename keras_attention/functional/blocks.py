@@ -11,7 +11,7 @@ from keras import ops
 from keras_attention.functional.for_tflite import is_for_tflite
 
 # Bytes of scores: from how many on they are computed in blocks, and how many a block may have.
-# Measured (docs/performance.md): smaller blocks are slower, larger ones not faster but under XLA.
+# Measured (docs/performance.md): smaller blocks are slower, larger ones not faster.
 THRESHOLD = 64 * 2**20
 BLOCK = 16 * 2**20
 _FEWEST_ROWS = 16
@@ -29,7 +29,8 @@ def query_blocks(threshold=THRESHOLD, block=BLOCK):
     Args:
         threshold: Bytes of scores from which on blocks are used, or `None` for never (and never a
             fused kernel either).
-        block: Bytes of scores in a block.
+        block: Bytes of scores in a block. With very many keys it is larger: it has at least two
+            queries for each feature of a value, under XLA four.
 
     Example:
         >>> x = keras.ops.ones((1, 64, 8))
@@ -52,7 +53,19 @@ def is_on():
     return _sizes.get()[0] is not None and not is_for_tflite()  # which has no loop over blocks
 
 
-def walk(rows, query, keys, first, query_mask, rule, seed, pair_size, is_relative, variables):
+def walk(
+    rows,
+    query,
+    keys,
+    first,
+    query_mask,
+    rule,
+    seed,
+    pair_size,
+    is_relative,
+    variables,
+    turns_key,
+):
     """The context of `attend`, whole where scores are small and in blocks where they are large.
 
     Args:
@@ -60,6 +73,7 @@ def walk(rows, query, keys, first, query_mask, rule, seed, pair_size, is_relativ
             first of which has the number `start`, over a list of `Keys`.
         keys: The `Keys`, all of them.
         query, first, query_mask, rule, seed, pair_size, is_relative, variables: As for `attend`.
+        turns_key: Whether `rows` takes `Keys` that are turned.
 
     Returns:
         The context `(..., T, D_value)`.
@@ -78,6 +92,9 @@ def walk(rows, query, keys, first, query_mask, rule, seed, pair_size, is_relativ
     block = _sizes.get()[1]
     length = ops.shape(keys.value)[-2]
     row = [*lead, length, 4 * pair_size]  # bytes of a query's scores
+    # So many rows at a time take about as much memory as keys and values themselves do.
+    features = keys.value.shape[-1] or 1
+    fewest = max(_FEWEST_ROWS, (4 if _goes_singly() else 2) * features // pair_size)
     band = _band(rule, keys, lead, length, block) if is_relative else None
     if isinstance(steps, int) and steps <= _FEWEST_ROWS and not band:
         return whole(tensors, seed)  # no block is smaller: a step of a decoder, a pooling
@@ -87,9 +104,9 @@ def walk(rows, query, keys, first, query_mask, rule, seed, pair_size, is_relativ
         if not band:
             bytes_of_row = _product(row)
             if isinstance(bytes_of_row, int):
-                in_block = max(_FEWEST_ROWS, block // bytes_of_row)
+                in_block = max(fewest, block // bytes_of_row)
             else:
-                fitting = ops.clip(block / bytes_of_row, _FEWEST_ROWS, 2**30)
+                fitting = ops.clip(block / bytes_of_row, fewest, 2**30)
                 in_block = ops.cast(fitting, "int32")
         if isinstance(in_block, int) and isinstance(steps, int):
             if in_block >= steps and not band:
@@ -99,9 +116,19 @@ def walk(rows, query, keys, first, query_mask, rule, seed, pair_size, is_relativ
         query, key, value = tensors
         some = dataclasses.replace(keys, key=key, value=value)
         walked = _Blocks(rows, query, some, first, query_mask, rule, seed, variables, in_block)
-        return walked.in_bands() if band else walked.of_queries()
+        return walked.in_bands() if band else walked.of_queries(turns_key)
 
     return when_large([*row, steps], in_blocks, whole, tensors, seed, variables)
+
+
+def _goes_singly():
+    """Whether one block is computed at a time, as in XLA's loops; TensorFlow's own take two."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util  # no public function tells
+
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def when_large(sizes, sparing, whole, tensors, seed=None, variables=(), only_if=True):
@@ -170,9 +197,13 @@ class _Blocks:
         self.steps = ops.shape(self.query)[-2]
         self.count = (self.steps + self.length - 1) // self.length
 
-    def of_queries(self):
+    def of_queries(self, turns_key):
         """The context, each block over all keys."""
         keys, blocks = self.keys, {}
+        if turns_key:
+            # Once, where XLA would copy them for each block.
+            key = ops.swapaxes(keys.key, -2, -1)
+            keys = dataclasses.replace(keys, key=key, is_turned=True)
         if keys.has_pair_mask:
             blocks["mask"] = self._split(keys.mask)
 

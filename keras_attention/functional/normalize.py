@@ -10,10 +10,12 @@ from keras import ops
 
 from keras_attention.functional.for_tflite import is_for_tflite
 
-# What stands in for a masked score in TFLite files, once the row's maximum over allowed steps is
-# subtracted: float16 and int8 calibration survive it, and exp(-30) is far below float32's 1e-7.
-_MASKED_SCORE = -30.0
+# The least score in TFLite files, once the row's maximum over allowed steps is subtracted, and what
+# stands in for a masked one: float16 and int8 calibration survive it, and exp(-30) is far below
+# float32's 1e-7.
+_LEAST_SCORE = -30.0
 _LOWEST = -3e38
+_LOWEST_OF_HALF = -6e4  # which float16 holds
 
 
 def softmax(scores, mask=None):
@@ -24,10 +26,12 @@ def softmax(scores, mask=None):
         >>> print(keras.ops.convert_to_numpy(softmax(scores, [[True, True, False]])))
         [[0.5 0.5 0. ]]
     """
-    if mask is None or is_for_tflite():
-        shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=_MASKED_SCORE)
-        return _finish(_softmax(shifted), mask, dtype)
+    if mask is None:
+        dtype = keras.backend.standardize_dtype(scores.dtype)
+        return _finish(_softmax(_widen(scores)), None, dtype)
     mask = ops.cast(mask, "bool")
+    if is_for_tflite():
+        return _softmax_for_tflite(scores, mask)
     return _finish(softmax_of_rows(scores, mask), mask, scores.dtype)
 
 
@@ -40,6 +44,15 @@ def softmax_of_rows(scores, mask=None):
     wide = _widen(scores)
     weights = _softmax(wide if mask is None else ops.where(mask, wide, _LOWEST))
     return weights if weights.dtype == dtype else ops.cast(weights, dtype)
+
+
+def _softmax_for_tflite(scores, mask):
+    """With a single select, which is slow where TFLite has to broadcast its condition."""
+    wide = ops.where(mask, _widen(scores), _LOWEST)
+    # A row without a step must not have infinity minus infinity, where float16 rounds to it.
+    top = ops.maximum(ops.max(wide, axis=-1, keepdims=True), _LOWEST_OF_HALF)
+    weights = _softmax(ops.maximum(wide - ops.stop_gradient(top), _LEAST_SCORE))
+    return ops.cast(weights * ops.cast(mask, weights.dtype), scores.dtype)
 
 
 def _softmax(x):

@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_attention as ka
 from keras_attention.functional import blocks, masks
+from keras_attention.functional.attend import attend
 from keras_attention.functional.for_tflite import for_tflite
 from tests.backend import BACKEND, needs_tensorflow, run, to_numpy
 
@@ -168,6 +169,30 @@ def test_lengths_that_only_the_run_knows(kind, make, flags, jit):
     with whole():
         close(found[0], to_numpy(layer(**given, **flags)))
     assert all(np.isfinite(x).all() for x in found[1])
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_block_has_some_rows_and_under_xla_twice_as_many(jit):
+    import tensorflow as tf
+
+    lengths = []
+
+    def score(query, key, start):
+        lengths.append(query.shape[-2])
+        return ops.matmul(query, ops.swapaxes(key, -2, -1))
+
+    def context(x):
+        with ka.query_blocks(threshold=0, block=1):
+            return attend(x, x, x, score=score, normalizer=normalize_rows, pair_size=1)[0]
+
+    def normalize_rows(scores, mask, seed):
+        return ops.softmax(scores)
+
+    x = RNG.normal(size=(1, 192, 12)).astype("float32")
+    found = tf.function(context, jit_compile=jit)(x)
+    assert lengths == [48 if jit else 24]
+    close(to_numpy(found), to_numpy(attend(x, x, x, score=score, normalizer=normalize_rows)[0]))
 
 
 def _names(function):
