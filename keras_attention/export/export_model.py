@@ -245,7 +245,8 @@ def _write_forms(model, folder, formats, tests, bounds, attach, calibration_rows
     nodes = tflite.GraphNodes(path, signatures, model)
     converter = tflite.Converter(path, signatures, nodes)
     if "tflite_full_int8" in formats:
-        tflite.refuse_loops(nodes)
+        with quiet():  # it loads the SavedModel
+            tflite.refuse_loops(nodes)
 
     forms = {}
     for form in formats:

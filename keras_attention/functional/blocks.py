@@ -92,9 +92,6 @@ def walk(
     block = _sizes.get()[1]
     length = ops.shape(keys.value)[-2]
     row = [*lead, length, 4 * pair_size]  # bytes of a query's scores
-    # So many rows at a time take about as much memory as keys and values themselves do.
-    features = keys.value.shape[-1] or 1
-    fewest = max(_FEWEST_ROWS, (4 if _goes_singly() else 2) * features // pair_size)
     band = _band(rule, keys, lead, length, block) if is_relative else None
     if isinstance(steps, int) and steps <= _FEWEST_ROWS and not band:
         return whole(tensors, seed)  # no block is smaller: a step of a decoder, a pooling
@@ -102,6 +99,9 @@ def walk(
     def in_blocks(tensors, seed):
         in_block = band
         if not band:
+            # So many rows at a time take about as much memory as keys and values themselves do.
+            features = keys.value.shape[-1] or 1
+            fewest = max(_FEWEST_ROWS, (4 if _goes_singly() else 2) * features // pair_size)
             bytes_of_row = _product(row)
             if isinstance(bytes_of_row, int):
                 in_block = max(fewest, block // bytes_of_row)

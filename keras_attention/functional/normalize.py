@@ -15,7 +15,6 @@ from keras_attention.functional.for_tflite import is_for_tflite
 # float32's 1e-7.
 _LEAST_SCORE = -30.0
 _LOWEST = -3e38
-_LOWEST_OF_HALF = -6e4  # which float16 holds
 
 
 def softmax(scores, mask=None):
@@ -27,8 +26,7 @@ def softmax(scores, mask=None):
         [[0.5 0.5 0. ]]
     """
     if mask is None:
-        dtype = keras.backend.standardize_dtype(scores.dtype)
-        return _finish(_softmax(_widen(scores)), None, dtype)
+        return softmax_of_rows(scores)
     mask = ops.cast(mask, "bool")
     if is_for_tflite():
         return _softmax_for_tflite(scores, mask)
@@ -47,11 +45,12 @@ def softmax_of_rows(scores, mask=None):
 
 
 def _softmax_for_tflite(scores, mask):
-    """With a single select, which is slow where TFLite has to broadcast its condition."""
+    """With one select over all scores: TFLite is slow to broadcast the condition."""
     wide = ops.where(mask, _widen(scores), _LOWEST)
-    # A row without a step must not have infinity minus infinity, where float16 rounds to it.
-    top = ops.maximum(ops.max(wide, axis=-1, keepdims=True), _LOWEST_OF_HALF)
-    weights = _softmax(ops.maximum(wide - ops.stop_gradient(top), _LEAST_SCORE))
+    # A float16 file rounds the lowest to infinity: a row without a step must not subtract it.
+    top = ops.max(wide, axis=-1, keepdims=True)
+    top = ops.where(ops.any(mask, axis=-1, keepdims=True), top, 0.0)
+    weights = _softmax(ops.maximum(wide - top, _LEAST_SCORE))
     return ops.cast(weights * ops.cast(mask, weights.dtype), scores.dtype)
 
 

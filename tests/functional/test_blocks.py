@@ -195,6 +195,19 @@ def test_a_block_has_some_rows_and_under_xla_twice_as_many(jit):
     close(to_numpy(found), to_numpy(attend(x, x, x, score=score, normalizer=normalize_rows)[0]))
 
 
+@needs_tensorflow
+def test_dot_products_turn_the_keys_once():
+    def score(query, key, start):
+        raise AssertionError("a block that turns its keys itself")
+
+    x = RNG.normal(size=(1, 192, 12)).astype("float32")
+    sizes = {"normalizer": lambda scores, mask, seed: ops.softmax(scores), "pair_size": 1}
+    with ka.query_blocks(threshold=0, block=1):
+        found, _ = attend(x, x, x, score=score, dot_scale=0.3, **sizes)
+    weights = np.exp(0.3 * x @ x.swapaxes(1, 2))
+    close(to_numpy(found), weights / weights.sum(-1, keepdims=True) @ x)
+
+
 def _names(function):
     graph = function.get_concrete_function().graph.as_graph_def()
     return " ".join(
