@@ -47,7 +47,7 @@ def softmax_of_rows(scores, mask=None):
 def _softmax_for_tflite(scores, mask):
     """With one select over all scores: TFLite is slow to broadcast the condition."""
     wide = ops.where(mask, _widen(scores), _LOWEST)
-    # A float16 file rounds the lowest to infinity: a row without a step must not subtract it.
+    # A float16 file may hold the lowest as infinity: a row without a step must not subtract it.
     top = ops.max(wide, axis=-1, keepdims=True)
     top = ops.where(ops.any(mask, axis=-1, keepdims=True), top, 0.0)
     weights = _softmax(ops.maximum(wide - top, _LEAST_SCORE))
