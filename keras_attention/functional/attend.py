@@ -6,9 +6,10 @@ import typing
 from keras import ops
 
 from keras_attention.functional import blocks, fused
+from keras_attention.functional.average import average, softmax_average, with_shared
 from keras_attention.functional.for_tflite import is_for_tflite
 from keras_attention.functional.masks import combine
-from keras_attention.functional.shapes import reshape
+from keras_attention.functional.normalize import softmax_of_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def attend(
     is_relative=True,
     variables=(),
     dot_scale=None,
-    row_normalizer=None,
+    is_softmax=False,
 ):
     """Averages the values with the weights that the scores give them.
 
@@ -87,8 +88,8 @@ def attend(
         variables: The variables that `score` and `normalizer` read; blocks alone ask for them.
         dot_scale: Float where the score is `dot_scale * query . key`, the normalizer the softmax
             and nothing is drawn, else `None`.
-        row_normalizer: Function `(scores, mask) -> weights`, the normalizer for rows that each see
-            a step, at less cost, or `None`. It serves where the weights are not wanted.
+        is_softmax: Whether the normalizer is the softmax, which costs less where the weights are
+            not wanted.
 
     Returns:
         The context `(..., T, D_value)` and, where `pair_size` is `None`, the weights
@@ -97,8 +98,11 @@ def attend(
     if first is None:
         first = ops.shape(value)[-2] - ops.shape(query)[-2]
 
-    def rows(query, start, parts, query_mask, seed):
-        """Contexts and weights of some queries, the first with the number `start`."""
+    def rows(query, start, parts, query_mask, seed, in_block=False, known=None):
+        """Contexts and weights of some queries, the first with the number `start`.
+
+        Of a block the context may be known, and its gradient alone be wanted.
+        """
         at = ops.expand_dims(ops.arange(ops.shape(query)[-2], dtype="int32") + start, -1)  # (T, 1)
         scores = [
             with_shared(ops.matmul, query * dot_scale, part.key)
@@ -112,15 +116,18 @@ def attend(
         if scores.shape[0] == 1 != value.shape[0]:
             # The same for the whole batch, as positions are: noise and dropout must not be.
             scores = ops.broadcast_to(scores, (ops.shape(value)[0], *ops.shape(scores)[1:]))
-        weights = row_normalizer(scores, seen) if is_by_row else normalizer(scores, seen, seed)
-        weights = ops.cast(weights, value.dtype)
-        context = average(weights if dropout is None else dropout(weights, seed), value)
+        if in_block and is_by_row and dropout is None:
+            context, weights = softmax_average(scores, value, seen, known), None
+        else:
+            weights = softmax_of_rows(scores, seen) if is_by_row else normalizer(scores, seen, seed)
+            weights = ops.cast(weights, value.dtype)
+            context = average(weights if dropout is None else dropout(weights, seed), value)
         if is_by_row and seen is not None:
             sees = ops.any(seen, axis=-1, keepdims=True)
             context = ops.where(sees, context, ops.zeros_like(context))
         return context, weights
 
-    is_by_row = row_normalizer is not None and pair_size is not None and not is_for_tflite()
+    is_by_row = is_softmax and pair_size is not None and not is_for_tflite()
     keys = Keys(key, value, mask)
     if pair_size is None:
         return rows(query, first, [keys], query_mask, seed)
@@ -129,8 +136,8 @@ def attend(
         if context is not None:
             return context, None
 
-    def context_of(*some):
-        return rows(*some)[0]
+    def context_of(*some, **kwargs):
+        return rows(*some, **kwargs)[0]
 
     context = blocks.walk(
         context_of,
@@ -163,23 +170,3 @@ def _seen(keys, at, rule):
 
 def _joined(parts, axis):
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
-
-
-def average(weights, value):
-    """`weights @ value` for weights `(..., T, S)` and a value `(..., S, D)`."""
-    return with_shared(ops.matmul, weights, value)
-
-
-def with_shared(product, rows, shared):
-    """`product(rows, shared)` for `(..., R, T, _)` and `(..., S, _)`.
-
-    Where the axis of R is 1 in `shared`, as for a group of heads that has its keys together, all
-    its rows are taken as rows of one: nothing is repeated.
-    """
-    is_shared = len(rows.shape) == len(shared.shape) > 3 and shared.shape[-3] == 1 != rows.shape[-3]
-    if not is_shared:
-        return product(rows, shared)
-    *lead, group, steps, size = ops.shape(rows)
-    folded = reshape(rows, (*lead, group * steps, size))
-    found = product(folded, ops.squeeze(shared, -3))
-    return reshape(found, (*lead, group, steps, ops.shape(found)[-1]))

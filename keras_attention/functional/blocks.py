@@ -9,12 +9,16 @@ import keras
 from keras import ops
 
 from keras_attention.functional.for_tflite import is_for_tflite
+from keras_attention.functional.under_xla import is_under_xla
 
 # Bytes of scores: from how many on they are computed in blocks, and how many a block may have.
 # Measured (docs/performance.md): smaller blocks are slower, larger ones not faster.
 THRESHOLD = 64 * 2**20
 BLOCK = 16 * 2**20
 _FEWEST_ROWS = 16
+# Heads go one by one, for more rows at a time in as much memory, which is faster; but not those so
+# small that more than so many would make up a block.
+_MOST_HEADS = 16
 
 _sizes = contextvars.ContextVar("sizes", default=(THRESHOLD, BLOCK))
 
@@ -69,8 +73,9 @@ def walk(
     """The context of `attend`, whole where scores are small and in blocks where they are large.
 
     Args:
-        rows: Function `(query, start, parts, query_mask, seed)` to the context of some queries, the
-            first of which has the number `start`, over a list of `Keys`.
+        rows: Function `(query, start, parts, query_mask, seed, in_block=False, known=None)` to the
+            context of some queries, the first of which has the number `start`, over a list of
+            `Keys`; `known` is that context, where its gradient alone is wanted.
         keys: The `Keys`, all of them.
         query, first, query_mask, rule, seed, pair_size, is_relative, variables: As for `attend`.
         turns_key: Whether `rows` takes `Keys` that are turned.
@@ -93,6 +98,7 @@ def walk(
     length = ops.shape(keys.value)[-2]
     row = [*lead, length, 4 * pair_size]  # bytes of a query's scores
     band = _band(rule, keys, lead, length, block) if is_relative else None
+    heads_apart = not band and turns_key and _go_apart(query, keys, block)
     if isinstance(steps, int) and steps <= _FEWEST_ROWS and not band:
         return whole(tensors, seed)  # no block is smaller: a step of a decoder, a pooling
 
@@ -101,34 +107,39 @@ def walk(
         if not band:
             # So many rows at a time take about as much memory as keys and values themselves do.
             features = keys.value.shape[-1] or 1
-            fewest = max(_FEWEST_ROWS, (4 if _goes_singly() else 2) * features // pair_size)
-            bytes_of_row = _product(row)
+            fewest = max(_FEWEST_ROWS, (4 if is_under_xla() else 2) * features // pair_size)
+            bytes_of_row = _product(row[len(lead) :] if heads_apart else row)
             if isinstance(bytes_of_row, int):
                 in_block = max(fewest, block // bytes_of_row)
             else:
                 fitting = ops.clip(block / bytes_of_row, fewest, 2**30)
                 in_block = ops.cast(fitting, "int32")
         if isinstance(in_block, int) and isinstance(steps, int):
-            if in_block >= steps and not band:
+            if in_block >= steps and not (band or heads_apart):
                 return whole(tensors, seed)
             # Of about the same size, so that the last one is no waste.
             in_block = math.ceil(steps / math.ceil(steps / in_block))
         query, key, value = tensors
         some = dataclasses.replace(keys, key=key, value=value)
         walked = _Blocks(rows, query, some, first, query_mask, rule, seed, variables, in_block)
+        if heads_apart:
+            return walked.of_heads()
         return walked.in_bands() if band else walked.of_queries(turns_key)
 
     return when_large([*row, steps], in_blocks, whole, tensors, seed, variables)
 
 
-def _goes_singly():
-    """Whether one block is computed at a time, as in XLA's loops; TensorFlow's own take two."""
+def _go_apart(query, keys, block):
+    """Whether dot products go head by head, and example by example."""
     if keras.backend.backend() != "tensorflow":
-        return True
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util  # no public function tells
-
-    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+        return False
+    *lead, steps, _ = query.shape
+    *own, length, _ = keys.key.shape
+    if not (isinstance(steps, int) and isinstance(length, int)):
+        return False
+    # Keys that a group of heads shares have one for all of the last axis.
+    is_alike = own == list(keys.value.shape[:-2]) and own in (lead, [*lead[:-1], 1])
+    return is_alike and 4 * steps * length * _MOST_HEADS >= block
 
 
 def when_large(sizes, sparing, whole, tensors, seed=None, variables=(), only_if=True):
@@ -156,11 +167,11 @@ def when_large(sizes, sparing, whole, tensors, seed=None, variables=(), only_if=
     return _branch(is_large, sparing, whole, tensors, seed, list(variables))
 
 
-def _product(sizes):
-    """The product as an integer, or where only the run knows it as a float, which holds it."""
+def _product(sizes, dtype="float32"):
+    """The product as an integer, or where only the run knows it in a dtype that holds it."""
     if all(isinstance(size, int) for size in sizes):
         return math.prod(sizes)
-    return math.prod(x if isinstance(x, int) else ops.cast(x, "float32") for x in sizes)
+    return math.prod(x if isinstance(x, int) else ops.cast(x, dtype) for x in sizes)
 
 
 def _band(rule, keys, lead, length, block):
@@ -206,13 +217,61 @@ class _Blocks:
             keys = dataclasses.replace(keys, key=key, is_turned=True)
         if keys.has_pair_mask:
             blocks["mask"] = self._split(keys.mask)
+        blocks |= self._of_all_queries()
 
         def parts(block, shared):
             key, value = shared
             mask = block.get("mask", keys.mask)
             return [dataclasses.replace(keys, key=key, value=value, mask=mask)]
 
-        return self._map(parts, blocks, (keys.key, keys.value))
+        return self._join(self._walk(parts, blocks, (keys.key, keys.value)))
+
+    def of_heads(self):
+        """The context, each block some queries of one head over its keys, which are turned."""
+        keys = self.keys
+        *lead, _, size = ops.shape(self.query)
+        own = [*lead[:-1], 1] if keys.key.shape[-3] == 1 else lead
+        shared = [
+            ops.reshape(_broadcast(x, own), (-1, 1, *ops.shape(x)[-2:]))
+            for x in (ops.swapaxes(keys.key, -2, -1), keys.value)
+        ]
+        total = _product([*lead, self.count], "int32")
+        blocks = {
+            "query": ops.reshape(self._padded(self.query), (total, 1, self.length, size)),
+            "number": ops.arange(total, dtype="int32") % self.count * self.length,
+        }
+        masks = {"mask": keys.mask, "query_mask": self.query_mask}
+        blocks |= {k: self._by_head(x, lead) for k, x in masks.items() if x is not None}
+
+        def parts(block, shared):
+            key, value = shared
+            return [
+                dataclasses.replace(
+                    keys, key=key, value=value, mask=block.get("mask"), is_turned=True
+                )
+            ]
+
+        context = self._walk(parts, blocks, shared, heads_apart=True)
+        context = ops.reshape(context, (*lead, self.count * self.length, context.shape[-1]))
+        return context[..., : self.steps, :]
+
+    def _by_head(self, mask, lead):
+        """What each block of `of_heads` meets of a mask that broadcasts to `(..., T, S)`."""
+        for _ in range(len(lead) + 2 - len(mask.shape)):
+            mask = ops.expand_dims(mask, 0)
+        *own, rows, length = ops.shape(mask)
+        is_of_pairs = mask.shape[-2] != 1
+        if is_of_pairs:
+            mask, rows = self._padded(mask), self.length
+
+        def place(number):
+            head, place, stride = number // self.count, 0, 1
+            for size, of_mask in zip(reversed(lead), reversed(own), strict=True):
+                place += head % size % of_mask * stride  # 0 where the mask is one for all
+                stride, head = stride * of_mask, head // size
+            return place * self.count + number % self.count if is_of_pairs else place
+
+        return _Placed(ops.reshape(mask, (-1, 1, rows, length)), place)
 
     def in_bands(self):
         """The context, each block over the keys in its window and those that all queries see."""
@@ -223,7 +282,7 @@ class _Blocks:
             tensors[f"key {place}"] = part
         if keys.mask is not None:
             tensors["mask"] = ops.expand_dims(keys.mask[..., 0, :], -1)  # (..., S, 1)
-        blocks = {name: self._bands(x) for name, x in tensors.items()}
+        blocks = {name: self._bands(x) for name, x in tensors.items()} | self._of_all_queries()
         everywhere = keras.tree.map_structure(
             lambda x: x[..., :num_global, :], (keys.key, keys.value)
         )
@@ -242,7 +301,7 @@ class _Blocks:
             mask = None if keys.mask is None else keys.mask[..., :num_global]
             return [type(keys)(*everywhere, mask), band]
 
-        context = self._map(parts, blocks, everywhere if num_global else ())
+        context = self._join(self._walk(parts, blocks, everywhere if num_global else ()))
         if not num_global:
             return context
         # Those that are seen everywhere also see everything.
@@ -256,22 +315,28 @@ class _Blocks:
         )
         return ops.concatenate([head, context[..., num_global:, :]], axis=-2)
 
-    def _map(self, parts_of, blocks, shared):
-        """The context of `parts_of(block, shared)`: the keys of one of the blocks."""
+    def _of_all_queries(self):
+        """What the blocks hold of the queries."""
         blocks = {
-            **blocks,
             "query": self._split(self.query),
             "number": ops.arange(self.count, dtype="int32") * self.length,
         }
         if self.query_mask is not None:
             blocks["query_mask"] = self._split(self.query_mask)
+        return blocks
+
+    def _walk(self, parts_of, blocks, shared, heads_apart=False):
+        """The contexts of `parts_of(block, shared)`, the keys of one of the blocks, stacked.
+
+        With heads apart `shared` has a first axis, each entry for as many blocks as the others.
+        """
         base = None if self.seed is None else self.seed.next()
         # A gradient of our own has to be told of variables.
         is_told = keras.backend.backend() == "tensorflow"
         variables = list(self.variables) if is_told else []
         values = [ops.convert_to_tensor(variable.value) for variable in variables]
 
-        def one(block, shared):
+        def one(block, shared, known=None):
             some, values = shared
             with _variables_as(variables, values):
                 return self.rows(
@@ -280,16 +345,25 @@ class _Blocks:
                     parts_of(block, some),
                     block.get("query_mask"),
                     None if base is None else BlockSeed(base, block["number"]),
+                    in_block=True,
+                    known=known,
                 )
 
-        return self._join(_each(one, blocks, (shared, values), self.keys.value.dtype))
+        shared = shared, values
+        if not heads_apart:
+            shared = keras.tree.map_structure(lambda x: ops.expand_dims(x, 0), shared)
+        return _each(one, blocks, shared, self.keys.value.dtype)
 
     def _split(self, x):
         """`(..., T, _)` to `(count, ..., length, _)`, with zeros after the last step."""
-        *lead, steps, size = ops.shape(x)
-        x = _padded(x, 0, self.count * self.length - steps)
-        x = ops.reshape(x, (*lead, self.count, self.length, size))
+        *lead, _, size = ops.shape(x)
+        x = ops.reshape(self._padded(x), (*lead, self.count, self.length, size))
         return _to_front(x)
+
+    def _padded(self, x):
+        """Zeros after the last of T steps, for the last block."""
+        missing = self.count * self.length - self.steps
+        return x if isinstance(missing, int) and not missing else _padded(x, 0, missing)
 
     def _bands(self, x):
         """`(..., S, _)` as `_Bands`: what each block of queries may see."""
@@ -312,6 +386,17 @@ class _Blocks:
         axes = list(range(1, len(x.shape)))
         x = ops.transpose(x, [*axes[:-2], 0, *axes[-2:]])
         return ops.reshape(x, (*lead, self.count * self.length, size))[..., : self.steps, :]
+
+
+@dataclasses.dataclass
+class _Placed:
+    """Parts of `x` on its first axis: not the `number`-th, but the `place(number)`-th."""
+
+    x: object
+    place: object
+
+    def part(self, x, number):
+        return x[self.place(number)]
 
 
 @dataclasses.dataclass
@@ -399,30 +484,33 @@ def _each(compute, blocks, shared, dtype):
     """Stacks `compute(block, shared)`, of a dtype, over the first axis of the tensors in `blocks`
     and the parts of its `_Bands`.
 
-    The gradient keeps nothing of a block but computes it again.
+    Each entry on the first axis of `shared` is for equally many of the blocks. The gradient keeps
+    nothing of a block but the result, which `compute` is given when it computes the rest again.
     """
     if keras.backend.backend() != "tensorflow":
         stacked = {k: v.stack(v.x) if isinstance(v, _Bands) else v for k, v in blocks.items()}
+        shared = keras.tree.map_structure(lambda x: x[0], shared)
         return ops.map(lambda block: keras.remat(compute)(block, shared), stacked)
     import tensorflow as tf
 
     # TensorFlow's own gradient of a loop keeps what the loop's steps computed, and of one inside a
     # branch it does not compile.
     structure, flat = (blocks, shared), keras.tree.flatten((blocks, shared))
-    bands = {n: x for n, x in enumerate(flat) if isinstance(x, _Bands)}
-    flat = [ops.convert_to_tensor(x.x if n in bands else x) for n, x in enumerate(flat)]
+    parted = {n: x for n, x in enumerate(flat) if isinstance(x, _Bands | _Placed)}
+    flat = [ops.convert_to_tensor(x.x if n in parted else x) for n, x in enumerate(flat)]
     count_blocked = len(keras.tree.flatten(blocks))
     count = tf.shape(blocks["number"])[0]
+    is_one_group = all(x.shape[0] == 1 for x in flat[count_blocked:])
+    groups = 1 if is_one_group else tf.shape(flat[-1])[0]
+    in_group = count // groups
     learning = [n for n, x in enumerate(flat) if x.dtype.is_floating]
+    learning_own = [n for n in learning if n < count_blocked]
+    learning_shared = [n for n in learning if n >= count_blocked]
 
     def block_of(tensors, number):
-        # Copies of what is shared: a tensor that is both key and value must be told apart.
+        group = 0 if is_one_group else number // in_group
         return [
-            bands[n].part(x, number)
-            if n in bands
-            else x[number]
-            if n < count_blocked
-            else tf.identity(x)
+            parted[n].part(x, number) if n in parted else x[number if n < count_blocked else group]
             for n, x in enumerate(tensors)
         ]
 
@@ -430,14 +518,14 @@ def _each(compute, blocks, shared, dtype):
         """The gradient by a tensor of that by its parts, which is their sum where they overlap."""
         with tf.GradientTape() as tape:
             tape.watch(x)
-            parts = bands[n].stack(x)
+            parts = parted[n].stack(x)
         return tape.gradient(parts, x, stack)
 
-    def computed(tensors):
-        return compute(*keras.tree.pack_sequence_as(structure, tensors))
+    def computed(tensors, known=None):
+        return compute(*keras.tree.pack_sequence_as(structure, tensors), known)
 
-    def walk(step, state, *dtypes, at_once):
-        """What `step(number, state)` gives for each block, stacked, and the last state."""
+    def walk(count, step, state, *dtypes, at_once):
+        """What `step(number, state)` gives for each number, stacked, and the last state."""
         arrays = [tf.TensorArray(dtype, count) for dtype in dtypes]
 
         def body(number, arrays, state):
@@ -460,7 +548,7 @@ def _each(compute, blocks, shared, dtype):
 
         # Two at a time: while one block waits for memory the other can multiply. The gradient
         # holds more of each, and takes one.
-        (context,), _ = walk(forward, [], dtype, at_once=2)
+        (context,), _ = walk(count, forward, [], dtype, at_once=2)
 
         def backward(upstream):
             def differentiate(number, sums):
@@ -468,22 +556,36 @@ def _each(compute, blocks, shared, dtype):
                 watched = [block[n] for n in learning]
                 with tf.GradientTape() as tape:
                     tape.watch(watched)
-                    found = computed(block)
+                    found = computed(block, context[number])
                 gradients = tape.gradient(
                     found, watched, upstream[number], unconnected_gradients="zero"
                 )
-                own = [g for n, g in zip(learning, gradients, strict=True) if n < count_blocked]
-                rest = gradients[len(own) :]
+                own, rest = gradients[: len(learning_own)], gradients[len(learning_own) :]
                 return own, [s + tf.cast(g, s.dtype) for s, g in zip(sums, rest, strict=True)]
 
-            own = [tensors[n].dtype for n in learning if n < count_blocked]
-            # Sums of many blocks, which half precision could not hold.
-            sums = [
-                tf.zeros(tf.shape(tensors[n]), tf.float32) for n in learning if n >= count_blocked
-            ]
-            stacks, sums = walk(differentiate, sums, *own, at_once=1)
-            gradients = dict(zip(learning, [*stacks, *sums], strict=True))
-            for n in bands.keys() & gradients.keys():
+            def differentiate_group(group, state):
+                # Sums of many blocks, which half precision could not hold.
+                sums = [tf.zeros(tf.shape(tensors[n])[1:], tf.float32) for n in learning_shared]
+                stacks, sums = walk(
+                    in_group,
+                    lambda number, sums: differentiate(group * in_group + number, sums),
+                    sums,
+                    *[tensors[n].dtype for n in learning_own],
+                    at_once=1,
+                )
+                return [*stacks, *sums], state
+
+            dtypes = [tensors[n].dtype for n in learning_own]
+            dtypes += [tf.float32] * len(learning_shared)
+            if is_one_group:
+                found = [x[None] for x in differentiate_group(0, [])[0]]
+            else:
+                found, _ = walk(groups, differentiate_group, [], *dtypes, at_once=2)
+            gradients = dict(zip(learning, found, strict=True))
+            for n in learning_own:
+                x = gradients[n]
+                gradients[n] = tf.reshape(x, tf.concat([[count], tf.shape(x)[2:]], 0))
+            for n in parted.keys() & gradients.keys():
                 gradients[n] = unstacked(n, tensors[n], gradients[n])
             return [
                 tf.cast(gradients[n], x.dtype) if n in gradients else None
@@ -498,6 +600,13 @@ def _each(compute, blocks, shared, dtype):
 def _padded(x, before, after):
     """Zeros before and after the steps of `(..., S, _)`."""
     return ops.pad(x, [[0, 0]] * (len(x.shape) - 2) + [[before, after], [0, 0]])
+
+
+def _broadcast(x, lead):
+    """`(..., S, _)` with the axes `lead` before the last two."""
+    if list(x.shape[:-2]) == lead:
+        return x
+    return ops.broadcast_to(x, (*lead, *ops.shape(x)[-2:]))
 
 
 def _to_front(x):

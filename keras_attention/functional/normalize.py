@@ -14,7 +14,7 @@ from keras_attention.functional.for_tflite import is_for_tflite
 # stands in for a masked one: float16 and int8 calibration survive it, and exp(-30) is far below
 # float32's 1e-7.
 _LEAST_SCORE = -30.0
-_LOWEST = -3e38
+LOWEST = -3e38
 
 
 def softmax(scores, mask=None):
@@ -40,13 +40,13 @@ def softmax_of_rows(scores, mask=None):
     """
     dtype = keras.backend.standardize_dtype(scores.dtype)
     wide = _widen(scores)
-    weights = _softmax(wide if mask is None else ops.where(mask, wide, _LOWEST))
+    weights = _softmax(wide if mask is None else ops.where(mask, wide, LOWEST))
     return weights if weights.dtype == dtype else ops.cast(weights, dtype)
 
 
 def _softmax_for_tflite(scores, mask):
     """With one select over all scores: TFLite is slow to broadcast the condition."""
-    wide = ops.where(mask, _widen(scores), _LOWEST)
+    wide = ops.where(mask, _widen(scores), LOWEST)
     # A float16 file may hold the lowest as infinity: a row without a step must not subtract it.
     top = ops.max(wide, axis=-1, keepdims=True)
     top = ops.where(ops.any(mask, axis=-1, keepdims=True), top, 0.0)
@@ -109,7 +109,7 @@ def hard(scores, mask=None, noise=None):
     """
     if noise is not None:
         scores = ops.add(ops.cast(scores, noise.dtype), noise)
-    shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=_LOWEST)
+    shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=LOWEST)
     winner = ops.top_k(shifted, 1)[1]  # argmax of floats has no TFLite operator; (..., 1)
     steps = ops.arange(ops.shape(shifted)[-1], dtype=winner.dtype)
     chosen = ops.cast(ops.equal(winner, steps), shifted.dtype)  # (..., S)
@@ -208,7 +208,7 @@ def _shift(scores, mask, floor, masked_score):
         scores = scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
         return ops.maximum(scores, floor), None, dtype
     mask = ops.cast(mask, "bool")
-    allowed = ops.where(mask, scores, _LOWEST)
+    allowed = ops.where(mask, scores, LOWEST)
     scores = scores - ops.stop_gradient(ops.max(allowed, axis=-1, keepdims=True))
     if floor is not None:
         scores = ops.maximum(scores, floor)

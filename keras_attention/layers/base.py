@@ -127,7 +127,7 @@ class AttentionLayer(TracedLayer):
             variables=variables,
             first=first,
             dot_scale=dot_scale if is_plain else None,
-            row_normalizer=normalize.softmax_of_rows if is_softmax else None,
+            is_softmax=is_softmax,
         )
 
     def _seed(self, training):

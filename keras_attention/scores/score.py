@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.dense import Dense
-from keras_attention.functional.attend import with_shared
+from keras_attention.functional.average import with_shared
 
 
 class Score(keras.layers.Layer):

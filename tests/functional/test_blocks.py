@@ -208,6 +208,87 @@ def test_dot_products_turn_the_keys_once():
     close(to_numpy(found), weights / weights.sum(-1, keepdims=True) @ x)
 
 
+MASKS = {
+    "no mask": None,
+    "of keys": (3, 1, 1, 1, 50),
+    "of keys, one for all": (50,),
+    "of pairs": (70, 50),
+    "of pairs by head": (1, 2, 2, 70, 50),
+    "of pairs by example": (3, 1, 1, 70, 50),
+    "of pairs by head in a group": (2, 70, 50),
+}
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("is_known", [True, False], ids=["batch known", "batch unknown"])
+@pytest.mark.parametrize("shape", MASKS.values(), ids=MASKS)
+def test_heads_one_by_one_meet_their_own_keys_and_masks(shape, is_known):
+    """Two groups of two heads by NumPy, each group with keys of its own."""
+    import tensorflow as tf
+
+    def score(query, key, start):
+        raise AssertionError("heads that go together")
+
+    query = RNG.normal(size=(3, 2, 2, 70, 8)).astype("float32")
+    key, value = RNG.normal(size=(2, 3, 2, 1, 50, 8)).astype("float32")
+    query_mask = RNG.random((3, 1, 1, 70, 1)) < 0.8
+    mask = None if shape is None else RNG.random(shape) < 0.5
+    specs = [
+        tf.TensorSpec(x.shape if is_known else [None, *x.shape[1:]], x.dtype)
+        for x in (query, key, value, query_mask)
+    ]
+
+    @tf.function(input_signature=specs)
+    def differentiate(query, key, value, query_mask):
+        with tf.GradientTape() as tape:
+            tape.watch([query, key, value])
+            context, _ = attend(
+                query,
+                value,
+                key,
+                score=score,
+                normalizer=None,
+                mask=mask,
+                query_mask=query_mask,
+                pair_size=1,
+                dot_scale=0.3,
+                is_softmax=True,
+            )
+            loss = tf.reduce_sum(context**2)
+        return context, tape.gradient(loss, [query, key, value])
+
+    with ka.query_blocks(threshold=1, block=20 * 50 * 4):
+        if not is_known:  # what is whole is scored
+            with pytest.raises(AssertionError):
+                differentiate.get_concrete_function()
+            score = lambda q, k, start: 0.3 * q @ ops.swapaxes(k, -2, -1)  # noqa: E731
+        found, gradients = to_numpy(differentiate(query, key, value, query_mask))
+    seen = query_mask & (True if mask is None else mask)
+    scores = 0.3 * np.einsum("bghtd,bgxsd->bghts", query, key)
+    weights = np.exp(scores) * seen
+    weights /= np.maximum(weights.sum(-1, keepdims=True), 1e-9)
+    expected = weights @ value
+    by_weights = 2 * expected @ value.swapaxes(-1, -2)
+    by_scores = weights * (by_weights - (weights * by_weights).sum(-1, keepdims=True))
+    close(found, expected)
+    close(gradients[0], 0.3 * by_scores @ key)
+    close(gradients[1], 0.3 * (by_scores.swapaxes(-1, -2) @ query).sum(2, keepdims=True))
+    close(gradients[2], 2 * (weights.swapaxes(-1, -2) @ expected).sum(2, keepdims=True))
+
+
+@needs_tensorflow
+def test_small_heads_go_together(monkeypatch):
+    def refuse(*args):
+        raise AssertionError("heads that go one by one")
+
+    monkeypatch.setattr(blocks._Blocks, "of_heads", refuse)
+    x = np.ones((40, 16, 4), "float32")  # a head's scores are 1 KiB
+    with ka.query_blocks(threshold=0, block=2**14 + 1):
+        ka.ContentAttention("dot")(x, x)
+    with ka.query_blocks(threshold=0, block=2**14), pytest.raises(AssertionError):
+        ka.ContentAttention("dot")(x, x)
+
+
 def _names(function):
     graph = function.get_concrete_function().graph.as_graph_def()
     return " ".join(
