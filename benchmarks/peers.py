@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import compiled
 
 
-def torch_attention(weights, work, inputs, window=None):
+def torch_attention(weights, work, inputs, window=None, is_causal=False):
     """What an entry's `build` returns, with PyTorch's `scaled_dot_product_attention`.
 
     Args:
@@ -19,6 +19,7 @@ def torch_attention(weights, work, inputs, window=None):
         work: `"forward"` or `"training"`.
         inputs: Function from a length to an array `(B, T, D)`.
         window: Positive integer, or `None`. The kernel has no windows: it gets a mask `(T, T)`.
+        is_causal: Whether the future is hidden.
     """
     import torch
     from torch.nn import functional
@@ -49,7 +50,9 @@ def torch_attention(weights, work, inputs, window=None):
         if window is not None:
             places = torch.arange(steps, device=x.device)
             mask = (places[:, None] - places).abs() < window
-        context = functional.scaled_dot_product_attention(*projected, attn_mask=mask)
+        context = functional.scaled_dot_product_attention(
+            *projected, attn_mask=mask, is_causal=is_causal
+        )
         context = context.transpose(1, 2).reshape(batch, steps, -1)
         return functional.linear(context, matrices[3], biases[3])
 
@@ -67,7 +70,7 @@ def torch_attention(weights, work, inputs, window=None):
     return prepare
 
 
-def jax_attention(weights, work, inputs, window=None):
+def jax_attention(weights, work, inputs, window=None, is_causal=False):
     """The same with `jax.nn.dot_product_attention`: cuDNN's kernel on a GPU."""
     import jax
     import jax.numpy as jnp
@@ -82,7 +85,12 @@ def jax_attention(weights, work, inputs, window=None):
             for kernel, bias in zip(weights[:6:2], weights[1:6:2], strict=True)
         )
         context = jax.nn.dot_product_attention(
-            query, key, value, local_window_size=band, implementation=implementation
+            query,
+            key,
+            value,
+            is_causal=is_causal,
+            local_window_size=band,
+            implementation=implementation,
         )
         return jnp.einsum("bthk,hkd->btd", context, weights[6]) + weights[7]
 

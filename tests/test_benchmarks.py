@@ -54,19 +54,21 @@ def test_a_ratio_is_the_median_of_the_ratios_of_the_turns():
     assert measure.ratio(table, 1, 0) == 0.5
 
 
-def test_mha_compares_equal_layers_and_skips_who_is_absent(monkeypatch):
+@pytest.mark.parametrize("case", ["mha", "causal"])
+def test_mha_compares_equal_layers_and_skips_who_is_absent(case, monkeypatch):
     monkeypatch.setattr(
         attention, "not_installed", lambda package, name: f"{name} is not installed"
     )
     options = Options(lengths=(6,), works=("forward",), modes=(MODE,), turns=2)
-    (comparison,) = attention.mha(options, features=12, heads=3)
-    found = comparing.compare("mha", comparison, options, made_up)
+    (comparison,) = getattr(attention, case)(options, features=12, heads=3)
+    found = comparing.compare(case, comparison, options, made_up)
     records = {record["entry"]: record for record in found["records"]}
     assert {"ours", "keras"} <= set(records)
     for record in records.values():
         assert record["difference"] < 1e-5
         assert len(record["turns"]) == 2
-        assert record["operations"] == 8 * 6 * 12**2 + 4 * 6**2 * 12
+        seen = {"mha": 36, "causal": 21}[case]
+        assert record["operations"] == 8 * 6 * 12**2 + 4 * seen * 12
         assert record["of_matmul"] > 0
         assert record["extra_bytes"] == 2 * MIB
     ratio = found["ratios"][0]
@@ -78,10 +80,11 @@ def test_mha_compares_equal_layers_and_skips_who_is_absent(monkeypatch):
     ]
 
 
-def test_torch_gives_our_output_and_gradients_exist():
+@pytest.mark.parametrize("case", [attention.mha, attention.causal])
+def test_torch_gives_our_output_and_gradients_exist(case):
     pytest.importorskip("torch")
     options = Options(lengths=(6,), modes=(MODE,), turns=1, with_memory=False)
-    for comparison in attention.mha(options, features=12, heads=3):
+    for comparison in case(options, features=12, heads=3):
         comparison.entries = [e for e in comparison.entries if e.name in ("ours", "torch")]
         found = comparing.compare("mha", comparison, options)
         assert [r["entry"] for r in found["records"]] == ["ours", "torch"]
@@ -156,6 +159,8 @@ def test_operations_of_a_window_are_those_of_the_steps_that_are_seen(window):
     places = np.arange(9)
     seen = (np.abs(places[:, None] - places) < window).sum()
     assert attention._operations(9, 4, window) == 8 * 9 * 4**2 + 4 * seen * 4
+    seen = (places[:, None] >= places).sum()
+    assert attention._operations(9, 4, is_causal=True) == 8 * 9 * 4**2 + 4 * seen * 4
 
 
 @pytest.mark.parametrize("case", CASES)

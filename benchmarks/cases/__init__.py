@@ -5,6 +5,10 @@ import importlib
 # Name: the module, and what is measured.
 CASES = {
     "mha": ("attention", "multi-head attention over T steps: 512 features, 8 heads, batch 1"),
+    "causal": (
+        "attention",
+        "multi-head attention, the future hidden: 512 features, 8 heads, batch 1",
+    ),
     "window": ("attention", "multi-head attention in a window of 256 steps, on a GPU of 1,024"),
     "additive": ("attention", "additive scores, T x T: 128 features, batch 8"),
     "pooling": ("attention", "T steps to a vector: 256 features, batch 8"),

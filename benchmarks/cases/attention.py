@@ -28,7 +28,12 @@ SCORES_HELD = {"forward": 2, "training": 4}
 
 def mha(options, features=512, heads=8):
     """Ours, Keras' and the fused kernels, all with the same weights."""
-    yield from _multi_head(options, features, heads, None)
+    yield from _multi_head(options, features, heads)
+
+
+def causal(options, features=512, heads=8):
+    """The same where the future is hidden."""
+    yield from _multi_head(options, features, heads, is_causal=True)
 
 
 def window(options, features=512, heads=8, size=None):
@@ -38,7 +43,7 @@ def window(options, features=512, heads=8, size=None):
         yield Skipped("window", reason)
         return
     default = 1024 if compiled.is_on_gpu() else 256
-    yield from _multi_head(options, features, heads, size or default)
+    yield from _multi_head(options, features, heads, window=size or default)
 
 
 def additive(options, features=128, batch=8):
@@ -134,7 +139,7 @@ def _all_of(work, operations):
     return operations * (BACKWARD if work == "training" else 1.0)
 
 
-def _multi_head(options, features, heads, window):
+def _multi_head(options, features, heads, window=None, is_causal=False):
     size = features // heads
     settings = {} if window is None else {"window": window}
     band = {} if window is None else {"sliding_window": window}
@@ -159,12 +164,12 @@ def _multi_head(options, features, heads, window):
         layer = ka.MultiHeadAttention(heads, size, dtype=compiled.dtype(), **kwargs)
         layer.build((1, None, features), (1, None, features))
         layer.set_weights(weights())
-        return layer, lambda x: layer(x, x)
+        return layer, lambda x: layer(x, x, use_causal_mask=is_causal)
 
     def theirs():
         layer = keras_layer(**band)
         layer.set_weights(weights())
-        return layer, lambda x: layer(x, x)
+        return layer, lambda x: layer(x, x, use_causal_mask=is_causal)
 
     def array(length):
         return normal(0, 1, length, features)
@@ -175,10 +180,10 @@ def _multi_head(options, features, heads, window):
     for work, length in _sweep(options):
         scores = 0 if compiled.is_on_gpu() else heads * length**2 * compiled.item_size()
         needed = {
-            "operations": _all_of(work, _operations(length, features, window)),
+            "operations": _all_of(work, _operations(length, features, window, is_causal)),
             "estimate": SCORES_HELD[work] * scores,
         }
-        fused = functools.partial(_fused, weights, work, array)
+        fused = functools.partial(_fused, weights, work, array, is_causal)
         entries = []
         for mode in options.modes_here():
             of_ours = functools.partial(ours, **settings)
@@ -192,23 +197,25 @@ def _multi_head(options, features, heads, window):
         if compiled.BACKEND == "jax":
             entries.append(fused("jax.nn", window, needed))
         if window is not None and compiled.is_on_gpu():
-            operations = _all_of(work, _operations(length, features, None))
+            operations = _all_of(work, _operations(length, features))
             full = {"operations": operations, "agrees": False}
             entries += [fused("torch full", None, full), fused("jax.nn full", None, full)]
         yield Comparison(work, length, entries, outputs_agree=work == "forward")
 
 
-def _fused(weights, work, array, name, window, settings):
+def _fused(weights, work, array, is_causal, name, window, settings):
     """An entry of another library's kernel; the name's first word is the library."""
     library = name.partition(" ")[0]
     build = {"torch": peers.torch_attention, "jax.nn": peers.jax_attention}[library]
     absent = not_installed("torch", "PyTorch") if library == "torch" else None
-    return Entry(name, lambda: build(weights(), work, array, window), absent=absent, **settings)
+    return Entry(
+        name, lambda: build(weights(), work, array, window, is_causal), absent=absent, **settings
+    )
 
 
-def _operations(length, features, window):
+def _operations(length, features, window=None, is_causal=False):
     """Four projections, and scores and averages over the steps that are seen."""
-    seen = length**2
+    seen = length * (length + 1) // 2 if is_causal else length**2
     if window is not None and window < length:
         seen = length * (2 * window - 1) - window * (window - 1)
     return 4 * products(length, features, features) + 2 * products(seen, features)

@@ -1,5 +1,7 @@
 """Shapes of which the run alone knows a part."""
 
+import math
+
 from keras import ops
 
 
@@ -13,3 +15,10 @@ def reshape(x, sizes):
     if is_known.count(False) == 1 and all(size for size in sizes if isinstance(size, int)):
         sizes = [size if known else -1 for size, known in zip(sizes, is_known, strict=True)]
     return ops.reshape(x, sizes)
+
+
+def product(sizes, dtype="float32"):
+    """The product as an integer, or where only the run knows it in a dtype that holds it."""
+    if all(isinstance(size, int) for size in sizes):
+        return math.prod(sizes)
+    return math.prod(x if isinstance(x, int) else ops.cast(x, dtype) for x in sizes)

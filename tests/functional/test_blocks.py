@@ -6,9 +6,10 @@ import pytest
 from keras import ops
 
 import keras_attention as ka
-from keras_attention.functional import blocks, masks
+from keras_attention.functional import block_walk, blocks, masks
 from keras_attention.functional.attend import attend
 from keras_attention.functional.for_tflite import for_tflite
+from keras_attention.functional.normalize import softmax
 from tests.backend import BACKEND, needs_tensorflow, run, to_numpy
 
 RNG = np.random.default_rng(0)
@@ -64,6 +65,7 @@ SELF = {
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "_FEWEST_ROWS", 4)
+    monkeypatch.setattr(block_walk, "_LEAST_PIECE", 20)
 
 
 def in_blocks():
@@ -281,7 +283,7 @@ def test_small_heads_go_together(monkeypatch):
     def refuse(*args):
         raise AssertionError("heads that go one by one")
 
-    monkeypatch.setattr(blocks._Blocks, "of_heads", refuse)
+    monkeypatch.setattr(blocks.Blocks, "of_heads", refuse)
     x = np.ones((40, 16, 4), "float32")  # a head's scores are 1 KiB
     with ka.query_blocks(threshold=0, block=2**14 + 1):
         ka.ContentAttention("dot")(x, x)
@@ -298,7 +300,7 @@ def _names(function):
 
 
 def test_short_sequences_are_computed_whole(monkeypatch):
-    monkeypatch.setattr(blocks, "_Blocks", None)
+    monkeypatch.setattr(blocks, "_of_queries", None)
     ka.MultiHeadAttention(8, 64)(np.ones((1, 512, 8), "float32"), np.ones((1, 512, 8), "float32"))
     with pytest.raises(TypeError):
         ka.MultiHeadAttention(8, 4)(np.ones((1, 2048, 8)), np.ones((1, 2048, 8)))
@@ -333,6 +335,58 @@ def test_what_is_drawn_is_drawn_alike_for_the_gradient(make):
     np.testing.assert_allclose(np.sum(gradients["value"] * query), total, rtol=1e-3)
 
 
+@needs_tensorflow
+@pytest.mark.parametrize("shape", [(None, None, 8), (None, 70, 8)], ids=["lengths", "batch"])
+def test_draws_are_the_same_for_the_gradient_where_only_the_run_knows(shape):
+    import tensorflow as tf
+
+    query = RNG.normal(size=(2, 70, 8)).astype("float32")
+    layer = ka.ContentAttention("dot", dropout=0.5, seed=1)
+    layer(query, query)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape)] * 3)
+    def project(query, value, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            context = layer(query, value, key=query, training=True, use_causal_mask=True)
+        return context, tape.gradient(context, value, upstream)
+
+    upstream = RNG.normal(size=(2, 70, 8)).astype("float32")
+    with in_blocks():
+        context, gradient = to_numpy(project(query, query, upstream))
+    np.testing.assert_allclose(np.sum(gradient * query), np.sum(context * upstream), rtol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [70, 100], ids=["some see nothing", "all see some"])
+def test_a_causal_walk_meets_no_keys_that_no_query_sees(steps):
+    """100 queries of 70 keys: the first thirty are before all of them."""
+    met = []
+
+    def score(query, key, start):
+        met.append((query.shape[-2], key.shape[-2]))
+        return ops.matmul(query, ops.swapaxes(key, -2, -1))
+
+    query, key = RNG.normal(size=(1, 100, 8)), RNG.normal(size=(1, steps, 8))
+    query, key = query.astype("float32"), key.astype("float32")
+    mask = RNG.random((1, 100, steps)) < 0.7
+    with ka.query_blocks(threshold=0, block=1):
+        found, _ = attend(
+            query,
+            key,
+            key,
+            score=score,
+            normalizer=lambda scores, mask, seed: softmax(scores, mask),
+            mask=mask,
+            rule=masks.rule(True),
+            pair_size=1,
+        )
+    pieces = sorted({keys for _, keys in met})
+    assert pieces == ([1, 20, 45, 70] if steps == 70 else [25, 50, 75, 100])
+    seen = mask & np.tri(100, steps, steps - 100, dtype=bool)
+    weights = np.exp(query @ key.swapaxes(-1, -2)) * seen
+    close(to_numpy(found), weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9) @ key)
+
+
 def test_dropout_differs_between_blocks_and_calls():
     ones = np.ones((1, 64, 4), "float32")
     layer = ka.ContentAttention("dot", dropout=0.5, seed=3)
@@ -363,7 +417,7 @@ def test_a_block_may_be_asked_for_in_one_place():
 
 
 def test_a_tflite_file_has_no_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "_Blocks", None)
+    monkeypatch.setattr(blocks, "_of_queries", None)
     with in_blocks(), for_tflite():
         ka.ContentAttention("dot")(QUERY, QUERY)
     with in_blocks(), pytest.raises(TypeError):
@@ -376,7 +430,7 @@ def test_bands_hold_the_keys_in_the_window():
     for window, is_causal, first in ((4, False, 0), (4, True, 0), (9, False, 5), (3, True, 11)):
         rule = masks.rule(is_causal, window)
         query = np.zeros((1, 23 - first, 1), "float32")
-        walk = blocks._Blocks(None, query, None, first, None, rule, None, [], 5)
+        walk = blocks.Blocks(None, query, None, first, None, rule, None, [], 5)
         bands = walk._bands(ops.convert_to_tensor(x))
         stacked = to_numpy(bands.stack(bands.x))[:, 0, :, 0]
         assert len(stacked) == walk.count

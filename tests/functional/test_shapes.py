@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.functional.shapes import reshape
+from keras_attention.functional.shapes import product, reshape
 from tests.backend import needs_tensorflow, to_numpy
 
 X = np.arange(24, dtype="float32").reshape(2, 12)
@@ -30,3 +30,13 @@ def test_one_unknown_size_costs_nothing_unless_another_is_zero(columns, operator
     assert split(x).shape == (2, columns, 4)
     graph = split.get_concrete_function().graph
     assert sum(node.type == "Pack" for node in graph.get_operations()) == operators
+
+
+@needs_tensorflow
+def test_a_product_is_an_integer_where_it_can_be():
+    import tensorflow as tf
+
+    assert product([3, 4, 5]) == 60
+    unknown = product([2**20, tf.constant(2**20)])
+    assert unknown.dtype == "float32" and float(unknown) == 2**40  # more than an int32 holds
+    assert product([3, tf.constant(4)], "int32").dtype == "int32"
