@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.common import UserError
 from recipes.data.captions import BrokenImage
+from recipes.errors import UserError
 
 SMALL = "small"
 _BATCH = 64

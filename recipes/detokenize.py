@@ -17,7 +17,7 @@ import unicodedata
 import numpy as np
 
 from recipes import wordpiece
-from recipes.common import UserError
+from recipes.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,10 +32,11 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, exports, wordpiece
-from recipes.common import UserError, argument, option
+from recipes import errors, exports, fitting, flags, records, run_folder, wordpiece
 from recipes.data import text as text_data
 from recipes.data import toy_documents
+from recipes.errors import UserError
+from recipes.flags import argument, option
 
 NAME = "document_classification"
 FORMS = {
@@ -394,7 +395,7 @@ def tfidf_accuracy(data):
 
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
-    with common.RunFolder(config.output, recipe=NAME) as run:
+    with run_folder.RunFolder(config.output, recipe=NAME) as run:
         wordpiece.tensorflow_text()
         data = load_data(config)
         print(data)
@@ -403,11 +404,11 @@ def train(config):
 
 
 def _train(config, data, run):
-    common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
+    fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
     texts = prepare(config, data)
     training, model = build_model(config, texts)
     compile_model(config, training)
-    callbacks = common.training_callbacks(
+    callbacks = fitting.training_callbacks(
         run,
         monitor="val_loss",
         mode="min",
@@ -417,7 +418,7 @@ def _train(config, data, run):
     )
     if not run.is_trained:
         fit(config, training, texts, data, callbacks, epoch=run.epochs_done)
-    common.load_best_weights(training, run)
+    fitting.load_best_weights(training, run)
     minutes = run.minutes
 
     test = batches(config, texts, data, "test")
@@ -441,8 +442,8 @@ def _train(config, data, run):
         texts=data.test.texts[: config.parity_texts],
         ids=texts.ids["test"][: config.parity_texts],
     )
-    common.plot_history(run.history, run.path / "history.png")
-    metrics = common.write_metrics(
+    records.plot_history(run.history, run.path / "history.png")
+    metrics = records.write_metrics(
         run.path,
         recipe=NAME,
         data=data.name,
@@ -454,7 +455,7 @@ def _train(config, data, run):
         parameters=model.count_params(),
         exports=forms,
     )
-    common.write_model_card(
+    records.write_model_card(
         run.path, title="Document classification", sections=_card(data), metrics=metrics
     )
     run.finish()
@@ -465,7 +466,7 @@ def _mean_pooling_accuracy(config, texts, data):
 
     training, _ = build_model(config, texts, pooling="mean")
     compile_model(config, training)
-    stop = common.baseline_callbacks("val_loss", "min", config.patience)
+    stop = fitting.baseline_callbacks("val_loss", "min", config.patience)
     print("The same with mean pooling:")
     fit(config, training, texts, data, stop)
     test = batches(config, texts, data, "test")
@@ -513,10 +514,10 @@ def predict(config):
     """Tell the subject of documents and shade the sentences and words that decided."""
     from keras_attention.explain.highlight import to_html, to_terminal
 
-    common.find_run(
+    run_folder.find_run(
         config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt", "labels.txt"]
     )
-    texts = common.given_or_read(config.texts, config.file, "documents", whole_file=True)
+    texts = flags.given_or_read(config.texts, config.file, "documents", whole_file=True)
     read = _reader(config)
     pages = []
     for text in texts:
@@ -578,7 +579,7 @@ def _reader(config):
         )
         tokenizer = wordpiece.fast_tokenizer(vocabulary)
     except (OSError, ValueError, RuntimeError) as error:
-        raise common.cannot_load(path, error) from error
+        raise errors.cannot_load(path, error) from error
     run = exports.text_runner(path)
 
     def read(text):
@@ -610,4 +611,4 @@ def _reader(config):
 
 
 if __name__ == "__main__":
-    sys.exit(common.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))

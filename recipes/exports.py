@@ -7,7 +7,7 @@ run = runner(folder / "model.tflite", "recommend")      # run(history=array) -> 
 import numpy as np
 
 from recipes import wordpiece
-from recipes.common import UserError, cannot_load
+from recipes.errors import UserError, cannot_load
 
 
 def export(model, folder, *, signatures, files=None, timed=None, **kwargs):

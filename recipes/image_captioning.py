@@ -34,9 +34,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, exports
-from recipes.common import UserError, argument, option, usual
+from recipes import errors, exports, fitting, flags, records, run_folder
 from recipes.data import captions as caption_data
+from recipes.errors import UserError
+from recipes.flags import argument, option, usual
 
 NAME = "image_captioning"
 FORMS = {
@@ -306,7 +307,7 @@ def compile_model(config, training, captions):
 
     steps = config.epochs * -(-captions // config.batch_size)
     optimizer = keras.optimizers.Adam(
-        common.rise_and_fall(config.learning_rate, steps),
+        fitting.rise_and_fall(config.learning_rate, steps),
         clipnorm=5.0,
         use_ema=True,
         ema_momentum=config.averaging,
@@ -386,7 +387,7 @@ def look(config, backbone, data):
 
 def train(config):
     """Train a captioner, measure it beside its baselines, and export it."""
-    with common.RunFolder(config.output, recipe=NAME) as run:
+    with run_folder.RunFolder(config.output, recipe=NAME) as run:
         data = load_data(config)
         print(data)
         run.start(config, data=data.fingerprint)
@@ -394,8 +395,8 @@ def train(config):
 
 
 def _train(config, data, run):
-    common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
-    config = common.settle(config, sum(map(len, data.train.captions)))
+    fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
+    config = flags.settle(config, sum(map(len, data.train.captions)))
     backbone = load_backbone(config)
     seen, whole = look(config, backbone, data)
     if whole is not data:
@@ -414,7 +415,7 @@ def _train(config, data, run):
 
     training, model = build_model(config, backbone, len(vocabulary), config.attention)
     compile_model(config, training, sum(map(len, ids["train"])))
-    callbacks = common.training_callbacks(
+    callbacks = fitting.training_callbacks(
         run,
         monitor="val_loss",
         mode="min",
@@ -424,7 +425,7 @@ def _train(config, data, run):
     )
     if not run.is_trained:
         fit(config, training, seen, ids, callbacks, epoch=run.epochs_done)
-    common.load_best_weights(training, run)
+    fitting.load_best_weights(training, run)
     minutes = run.minutes
 
     references = [[" ".join(caption_data.words(c)) for c in some] for some in data.test.captions]
@@ -443,12 +444,12 @@ def _train(config, data, run):
 
     model.save(run.path / "model.keras")
     forms = _export(config, model, data, vocabulary, run.path)
-    common.plot_history(
+    records.plot_history(
         run.history,
         run.path / "history.png",
         metric="loss" if config.attention == "hard" else "accuracy",
     )
-    metrics = common.write_metrics(
+    metrics = records.write_metrics(
         run.path,
         recipe=NAME,
         data=data.name,
@@ -461,7 +462,7 @@ def _train(config, data, run):
         exports=forms,
         details={"baseline_scores": others},
     )
-    common.write_model_card(
+    records.write_model_card(
         run.path, title="Image captioning", sections=_card(config, data), metrics=metrics
     )
     run.finish()
@@ -478,7 +479,7 @@ def _score_without_attention(config, vocabulary, seen, ids, references):
     backbone = load_backbone(config)
     training, model = build_model(config, backbone, len(vocabulary), "none")
     compile_model(config, training, sum(map(len, ids["train"])))
-    stop = common.baseline_callbacks("val_loss", "min", config.patience)
+    stop = fitting.baseline_callbacks("val_loss", "min", config.patience)
     fit(config, training, seen, ids, stop)
     grids = _grids(backbone, seen["test"])
     return bleu(describe(config, model, grids, vocabulary), references)
@@ -747,7 +748,7 @@ def _card(config, data):
 
 def predict(config):
     """Describe images, and draw where each word was seen."""
-    common.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt"])
+    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt"])
     if not config.images:
         raise UserError("Expected one image file or more. Received none")
     if config.png and len(config.images) > 1:
@@ -774,7 +775,7 @@ def _reader(config):
     try:
         vocabulary = (config.folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
     except (OSError, ValueError) as error:
-        raise common.cannot_load(config.folder / "vocabulary.txt", error) from error
+        raise errors.cannot_load(config.folder / "vocabulary.txt", error) from error
     signature = "caption" if config.form == "saved_model" else "greedy"
     run = exports.runner(config.folder / FORMS[config.form], signature)
 
@@ -786,4 +787,4 @@ def _reader(config):
 
 
 if __name__ == "__main__":
-    sys.exit(common.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))

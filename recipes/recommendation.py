@@ -37,9 +37,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, exports
-from recipes.common import UserError, argument, option
+from recipes import errors, exports, fitting, flags, records, run_folder
 from recipes.data import interactions
+from recipes.errors import UserError
+from recipes.flags import argument, option
 
 NAME = "recommendation"
 FORMS = {
@@ -381,8 +382,8 @@ def fit(config, model, data, score, run):
         ),
         epochs=config.epochs,
         callbacks=[
-            *common.seeing_average(keras.callbacks.LambdaCallback(on_epoch_end=validate)),
-            *common.training_callbacks(
+            *fitting.seeing_average(keras.callbacks.LambdaCallback(on_epoch_end=validate)),
+            *fitting.training_callbacks(
                 run,
                 monitor=METRIC,
                 mode="max",
@@ -398,7 +399,7 @@ def fit(config, model, data, score, run):
 def train(config):
     """Train a recommender, measure it beside its baselines, and export it."""
     config = _checked(config)
-    with common.RunFolder(config.output, recipe=NAME) as run:
+    with run_folder.RunFolder(config.output, recipe=NAME) as run:
         data = load_data(config)
         print(data)
         run.start(config, data=data.fingerprint)
@@ -426,14 +427,14 @@ def _checked(config):
 def _train(config, data, run):
     from recipes import ranking
 
-    common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
+    fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
     num_items = len(data.items)
     training, ranking_model, model = build_model(config, num_items)
     compile_model(config, training)
     score = recommender(ranking_model, config)
     if not run.is_trained:
         fit(config, training, data, score, run)
-    common.load_best_weights(training, run)
+    fitting.load_best_weights(training, run)
     minutes = run.minutes
 
     def measure(recommender):
@@ -450,8 +451,8 @@ def _train(config, data, run):
 
     model.save(run.path / "model.keras")
     forms = _export(config, model, data, run.path)
-    common.plot_history(run.history, run.path / "history.png", metric="ndcg@10")
-    metrics = common.write_metrics(
+    records.plot_history(run.history, run.path / "history.png", metric="ndcg@10")
+    metrics = records.write_metrics(
         run.path,
         recipe=NAME,
         data=data.name,
@@ -464,7 +465,7 @@ def _train(config, data, run):
         exports=forms,
         details={"baseline_scores": baselines},
     )
-    common.write_model_card(
+    records.write_model_card(
         run.path, title="Recommendation", sections=_card(config, data), metrics=metrics
     )
     run.finish()
@@ -556,10 +557,10 @@ def _card(config, data):
 
 def predict(config):
     """Recommend items to somebody who took these, with the past items that counted."""
-    common.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "items.txt"])
+    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "items.txt"])
     recommend, items, titles = _loaded(config)
     names = [title or item for item, title in zip(items, titles, strict=True)]
-    given = common.given_or_read(config.items, config.file, "past items")
+    given = flags.given_or_read(config.items, config.file, "past items")
     history = [_find(name.strip(), items, titles) for name in given]
     outputs = recommend(np.array([history], "int32"))
     weights = outputs["weights"][0]
@@ -613,10 +614,10 @@ def _loaded(config):
         rows = [line.split("\t") for line in lines]
         items, titles = map(list, zip(*rows, strict=True))
     except (OSError, ValueError) as error:
-        raise common.cannot_load(path, error) from error
+        raise errors.cannot_load(path, error) from error
     run = exports.runner(path, "recommend")
     return lambda history: run(history=history), items, titles
 
 
 if __name__ == "__main__":
-    sys.exit(common.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))

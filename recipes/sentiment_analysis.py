@@ -28,9 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, exports, wordpiece
-from recipes.common import UserError, argument, option
+from recipes import errors, exports, fitting, flags, records, run_folder, wordpiece
 from recipes.data import text as text_data
+from recipes.errors import UserError
+from recipes.flags import argument, option
 
 NAME = "sentiment_analysis"
 FORMS = {
@@ -267,7 +268,7 @@ def tfidf_accuracy(data):
 
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
-    with common.RunFolder(config.output, recipe=NAME) as run:
+    with run_folder.RunFolder(config.output, recipe=NAME) as run:
         wordpiece.tensorflow_text()
         data = load_data(config)
         print(data)
@@ -278,7 +279,7 @@ def train(config):
 def _train(config, data, run):
     from recipes import ngrams
 
-    common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
+    fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
     is_large = len(data.train) >= 15_000
     vocabulary = wordpiece.learn_vocabulary(
         data.train.texts, config.vocabulary_size or (16_000 if is_large else 4_000)
@@ -303,7 +304,7 @@ def _train(config, data, run):
 
     training, model = build("attention")
     compile_model(config, training)
-    callbacks = common.training_callbacks(
+    callbacks = fitting.training_callbacks(
         run,
         monitor="val_accuracy",
         mode="max",
@@ -313,7 +314,7 @@ def _train(config, data, run):
     )
     if not run.is_trained:
         fit(config, training, data, ids, callbacks, epoch=run.epochs_done)
-    common.load_best_weights(training, run)
+    fitting.load_best_weights(training, run)
     minutes = run.minutes
 
     test = batches(config, ids["test"], data.test)
@@ -337,8 +338,8 @@ def _train(config, data, run):
         texts=data.test.texts[: config.parity_texts],
         ids=ids["test"][: config.parity_texts],
     )
-    common.plot_history(run.history, run.path / "history.png")
-    metrics = common.write_metrics(
+    records.plot_history(run.history, run.path / "history.png")
+    metrics = records.write_metrics(
         run.path,
         recipe=NAME,
         data=data.name,
@@ -350,7 +351,7 @@ def _train(config, data, run):
         parameters=model.count_params(),
         exports=forms,
     )
-    common.write_model_card(
+    records.write_model_card(
         run.path, title="Sentiment analysis", sections=_card(data), metrics=metrics
     )
     run.finish()
@@ -361,7 +362,7 @@ def _mean_pooling_accuracy(config, build, data, ids, test):
 
     training, _ = build("mean")
     compile_model(config, training)
-    stop = common.baseline_callbacks("val_accuracy", "max", config.patience)
+    stop = fitting.baseline_callbacks("val_accuracy", "max", config.patience)
     print("The same with mean pooling:")
     fit(config, training, data, ids, stop)
     return training.evaluate(test, return_dict=True, verbose=0)["accuracy"]
@@ -404,8 +405,8 @@ def predict(config):
     """Tell the sentiment of texts and shade the words that decided."""
     from keras_attention.explain.highlight import to_html, to_terminal
 
-    common.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt"])
-    texts = common.given_or_read(config.texts, config.file, "texts")
+    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt"])
+    texts = flags.given_or_read(config.texts, config.file, "texts")
     read = _reader(config)
     pages = []
     for text in texts:
@@ -427,7 +428,7 @@ def _reader(config):
         vocabulary = (config.folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
         tokenizer = wordpiece.fast_tokenizer(vocabulary)
     except (OSError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise common.cannot_load(path, error) from error
+        raise errors.cannot_load(path, error) from error
     run = exports.text_runner(path)
 
     def read(text):
@@ -441,4 +442,4 @@ def _reader(config):
 
 
 if __name__ == "__main__":
-    sys.exit(common.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))

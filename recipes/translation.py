@@ -34,9 +34,20 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import common, detokenize, exports, lexicon, wordpiece
-from recipes.common import UserError, argument, option, usual
+from recipes import (
+    detokenize,
+    errors,
+    exports,
+    fitting,
+    flags,
+    lexicon,
+    records,
+    run_folder,
+    wordpiece,
+)
 from recipes.data import translation as translation_data
+from recipes.errors import UserError
+from recipes.flags import argument, option, usual
 
 NAME = "translation"
 FORMS = {
@@ -429,7 +440,7 @@ def compile_model(config, model, steps):
 
     import keras_attention as ka
 
-    rate = common.rise_and_fall(config.learning_rate, steps, config.warmup)
+    rate = fitting.rise_and_fall(config.learning_rate, steps, config.warmup)
     model.compile(
         keras.optimizers.Adam(
             rate, beta_2=0.98, global_clipnorm=1.0, use_ema=True, ema_momentum=config.averaging
@@ -548,11 +559,11 @@ def bleu(translations, references):
 
 def train(config):
     """Train a translator, measure it beside its baselines, and export it."""
-    with common.RunFolder(config.output, recipe=NAME) as run:
+    with run_folder.RunFolder(config.output, recipe=NAME) as run:
         wordpiece.tensorflow_text()
         data = load_data(config)
         print(data)
-        config = common.settle(config, len(data.train))
+        config = flags.settle(config, len(data.train))
         if config.architecture == "transformer" and config.units % config.heads:
             raise UserError(
                 f"--heads must divide --units. Received: {config.heads} and {config.units}"
@@ -564,7 +575,7 @@ def train(config):
 def _train(config, data, run):
     import keras
 
-    common.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
+    fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
     languages = Languages.learn(data.train, config.vocabulary_size)
     sizes = len(languages.source), len(languages.target)
     print(f"{sizes[0]:,} word pieces to read and {sizes[1]:,} to write")
@@ -574,7 +585,7 @@ def _train(config, data, run):
     attends = config.attention != "none" or config.architecture == "transformer"
     model = build_model(config, *sizes, attends=attends)
     compile_model(config, model, config.epochs * len(batches["train"]))
-    callbacks = common.training_callbacks(
+    callbacks = fitting.training_callbacks(
         run,
         monitor="val_perplexity",
         mode="min",
@@ -584,7 +595,7 @@ def _train(config, data, run):
     )
     if not run.is_trained:
         fit(config, model, batches, callbacks)
-    common.load_best_weights(model, run)
+    fitting.load_best_weights(model, run)
     minutes = run.minutes
     # To be used, and saved without what the optimizer remembers, three times its size.
     model = keras.Model(model.input, model.output, name=NAME)
@@ -609,11 +620,11 @@ def _train(config, data, run):
 
     model.save(run.path / "model.keras")
     forms = _export(config, model, (beam, greedy), data, ids, languages, run.path)
-    common.plot_history(run.history, run.path / "history.png", metric="perplexity")
+    records.plot_history(run.history, run.path / "history.png", metric="perplexity")
     example = translate(beam(model), ids["test"][0][:1])[0]
     figure = alignment_figure(model, data.test.sources[0], languages.text(example), languages)
     figure.savefig(run.path / "alignment.png")
-    metrics = common.write_metrics(
+    metrics = records.write_metrics(
         run.path,
         recipe=NAME,
         data=data.name,
@@ -626,7 +637,7 @@ def _train(config, data, run):
         exports=forms,
         details={"bleu": signature},
     )
-    common.write_model_card(
+    records.write_model_card(
         run.path, title="Translation", sections=_card(config, data, signature), metrics=metrics
     )
     run.finish()
@@ -647,7 +658,7 @@ def _baselines(data, languages):
 def _train_baseline(config, model, batches):
 
     compile_model(config, model, config.epochs * len(batches["train"]))
-    stop = common.baseline_callbacks("val_perplexity", "min", config.patience)
+    stop = fitting.baseline_callbacks("val_perplexity", "min", config.patience)
     fit(config, model, batches, stop)
 
 
@@ -756,14 +767,14 @@ def _card(config, data, signature):
 
 def predict(config):
     """Translate texts, and draw where the model looked."""
-    common.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], *FILES])
-    texts = common.given_or_read(config.texts, config.file, "texts")
+    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], *FILES])
+    texts = flags.given_or_read(config.texts, config.file, "texts")
     if config.png and len(texts) > 1:
         raise UserError(f"--png draws a single text. Received: {len(texts)}")
     try:
         languages = Languages.load(config.folder)
     except (OSError, ValueError, RuntimeError) as error:
-        raise common.cannot_load(config.folder / FILES[0], error) from error
+        raise errors.cannot_load(config.folder / FILES[0], error) from error
     run = exports.text_runner(
         config.folder / FORMS[config.form], "text" if config.search == "beam" else "text_greedy"
     )
@@ -799,7 +810,7 @@ def _draw(config, text, translation, languages):
     try:
         model = keras.models.load_model(config.folder / "model.keras", compile=False)
     except (OSError, ValueError, TypeError) as error:
-        raise common.cannot_load(config.folder / "model.keras", error) from error
+        raise errors.cannot_load(config.folder / "model.keras", error) from error
     figure = alignment_figure(model, text, translation, languages)
     try:
         figure.savefig(config.png)
@@ -860,4 +871,4 @@ def _join(ids, vocabulary):
 
 
 if __name__ == "__main__":
-    sys.exit(common.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))

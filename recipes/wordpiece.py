@@ -9,7 +9,7 @@ import unicodedata
 
 import numpy as np
 
-from recipes.common import UserError
+from recipes.errors import UserError
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 

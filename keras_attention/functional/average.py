@@ -50,7 +50,7 @@ def softmax_average(scores, value, mask=None, known=None):
             weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
             total = tf.reduce_sum(weights, axis=-1, keepdims=True)
         else:
-            weights, total = tf.nn.softmax(scores), None
+            weights, total = softmax_of_rows(scores), None
         context = known
         if known is None:
             context = tf.matmul(weights, value)

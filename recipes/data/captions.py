@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.common import UserError
 from recipes.data import tables, tfds, toy_scenes
+from recipes.errors import UserError
 
 _TOY = "toy"
 _WANTED = "captions.csv (columns split, image, caption) beside images/ or images.zip"

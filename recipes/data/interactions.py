@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.common import UserError
 from recipes.data import tables, tfds, toy_interactions
+from recipes.errors import UserError
 
 _TOY = "toy"
 MIN_LENGTH = 3  # one item to start from, one to validate on, one to test on

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.common import UserError
 from recipes.data import tables, tfds, toy_reviews
+from recipes.errors import UserError
 
 _TOY = "toy"
 

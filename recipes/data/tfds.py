@@ -6,7 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 
-from recipes.common import UserError
+from recipes.errors import UserError
 
 PREFIX = "tfds:"
 

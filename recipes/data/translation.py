@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.common import UserError
 from recipes.data import tables, tfds, toy_translation
+from recipes.errors import UserError
 
 _TOY = "toy"
 # Of all rows, how many may have nothing on one side, or be what the other side is.

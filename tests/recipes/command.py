@@ -2,13 +2,13 @@
 
 import re
 
-from recipes import common
+from recipes import flags
 
 
 def call_recipe(recipe, *arguments):
     """Runs a recipe's command line; returns its exit code, 0 to 2 or 130."""
     try:
-        return common.command_line(
+        return flags.command_line(
             recipe.__doc__,
             [str(argument) for argument in arguments],
             train=(recipe.Config, recipe.train),

@@ -1,4 +1,4 @@
-"""A trained run that several tests look at."""
+"""A trained run that several tests look at, and a place for one."""
 
 import fcntl
 import os
@@ -28,3 +28,9 @@ def toy_run(tmp_path_factory):
             )
             recipe.train(config)
     return output
+
+
+@pytest.fixture
+def output(tmp_path):
+    """Where a run may go: a folder in one that is not there yet."""
+    return tmp_path / "models" / "run"

@@ -9,8 +9,8 @@ import pytest
 from keras import layers
 
 from recipes import backbones
-from recipes.common import UserError
 from recipes.data import captions
+from recipes.errors import UserError
 
 
 def save(path, *inner, size=(20, 20), **options):

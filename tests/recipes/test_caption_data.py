@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from recipes.common import UserError
 from recipes.data import captions
+from recipes.errors import UserError
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recipes import detokenize, wordpiece
-from recipes.common import UserError
+from recipes.errors import UserError
 
 TEXTS = [
     'He said: "Come on, now!" (twice).',

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from recipes import backbones, common
+from recipes import backbones, flags
 from recipes import image_captioning as recipe
 from recipes.data import toy_scenes
 from tests.backend import needs_tensorflow
@@ -229,7 +229,7 @@ def small_model(attention, **options):
     config = recipe.Config(
         **{"units": 16, "embedding_size": 8, "dropout": 0.3, "penalty": 0.1, **options}
     )
-    config = common.settle(config, 10)
+    config = flags.settle(config, 10)
     return config, *recipe.build_model(config, backbone, 30, attention)
 
 
@@ -363,7 +363,7 @@ def test_fine_tuning_trains_the_backbone(photos):
         data=str(photos), backbone=str(photos / "backbone.keras"), fine_tune=True, mirror=True
     )
     data = recipe.load_data(config)
-    config = common.settle(config, 10)
+    config = flags.settle(config, 10)
     backbone = recipe.load_backbone(config)
     seen, whole = recipe.look(config, backbone, data)
     assert {name: array.shape for name, array in seen.items()} == {

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from recipes.common import UserError
 from recipes.data import interactions
+from recipes.errors import UserError
 
 # Two users with items in an order that only the time tells, and titles for some of the items.
 ROWS = [

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from recipes import common, exports
+from recipes import exports, fitting, records
 from recipes import recommendation as recipe
 from recipes.data import interactions, toy_interactions
 from recipes.data.windows import padded
@@ -249,11 +249,11 @@ def test_binary_loss_is_that_of_the_ranking(attention, negatives):
 @pytest.mark.parametrize("attention", ["self", "target"])
 def test_losses_fall_in_mixed_precision(attention):
     config = small(attention=attention, loss="binary", mixed_precision=True, learning_rate=0.01)
-    common.set_up_keras(0, mixed_precision=True)
+    fitting.set_up_keras(0, mixed_precision=True)
     try:
         training, ranking, _ = recipe.build_model(config, 20)
     finally:
-        common.set_up_keras(0)
+        fitting.set_up_keras(0)
     recipe.compile_model(config, training)
     inputs = {
         "history": np.array([[0, 3, 9, 4]]),
@@ -427,7 +427,7 @@ def test_names_that_are_no_numbers_no_titles_and_a_full_disk(tmp_path, capfd, mo
     monkeypatch.setattr(recipe, "FORMS", {"tflite": recipe.FORMS["tflite"]})
     with monkeypatch.context() as patch:
         patch.setattr(exports, "export", lambda *args, **kwargs: {})
-        patch.setattr(common, "write_metrics", full)  # after training, in the middle of writing
+        patch.setattr(records, "write_metrics", full)  # after training, in the middle of writing
         assert run("train", *flags) == 2
     one_line(capfd, "disk is full")
     assert not (tmp_path / "out").exists()

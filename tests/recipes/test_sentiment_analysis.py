@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from recipes import common, exports, wordpiece
+from recipes import exports, records, wordpiece
 from recipes import sentiment_analysis as recipe
 from recipes.data import toy_reviews
 from tests.recipes.command import call_recipe, one_line
@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capfd, monkeypatch):
 
     monkeypatch.setattr(exports, "export_classifier", lambda *args, **kwargs: {})
     with monkeypatch.context() as patch:
-        patch.setattr(common, "write_metrics", full)  # after training, in the middle of writing
+        patch.setattr(records, "write_metrics", full)  # after training, in the middle of writing
         assert run("train", *SMALL, "--output", tmp_path / "out") == 2
     one_line(capfd, "disk is full")
     assert not (tmp_path / "out").exists()

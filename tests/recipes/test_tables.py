@@ -2,8 +2,8 @@
 
 import pytest
 
-from recipes.common import UserError
 from recipes.data import tables
+from recipes.errors import UserError
 
 ROWS = "user,item,time\n1, 10 ,5\n2,20,6\n"
 

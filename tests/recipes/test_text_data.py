@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from recipes.common import UserError
 from recipes.data import text, toy_reviews
+from recipes.errors import UserError
 
 TRAIN = [
     ("A fine day at sea.", "good"),

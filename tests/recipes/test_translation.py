@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes import common, detokenize, exports, wordpiece
+from recipes import detokenize, exports, fitting, wordpiece
 from recipes import translation as recipe
 from recipes.data import toy_translation
 from tests.recipes.command import call_recipe, one_line
@@ -197,7 +197,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(
     data = write(tmp_path / "data", **files)
     if pattern is None:
         pattern = "--max-pieces 3"
-        monkeypatch.setattr(common, "settle", lambda config, examples: _short(config))
+        monkeypatch.setattr(flags, "settle", lambda config, examples: _short(config))
     assert call("train", "--data", data, "--output", tmp_path / "out", *flags) == 2
     one_line(capfd, pattern)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -234,7 +234,7 @@ def test_the_transformer_trains_resumes_and_exports(tmp_path, capfd, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(common, "load_best_weights", interrupt)  # the first thing after training
+        patch.setattr(fitting, "load_best_weights", interrupt)  # the first thing after training
         assert call("train", *flags, "--output", output) == 130
     assert not output.exists()
     assert call("train", *flags, "--output", output) == 0

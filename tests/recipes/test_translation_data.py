@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from recipes.common import UserError
 from recipes.data import toy_translation, translation
+from recipes.errors import UserError
 
 TRAIN = [
     ("der Hund schläft", "the dog sleeps"),
