@@ -2,13 +2,13 @@
 
 import importlib.util
 import signal
-import sys
 
 import numpy as np
 import pytest
 
 from recipes import fitting, records
 from recipes.errors import UserError
+from tests.recipes import tiny_recipe
 from tests.recipes.tiny_recipe import Config, child, files, train
 
 
@@ -55,7 +55,7 @@ def test_stopped_after_training_only_the_rest_is_done(uninterrupted, tmp_path, c
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(sys.modules[__name__], "write_metrics", interrupt)
+        patch.setattr(tiny_recipe, "write_metrics", interrupt)
         train(Config(output=str(output)))
 
     def fit(*args, **kwargs):
