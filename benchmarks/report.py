@@ -9,7 +9,7 @@ import shlex
 import numpy as np
 
 from benchmarks import compiled
-from recipes import common
+from recipes import environment
 
 JSON, TABLE = "benchmarks.json", "benchmarks.md"
 PACKAGES = "keras-hub", "torch", "jax", "jaxlib", "ai-edge-litert"
@@ -20,7 +20,7 @@ STYLES = {"graph": "-", "xla": "--", "jit": "-"}
 
 def header(argv):
     """Where, when, how and with what it was measured; `cases` are to be filled in."""
-    versions = common.versions()
+    versions = environment.versions()
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
@@ -34,7 +34,7 @@ def header(argv):
         "backend": compiled.BACKEND,
         "device": compiled.device_name(),
         "dtype": compiled.dtype(),
-        "machine": common.machine(),
+        "machine": environment.machine(),
         "versions": versions,
         "cases": {},
     }

@@ -197,7 +197,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(
     data = write(tmp_path / "data", **files)
     if pattern is None:
         pattern = "--max-pieces 3"
-        monkeypatch.setattr(flags, "settle", lambda config, examples: _short(config))
+        monkeypatch.setattr("recipes.flags.settle", lambda config, examples: _short(config))
     assert call("train", "--data", data, "--output", tmp_path / "out", *flags) == 2
     one_line(capfd, pattern)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
