@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention.functional import blocks, fused
 from keras_attention.functional.average import average, softmax_average, with_shared
+from keras_attention.functional.block_walk import Blocks
 from keras_attention.functional.for_tflite import is_for_tflite
 from keras_attention.functional.masks import combine
 from keras_attention.functional.normalize import softmax_of_rows
@@ -139,20 +140,9 @@ def attend(
     def context_of(*some, **kwargs):
         return rows(*some, **kwargs)[0]
 
-    context = blocks.walk(
-        context_of,
-        query,
-        keys,
-        first,
-        query_mask,
-        rule,
-        seed,
-        pair_size,
-        is_relative,
-        variables,
-        turns_key=dot_scale is not None,
-    )
-    return context, None
+    all_of_them = Blocks(context_of, query, keys, first, query_mask, rule, seed, list(variables))
+    is_dot = dot_scale is not None
+    return blocks.walk(all_of_them, pair_size, is_relative, turns_key=is_dot), None
 
 
 def _seen(keys, at, rule):

@@ -28,7 +28,11 @@ class Blocks:
     computed again.
 
     Args:
-        rows, query, keys, first, query_mask, rule, seed, variables: As for `blocks.walk`.
+        rows: Function `(query, start, parts, query_mask, seed, in_block=False, known=None)` to the
+            context of some queries, the first of which has the number `start`, over a list of
+            `Keys`; `known` is that context, where its gradient alone is wanted.
+        keys: The `Keys`, all of them.
+        query, first, query_mask, rule, seed, variables: As for `attend`.
         length: Positive integer or scalar tensor, the queries in a block.
     """
 

@@ -8,7 +8,6 @@ import math
 import keras
 from keras import ops
 
-from keras_attention.functional.block_walk import Blocks
 from keras_attention.functional.for_tflite import is_for_tflite
 from keras_attention.functional.recompute import branch
 from keras_attention.functional.shapes import product
@@ -62,62 +61,47 @@ def is_on():
     return _sizes.get()[0] is not None and not is_for_tflite()  # which has no loop over blocks
 
 
-def walk(
-    rows,
-    query,
-    keys,
-    first,
-    query_mask,
-    rule,
-    seed,
-    pair_size,
-    is_relative,
-    variables,
-    turns_key,
-):
+def walk(blocks, pair_size, is_relative, turns_key):
     """The context of `attend`, whole where scores are small and in blocks where they are large.
 
     Args:
-        rows: Function `(query, start, parts, query_mask, seed, in_block=False, known=None)` to the
-            context of some queries, the first of which has the number `start`, over a list of
-            `Keys`; `known` is that context, where its gradient alone is wanted.
-        keys: The `Keys`, all of them.
-        query, first, query_mask, rule, seed, pair_size, is_relative, variables: As for `attend`.
-        turns_key: Whether `rows` takes `Keys` that are turned.
+        blocks: `Blocks` over all queries and keys, of no length yet.
+        pair_size, is_relative: As for `attend`.
+        turns_key: Whether its `rows` takes `Keys` that are turned.
 
     Returns:
         The context `(..., T, D_value)`.
     """
+    query, keys, rule = blocks.query, blocks.keys, blocks.rule
 
-    def all_of(tensors, seed):
+    def of(tensors, seed):
         query, key, value = tensors
         some = dataclasses.replace(keys, key=key, value=value)
-        return Blocks(rows, query, some, first, query_mask, rule, seed, list(variables))
+        return dataclasses.replace(blocks, query=query, keys=some, seed=seed)
 
     def whole(tensors, seed):
-        return all_of(tensors, seed).whole()
+        return of(tensors, seed).whole()
 
     tensors = query, keys.key, keys.value
     *lead, steps, _ = ops.shape(query)
     if not lead:
-        return whole(tensors, seed)
+        return blocks.whole()
     block = _sizes.get()[1]
     length = ops.shape(keys.value)[-2]
     band = _band(rule, keys, lead, length, block) if is_relative else None
     if isinstance(steps, int) and steps <= _FEWEST_ROWS and not band:
-        return whole(tensors, seed)  # no block is smaller: a step of a decoder, a pooling
+        return blocks.whole()  # no block is smaller: a step of a decoder, a pooling
 
     def in_blocks(tensors, seed):
-        blocks = all_of(tensors, seed)
+        some = of(tensors, seed)
         if band:
-            return dataclasses.replace(blocks, length=_even(steps, band)).in_bands()
-        pieces = blocks.causal_pieces() if is_relative else [blocks]
+            return dataclasses.replace(some, length=_even(steps, band)).in_bands()
+        pieces = some.causal_pieces() if is_relative else [some]
         contexts = [_of_queries(piece, block, pair_size, turns_key) for piece in pieces]
         return contexts[0] if len(contexts) == 1 else ops.concatenate(contexts, axis=-2)
 
-    return when_large(
-        [*lead, steps, length, 4 * pair_size], in_blocks, whole, tensors, seed, variables
-    )
+    bytes_of_scores = [*lead, steps, length, 4 * pair_size]
+    return when_large(bytes_of_scores, in_blocks, whole, tensors, blocks.seed, blocks.variables)
 
 
 def _of_queries(blocks, block, pair_size, turns_key):

@@ -283,7 +283,7 @@ def test_small_heads_go_together(monkeypatch):
     def refuse(*args):
         raise AssertionError("heads that go one by one")
 
-    monkeypatch.setattr(blocks.Blocks, "of_heads", refuse)
+    monkeypatch.setattr(block_walk.Blocks, "of_heads", refuse)
     x = np.ones((40, 16, 4), "float32")  # a head's scores are 1 KiB
     with ka.query_blocks(threshold=0, block=2**14 + 1):
         ka.ContentAttention("dot")(x, x)
@@ -430,7 +430,7 @@ def test_bands_hold_the_keys_in_the_window():
     for window, is_causal, first in ((4, False, 0), (4, True, 0), (9, False, 5), (3, True, 11)):
         rule = masks.rule(is_causal, window)
         query = np.zeros((1, 23 - first, 1), "float32")
-        walk = blocks.Blocks(None, query, None, first, None, rule, None, [], 5)
+        walk = block_walk.Blocks(None, query, None, first, None, rule, None, [], 5)
         bands = walk._bands(ops.convert_to_tensor(x))
         stacked = to_numpy(bands.stack(bands.x))[:, 0, :, 0]
         assert len(stacked) == walk.count
