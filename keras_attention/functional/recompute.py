@@ -57,124 +57,150 @@ def each(compute, blocks, shared, dtype):
         stacked = {k: v.stack(v.x) if isinstance(v, Bands) else v for k, v in blocks.items()}
         shared = keras.tree.map_structure(lambda x: x[0], shared)
         return ops.map(lambda block: keras.remat(compute)(block, shared), stacked)
-    return _each_on_tensorflow(compute, blocks, shared, dtype)
-
-
-def _each_on_tensorflow(compute, blocks, shared, dtype):
-    """By loops with a gradient of our own: TensorFlow's keeps what the loop's steps computed, and
-    does not compile inside a branch.
-    """
     import tensorflow as tf
 
-    structure, flat = (blocks, shared), keras.tree.flatten((blocks, shared))
-    parted = {n: x for n, x in enumerate(flat) if isinstance(x, Bands | Placed)}
-    flat = [ops.convert_to_tensor(x.x if n in parted else x) for n, x in enumerate(flat)]
-    count_blocked = len(keras.tree.flatten(blocks))
-    count = tf.shape(blocks["number"])[0]
-    is_one_group = all(x.shape[0] == 1 for x in flat[count_blocked:])
-    groups = 1 if is_one_group else tf.shape(flat[-1])[0]
-    in_group = count // groups
-    learning = [n for n, x in enumerate(flat) if x.dtype.is_floating]
-    learning_own = [n for n in learning if n < count_blocked]
-    learning_shared = [n for n in learning if n >= count_blocked]
-
-    def block_of(tensors, number):
-        group = 0 if is_one_group else number // in_group
-        return [
-            parted[n].part(x, number) if n in parted else x[number if n < count_blocked else group]
-            for n, x in enumerate(tensors)
-        ]
-
-    def unstacked(n, x, stack):
-        """The gradient by a tensor of that by its parts, which is their sum where they overlap."""
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            parts = parted[n].stack(x)
-        return tape.gradient(parts, x, stack)
-
-    def computed(tensors, known=None):
-        return compute(*keras.tree.pack_sequence_as(structure, tensors), known)
-
-    def walk(count, step, state, *dtypes, at_once):
-        """What `step(number, state)` gives for each number, stacked, and the last state."""
-        arrays = [tf.TensorArray(dtype, count) for dtype in dtypes]
-
-        def body(number, arrays, state):
-            found, state = step(number, state)
-            arrays = [a.write(number, x) for a, x in zip(arrays, found, strict=True)]
-            return number + 1, arrays, state
-
-        _, arrays, state = tf.while_loop(
-            lambda number, *_: number < count,
-            body,
-            (0, arrays, state),
-            parallel_iterations=at_once,
-        )
-        return [array.stack() for array in arrays], state
+    loops = _Loops(compute, blocks, shared, dtype)
 
     @tf.custom_gradient
     def stacked(*tensors):
-        def forward(number, state):
-            return [computed(block_of(tensors, number))], state
+        context = loops.forward(tensors)
+        return context, lambda upstream: loops.backward(tensors, context, upstream)
+
+    return stacked(*loops.tensors)
+
+
+class _Loops:
+    """`each` on TensorFlow, by loops with a gradient of our own: TensorFlow's keeps what the loop's
+    steps computed, and does not compile inside a branch.
+    """
+
+    def __init__(self, compute, blocks, shared, dtype):
+        import tensorflow as tf
+
+        self.compute, self.dtype = compute, dtype
+        self.structure = blocks, shared
+        flat = keras.tree.flatten(self.structure)
+        self.first_shared = len(keras.tree.flatten(blocks))
+        self.parted = {n: x for n, x in enumerate(flat) if isinstance(x, Bands | Placed)}
+        self.tensors = [
+            ops.convert_to_tensor(x.x if n in self.parted else x) for n, x in enumerate(flat)
+        ]
+        self.learning = [n for n, x in enumerate(self.tensors) if x.dtype.is_floating]
+        self.learning_own = [n for n in self.learning if n < self.first_shared]
+        self.learning_shared = [n for n in self.learning if n >= self.first_shared]
+        self.count = tf.shape(blocks["number"])[0]
+        self.is_one_group = all(x.shape[0] == 1 for x in self.tensors[self.first_shared :])
+        self.groups = 1 if self.is_one_group else tf.shape(self.tensors[-1])[0]
+        self.in_group = self.count // self.groups
+
+    def forward(self, tensors):
+        """The contexts of all blocks, stacked."""
+
+        def step(number, state):
+            return [self._computed(self._block(tensors, number))], state
 
         # Two at a time: while one block waits for memory the other can multiply. The gradient
         # holds more of each, and takes two only of groups, whose blocks are smaller.
-        (context,), _ = walk(count, forward, [], dtype, at_once=2)
+        (context,), _ = _loop(self.count, step, [], self.dtype, at_once=2)
+        return context
 
-        def backward(upstream):
-            dtypes = [tensors[n].dtype for n in learning_own]
-            # Sums of many blocks, which half precision could not hold.
-            dtypes_of_sums = [
-                tf.float64 if tensors[n].dtype == tf.float64 else tf.float32
-                for n in learning_shared
+    def backward(self, tensors, context, upstream):
+        """The gradients by the tensors, `None` for those that have none."""
+        dtypes = [tensors[n].dtype for n in self.learning_own]
+        dtypes_of_sums = [_summed(tensors[n].dtype) for n in self.learning_shared]
+
+        def of_block(number, sums):
+            own, rest = self._gradients(tensors, number, context[number], upstream[number])
+            return own, [s + ops.cast(g, s.dtype) for s, g in zip(sums, rest, strict=True)]
+
+        def of_group(group, state):
+            sums = [
+                ops.zeros(ops.shape(tensors[n])[1:], dtype)
+                for n, dtype in zip(self.learning_shared, dtypes_of_sums, strict=True)
             ]
+            first = group * self.in_group
+            stacks, sums = _loop(
+                self.in_group,
+                lambda number, sums: of_block(first + number, sums),
+                sums,
+                *dtypes,
+                at_once=1,
+            )
+            return [*stacks, *sums], state
 
-            def differentiate(number, sums):
-                block = block_of(tensors, number)
-                watched = [block[n] for n in learning]
-                with tf.GradientTape() as tape:
-                    tape.watch(watched)
-                    found = computed(block, context[number])
-                gradients = tape.gradient(
-                    found, watched, upstream[number], unconnected_gradients="zero"
-                )
-                own, rest = gradients[: len(learning_own)], gradients[len(learning_own) :]
-                return own, [s + tf.cast(g, s.dtype) for s, g in zip(sums, rest, strict=True)]
+        if self.is_one_group:
+            found = [x[None] for x in of_group(0, [])[0]]
+        else:
+            found, _ = _loop(self.groups, of_group, [], *dtypes, *dtypes_of_sums, at_once=2)
+        gradients = dict(zip(self.learning, found, strict=True))
+        for n in self.learning_own:  # (groups, blocks in a group, ...) becomes (blocks, ...)
+            gradients[n] = ops.reshape(gradients[n], (self.count, *ops.shape(gradients[n])[2:]))
+        for n in self.parted.keys() & gradients.keys():
+            gradients[n] = self._unstacked(n, tensors[n], gradients[n])
+        return [
+            ops.cast(gradients[n], x.dtype) if n in gradients else None
+            for n, x in enumerate(tensors)
+        ]
 
-            def differentiate_group(group, state):
-                sums = [
-                    tf.zeros(tf.shape(tensors[n])[1:], dtype)
-                    for n, dtype in zip(learning_shared, dtypes_of_sums, strict=True)
-                ]
-                stacks, sums = walk(
-                    in_group,
-                    lambda number, sums: differentiate(group * in_group + number, sums),
-                    sums,
-                    *dtypes,
-                    at_once=1,
-                )
-                return [*stacks, *sums], state
+    def _block(self, tensors, number):
+        """What one block is computed from."""
+        group = 0 if self.is_one_group else number // self.in_group
+        return [
+            self.parted[n].part(x, number)
+            if n in self.parted
+            else x[number if n < self.first_shared else group]
+            for n, x in enumerate(tensors)
+        ]
 
-            if is_one_group:
-                found = [x[None] for x in differentiate_group(0, [])[0]]
-            else:
-                found, _ = walk(
-                    groups, differentiate_group, [], *dtypes, *dtypes_of_sums, at_once=2
-                )
-            gradients = dict(zip(learning, found, strict=True))
-            for n in learning_own:
-                x = gradients[n]
-                gradients[n] = tf.reshape(x, tf.concat([[count], tf.shape(x)[2:]], 0))
-            for n in parted.keys() & gradients.keys():
-                gradients[n] = unstacked(n, tensors[n], gradients[n])
-            return [
-                tf.cast(gradients[n], x.dtype) if n in gradients else None
-                for n, x in enumerate(tensors)
-            ]
+    def _computed(self, block, known=None):
+        return self.compute(*keras.tree.pack_sequence_as(self.structure, block), known)
 
-        return context, backward
+    def _gradients(self, tensors, number, known, upstream):
+        """Those by a block's own tensors, and those by what it shares with others."""
+        import tensorflow as tf
 
-    return stacked(*flat)
+        block = self._block(tensors, number)
+        watched = [block[n] for n in self.learning]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            found = self._computed(block, known)
+        gradients = tape.gradient(found, watched, upstream, unconnected_gradients="zero")
+        count = len(self.learning_own)
+        return gradients[:count], gradients[count:]
+
+    def _unstacked(self, n, x, stack):
+        """The gradient by a tensor of that by its parts, which is their sum where they overlap."""
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            parts = self.parted[n].stack(x)
+        return tape.gradient(parts, x, stack)
+
+
+def _loop(count, step, state, *dtypes, at_once):
+    """What `step(number, state)` gives for each number, stacked, and the last state."""
+    import tensorflow as tf
+
+    arrays = [tf.TensorArray(dtype, count) for dtype in dtypes]
+
+    def body(number, arrays, state):
+        found, state = step(number, state)
+        arrays = [a.write(number, x) for a, x in zip(arrays, found, strict=True)]
+        return number + 1, arrays, state
+
+    _, arrays, state = tf.while_loop(
+        lambda number, *_: number < count,
+        body,
+        (0, arrays, state),
+        parallel_iterations=at_once,
+    )
+    return [array.stack() for array in arrays], state
+
+
+def _summed(dtype):
+    """The dtype of a sum over many blocks, which half precision could not hold."""
+    return "float64" if dtype == "float64" else "float32"
 
 
 def branch(condition, yes, no, tensors, seed, variables):
