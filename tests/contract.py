@@ -152,6 +152,7 @@ class InBlocks:
     @pytest.fixture(autouse=True)
     def blocks_of_two(self, monkeypatch):
         monkeypatch.setattr(blocks, "_FEWEST_ROWS", 2)
+        monkeypatch.setattr(blocks, "_LEAST_BAND", 2)
         with blocks.query_blocks(threshold=0, block=1):
             yield
 

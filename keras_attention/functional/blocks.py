@@ -18,6 +18,9 @@ from keras_attention.functional.under_xla import is_under_xla
 THRESHOLD = 64 * 2**20
 BLOCK = 16 * 2**20
 _FEWEST_ROWS = 16
+# In bands a block has as many queries as half a window, but no fewer than these: more would meet
+# many keys that none of them sees, and few are slow.
+_LEAST_BAND = 128
 # Heads go one by one, for more rows at a time in as much memory, which is faster; but not those so
 # small that more than so many would make up a block.
 _MOST_HEADS = 16
@@ -175,7 +178,7 @@ def _band(rule, keys, lead, length, block):
         return None
     if keys.has_pair_mask:
         return None  # it is as large as what a band would save
-    rows = max(_FEWEST_ROWS, rule.window)
+    rows = max(_LEAST_BAND, rule.window // 2)
     if all(isinstance(size, int) for size in lead):
         fitting = block // (4 * math.prod(lead) * (rows + rule.halo))
         rows = max(rows // 4, _FEWEST_ROWS, min(rows, fitting))

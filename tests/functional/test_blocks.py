@@ -55,7 +55,7 @@ SELF = {
         lambda: ka.SelfAttention(ka.ScaledDotScore() + ka.RelativePositionScore(4), window=9),
         CAUSAL,
     ),
-    "window of most": (lambda: ka.MultiHeadAttention(4, 2, window=20), {}),
+    "window of most": (lambda: ka.MultiHeadAttention(4, 2, window=26), {}),
     "rotary": (
         lambda: ka.MultiHeadAttention(4, 2, position=ka.RotaryPositionEmbedding(), window=9), {},
     ),
@@ -65,6 +65,7 @@ SELF = {
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "_FEWEST_ROWS", 4)
+    monkeypatch.setattr(blocks, "_LEAST_BAND", 4)
     monkeypatch.setattr(block_walk, "_LEAST_PIECE", 20)
 
 
