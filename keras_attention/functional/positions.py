@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention.functional.shapes import reshape
+from keras_attention.functional.under_xla import is_under_xla
 
 
 def steps(length, start_index=0):
@@ -38,7 +39,7 @@ def sinusoids(steps, size, base=10000.0):
     Reference:
         Vaswani et al., 2017, section 3.5, https://arxiv.org/abs/1706.03762
     """
-    angles = _angles(steps, size, base)  # (..., T, ceil(D / 2))
+    angles = _angles(steps, _frequencies(size, base))  # (..., T, ceil(D / 2))
     return _interleave(ops.sin(angles), ops.cos(angles))[..., :size]
 
 
@@ -59,11 +60,18 @@ def rotate(x, steps, base=10000.0):
     Reference:
         Su et al., 2021, eq. 34, https://arxiv.org/abs/2104.09864
     """
-    angles = _angles(steps, x.shape[-1], base)  # (..., T, D / 2)
+    frequencies, features = _frequencies(x.shape[-1], base), np.arange(x.shape[-1])
     # Angles need float32 (float16 has no odd numbers above 2048); the turn itself does not.
-    sine, cosine = ops.cast(ops.sin(angles), x.dtype), ops.cast(ops.cos(angles), x.dtype)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return _interleave(even * cosine - odd * sine, odd * cosine + even * sine)
+    if is_under_xla():
+        angles = _angles(steps, frequencies)  # (..., T, D / 2)
+        sine, cosine = ops.cast(ops.sin(angles), x.dtype), ops.cast(ops.cos(angles), x.dtype)
+        even, odd = x[..., 0::2], x[..., 1::2]
+        return _interleave(even * cosine - odd * sine, odd * cosine + even * sine)
+    # Two passes less, each a slow one where no compiler joins them, as in TFLite.
+    angles = _angles(steps, np.repeat(frequencies, 2))  # (..., T, D)
+    sine = ops.sin(angles) * np.where(features % 2, 1, -1).astype("float32")
+    partner = ops.take(x, features ^ 1, axis=-1)
+    return x * ops.cast(ops.cos(angles), x.dtype) + partner * ops.cast(sine, x.dtype)
 
 
 def leading(x, steps, axis):
@@ -170,10 +178,14 @@ def relative_buckets(distance, num_buckets, max_distance, is_bidirectional=True)
     return ops.where(distance > 0, size + future, past)
 
 
-def _angles(steps, size, base):
-    """`step / base^(2i / size)` for each i: `(..., T)` becomes `(..., T, ceil(size / 2))`."""
-    frequencies = base ** (-np.arange(0, size, 2) / size)
-    return ops.expand_dims(ops.cast(steps, "float32"), -1) * frequencies.astype("float32")
+def _frequencies(size, base):
+    """`1 / base^(2i / size)` for each i: an array `(ceil(size / 2),)`."""
+    return (base ** (-np.arange(0, size, 2) / size)).astype("float32")
+
+
+def _angles(steps, frequencies):
+    """Steps `(..., T)` times frequencies `(F,)`: `(..., T, F)`."""
+    return ops.expand_dims(ops.cast(steps, "float32"), -1) * frequencies
 
 
 def _interleave(even, odd):
