@@ -18,8 +18,8 @@ from keras_attention.functional.under_xla import is_under_xla
 THRESHOLD = 64 * 2**20
 BLOCK = 16 * 2**20
 _FEWEST_ROWS = 16
-# In bands a block has as many queries as half a window, but no fewer than these: more would meet
-# many keys that none of them sees, and few are slow.
+# In bands a block has as many queries as half a window and at least these, where they fit: more
+# would meet many keys that most of them don't see, and few are slow.
 _LEAST_BAND = 128
 # Heads go one by one, for more rows at a time in as much memory, which is faster; but not those so
 # small that more than so many would make up a block.
