@@ -9,7 +9,7 @@ from keras_attention.functional import blocks, fused
 from keras_attention.functional.average import average, softmax_average, with_shared
 from keras_attention.functional.block_walk import Blocks
 from keras_attention.functional.for_tflite import is_for_tflite
-from keras_attention.functional.masks import combine
+from keras_attention.functional.masks import Rule, combine
 from keras_attention.functional.normalize import softmax_of_rows
 
 
@@ -21,16 +21,16 @@ class Keys:
         key: Tensor `(..., S, D_key)`, or whatever structure of tensors the score takes.
         value: Tensor `(..., S, D_value)`.
         mask: Boolean tensor that broadcasts to `(..., T, S)`, or `None`.
+        rule: `functional.masks.Rule` or `None`, which of them a query sees by its number.
         first: Integer or scalar tensor, the number of the first of them.
-        limits: Pair, the first number that counts and the first after them, or `None` for all.
         is_turned: Whether the key is `(..., D_key, S)`.
     """
 
     key: typing.Any
     value: typing.Any
     mask: typing.Any = None
+    rule: Rule | None = None
     first: typing.Any = 0
-    limits: tuple | None = None
     is_turned: bool = False
 
     @property
@@ -111,7 +111,7 @@ def attend(
             else score(query, part.key, start - part.first)
             for part in parts
         ]
-        seen = [combine(_seen(part, at, rule), query_mask) for part in parts]
+        seen = [combine(_seen(part, at), query_mask) for part in parts]
         value = [part.value for part in parts]
         scores, seen, value = _joined(scores, -1), _joined(seen, -1), _joined(value, -2)
         if scores.shape[0] == 1 != value.shape[0]:
@@ -123,39 +123,44 @@ def attend(
             weights = softmax_of_rows(scores, seen) if is_by_row else normalizer(scores, seen, seed)
             weights = ops.cast(weights, value.dtype)
             context = average(weights if dropout is None else dropout(weights, seed), value)
-        if is_by_row and seen is not None:
+        if is_by_row and not all_see:
             sees = ops.any(seen, axis=-1, keepdims=True)
             context = ops.where(sees, context, ops.zeros_like(context))
         return context, weights
 
     is_by_row = is_softmax and pair_size is not None and not is_for_tflite()
-    keys = Keys(key, value, mask)
+    keys = Keys(key, value, mask, rule)
+    all_see = query_mask is None and _all_see(keys, first, ops.shape(query)[-2])
     if pair_size is None:
         return rows(query, first, [keys], query_mask, seed)
     if dot_scale is not None and blocks.is_on():
-        context = fused.context(query, keys, dot_scale, query_mask, rule, first)
+        context = fused.context(query, keys, dot_scale, query_mask, first)
         if context is not None:
             return context, None
 
     def context_of(*some, **kwargs):
         return rows(*some, **kwargs)[0]
 
-    all_of_them = Blocks(context_of, query, keys, first, query_mask, rule, seed, list(variables))
+    all_of_them = Blocks(context_of, query, keys, first, query_mask, seed, list(variables))
     is_dot = dot_scale is not None
     return blocks.walk(all_of_them, pair_size, is_relative, turns_key=is_dot), None
 
 
-def _seen(keys, at, rule):
-    """The mask of some keys, for queries of the numbers `at`."""
-    if rule is None and keys.limits is None:
-        return keys.mask
+def _all_see(keys, first, steps):
+    """Whether each of the queries is known to see a key: none is hidden, or by number alone."""
+    if keys.mask is not None or keys.rule is None:
+        return keys.mask is None
     length = ops.shape(keys.value)[-2]
-    numbers = ops.expand_dims(ops.arange(length, dtype="int32") + keys.first, 0)  # (1, S)
-    mask = combine(keys.mask, None if rule is None else rule(at, numbers))
-    if keys.limits is None:
-        return mask
-    low, high = keys.limits
-    return combine(mask, ops.logical_and(numbers >= low, numbers < high))
+    is_known = all(isinstance(x, int) for x in (first, steps, length))
+    return is_known and first >= 0 and first + steps <= length  # a step sees itself
+
+
+def _seen(keys, at):
+    """The mask of some keys, for queries of the numbers `at`."""
+    if keys.rule is None:
+        return keys.mask
+    numbers = ops.arange(ops.shape(keys.value)[-2], dtype="int32") + keys.first
+    return combine(keys.mask, keys.rule(at, ops.expand_dims(numbers, 0)))
 
 
 def _joined(parts, axis):

@@ -7,6 +7,7 @@ import itertools
 import keras
 from keras import ops
 
+from keras_attention.functional.masks import combine
 from keras_attention.functional.recompute import (
     Bands,
     BlockSeed,
@@ -32,7 +33,7 @@ class Blocks:
             context of some queries, the first of which has the number `start`, over a list of
             `Keys`; `known` is that context, where its gradient alone is wanted.
         keys: The `Keys`, all of them.
-        query, first, query_mask, rule, seed, variables: As for `attend`.
+        query, first, query_mask, seed, variables: As for `attend`.
         length: Positive integer or scalar tensor, the queries in a block.
     """
 
@@ -41,7 +42,6 @@ class Blocks:
     keys: object
     first: object
     query_mask: object
-    rule: object
     seed: object
     variables: list
     length: object = None
@@ -66,7 +66,7 @@ class Blocks:
         keys, steps, length = self.keys, self.steps, ops.shape(self.keys.value)[-2]
         known = all(isinstance(x, int) for x in (steps, length, self.first))
         count = min(_MOST_PIECES, steps // _LEAST_PIECE) if known else 0
-        if self.rule is None or not self.rule.is_causal or count < 2:
+        if keys.rule is None or not keys.rule.is_causal or count < 2:
             return [self]
         seed = None if self.seed is None else self.seed.next()
 
@@ -83,7 +83,7 @@ class Blocks:
             return dataclasses.replace(
                 self,
                 query=self.query[..., start:stop, :],
-                keys=type(keys)(*seen, mask),
+                keys=type(keys)(*seen, mask, keys.rule),
                 first=self.first + start,
                 query_mask=query_mask,
                 seed=None if seed is None else BlockSeed(seed, start),
@@ -159,33 +159,39 @@ class Blocks:
 
     def in_bands(self):
         """The context, each block over the keys in its window and those that all queries see."""
-        keys, num_global = self.keys, self.rule.num_global
-        total = ops.shape(keys.value)[-2]
-        tensors = {"value": keys.value}
+        keys, rule = self.keys, self.keys.rule
+        num_global = rule.num_global
+        # Those that all see are apart. There is a mask in any case: it hides what pads the ends.
+        mask = ops.arange(ops.shape(keys.value)[-2], dtype="int32") >= num_global
+        mask = combine(mask, None if keys.mask is None else keys.mask[..., 0, :])
+        tensors = {"value": keys.value, "mask": ops.expand_dims(mask, -1)}  # (..., S, 1)
         for place, part in enumerate(keras.tree.flatten(keys.key)):
             tensors[f"key {place}"] = part
-        if keys.mask is not None:
-            tensors["mask"] = ops.expand_dims(keys.mask[..., 0, :], -1)  # (..., S, 1)
         blocks = {name: self._bands(x) for name, x in tensors.items()} | self._of_all_queries()
         everywhere = keras.tree.map_structure(
             lambda x: x[..., :num_global, :], (keys.key, keys.value)
         )
+        # By their numbers the queries of each block see the same of its keys.
+        at = ops.expand_dims(ops.arange(self.length, dtype="int32") + rule.window - 1, -1)
+        numbers = ops.expand_dims(ops.arange(self.length + rule.halo, dtype="int32"), 0)
+        near = dataclasses.replace(rule, num_global=0)(at, numbers)
 
-        def parts(block, everywhere):
-            near = [block[name] for name in tensors if name.startswith("key ")]
+        def parts(block, shared):
+            *everywhere, in_window = shared
+            key = [block[name] for name in tensors if name.startswith("key ")]
             band = type(keys)(
-                keras.tree.pack_sequence_as(keys.key, near),
+                keras.tree.pack_sequence_as(keys.key, key),
                 block["value"],
-                ops.swapaxes(block["mask"], -1, -2) if "mask" in block else None,
-                first=self.first + block["number"] - (self.rule.window - 1),
-                limits=(num_global, total),
+                combine(ops.swapaxes(block["mask"], -1, -2), in_window),
+                first=self.first + block["number"] - (rule.window - 1),
             )
             if not num_global:
                 return [band]
             mask = None if keys.mask is None else keys.mask[..., :num_global]
-            return [type(keys)(*everywhere, mask), band]
+            return [type(keys)(*everywhere, mask, rule), band]
 
-        context = self._join(self._walk(parts, blocks, everywhere if num_global else ()))
+        shared = (*everywhere, near) if num_global else (near,)
+        context = self._join(self._walk(parts, blocks, shared))
         if not num_global:
             return context
         # Those that are seen everywhere also see everything.
@@ -251,8 +257,8 @@ class Blocks:
 
     def _bands(self, x):
         """`(..., S, _)` as `Bands`: what each block of queries may see."""
-        left, rows = self.rule.window - 1, self.length
-        blocks = self.count + -(-self.rule.halo // rows)
+        rule, rows = self.keys.rule, self.length
+        left, blocks = rule.window - 1, self.count + -(-rule.halo // rows)
         total = ops.shape(x)[-2]
         # Starts where the first query's window does, which may be before or after the first key.
         before = ops.maximum(left - self.first, 0)
@@ -262,7 +268,7 @@ class Blocks:
         x = x[..., start:, :]
         after = blocks * rows - (total - start) - before
         x = _padded(x, before, max(after, 0) if isinstance(after, int) else ops.maximum(after, 0))
-        return Bands(x[..., : blocks * rows, :], self.count, rows, self.rule.halo)
+        return Bands(x[..., : blocks * rows, :], self.count, rows, rule.halo)
 
     def _join(self, x):
         """`(count, ..., length, D)` to `(..., T, D)`."""

@@ -75,7 +75,7 @@ def walk(blocks, pair_size, is_relative, turns_key):
     Returns:
         The context `(..., T, D_value)`.
     """
-    query, keys, rule = blocks.query, blocks.keys, blocks.rule
+    query, keys = blocks.query, blocks.keys
 
     def of(tensors, seed):
         query, key, value = tensors
@@ -91,7 +91,7 @@ def walk(blocks, pair_size, is_relative, turns_key):
         return blocks.whole()
     block = _sizes.get()[1]
     length = ops.shape(keys.value)[-2]
-    band = _band(rule, keys, lead, length, block) if is_relative else None
+    band = _band(keys, lead, length, block) if is_relative else None
     if isinstance(steps, int) and steps <= _FEWEST_ROWS and not band:
         return blocks.whole()  # no block is smaller: a step of a decoder, a pooling
 
@@ -172,8 +172,9 @@ def when_large(sizes, sparing, whole, tensors, seed=None, variables=(), only_if=
     return branch(is_large, sparing, whole, tensors, seed, list(variables))
 
 
-def _band(rule, keys, lead, length, block):
+def _band(keys, lead, length, block):
     """Queries in a block whose keys are those near them, or `None` for all keys."""
+    rule = keys.rule
     if rule is None or rule.window is None:
         return None
     if keys.has_pair_mask:

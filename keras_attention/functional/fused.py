@@ -8,7 +8,7 @@ from keras_attention.functional.masks import combine
 _LANES = 128  # a TPU's blocks are multiples of it
 
 
-def context(query, keys, scale, query_mask, rule, first):
+def context(query, keys, scale, query_mask, first):
     """Softmax attention by `scale * query . key`, or `None` where no kernel takes the work.
 
     On GPUs (Ampere and later) it is cuDNN's kernel by `jax.nn.dot_product_attention`, in half
@@ -18,12 +18,12 @@ def context(query, keys, scale, query_mask, rule, first):
         query: Tensor `(..., T, D)` with 3 axes, with 4 for heads or with 5 for groups of heads.
         keys: `functional.attend.Keys`; heads that share a group's keys have an axis of size 1.
         scale: Float.
-        query_mask, rule, first: As for `functional.attend.attend`.
+        query_mask, first: As for `functional.attend.attend`.
 
     Returns:
         The context `(..., T, D_value)` or `None`.
     """
-    kernel = _kernel()
+    kernel, rule = _kernel(), keys.rule
     if kernel is None or not 3 <= len(query.shape) <= 5:
         return None
     *lead, steps, _ = query.shape

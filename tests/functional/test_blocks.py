@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_attention as ka
 from keras_attention.functional import block_walk, blocks, masks
-from keras_attention.functional.attend import attend
+from keras_attention.functional.attend import Keys, attend
 from keras_attention.functional.for_tflite import for_tflite
 from keras_attention.functional.normalize import softmax
 from tests.backend import BACKEND, needs_tensorflow, run, to_numpy
@@ -431,7 +431,8 @@ def test_bands_hold_the_keys_in_the_window():
     for window, is_causal, first in ((4, False, 0), (4, True, 0), (9, False, 5), (3, True, 11)):
         rule = masks.rule(is_causal, window)
         query = np.zeros((1, 23 - first, 1), "float32")
-        walk = block_walk.Blocks(None, query, None, first, None, rule, None, [], 5)
+        keys = Keys(None, None, rule=rule)
+        walk = block_walk.Blocks(None, query, keys, first, None, None, [], 5)
         bands = walk._bands(ops.convert_to_tensor(x))
         stacked = to_numpy(bands.stack(bands.x))[:, 0, :, 0]
         assert len(stacked) == walk.count
@@ -440,3 +441,17 @@ def test_bands_hold_the_keys_in_the_window():
             wanted = [s + 1 if 0 <= s < 23 else 0 for s in range(start, start + 5 + rule.halo)]
             np.testing.assert_array_equal(band, wanted)
             np.testing.assert_array_equal(to_numpy(bands.part(bands.x, number))[0, :, 0], wanted)
+
+
+@needs_tensorflow
+def test_blocks_of_a_window_share_one_mask():
+    import tensorflow as tf
+
+    layer = ka.SelfAttention(window=4)
+    layer(QUERY)
+    with in_blocks():
+        traced = tf.function(lambda x: layer(x)).get_concrete_function(QUERY).graph.as_graph_def()
+    distances = [node.op for node in traced.node].count("Abs")
+    of_each_block = [n.op for f in traced.library.function for n in f.node_def]
+    assert (distances, of_each_block.count("Abs"), of_each_block.count("Any")) == (1, 0, 0)
+    assert "BatchMatMulV2" in of_each_block
