@@ -94,11 +94,7 @@ class Blocks:
 
     def of_queries(self, turns_key):
         """The context, each block over all keys."""
-        keys, blocks = self.keys, {}
-        if turns_key:
-            # Once, where XLA would copy them for each block.
-            key = ops.swapaxes(keys.key, -2, -1)
-            keys = dataclasses.replace(keys, key=key, is_turned=True)
+        keys, blocks = self._keys(turns_key), {}
         if keys.has_pair_mask:
             blocks["mask"] = self._split(keys.mask)
         blocks |= self._of_all_queries()
@@ -110,15 +106,15 @@ class Blocks:
 
         return self._join(self._walk(parts, blocks, (keys.key, keys.value)))
 
-    def of_heads(self):
-        """The context, each block some queries of one head over its keys, which are turned."""
-        keys = self.keys
+    def of_heads(self, turns_key):
+        """The context, each block some queries of one head over its keys."""
+        keys = self._keys(turns_key)
         *lead, _, size = ops.shape(self.query)
-        own = [*lead[:-1], 1] if keys.key.shape[-3] == 1 else lead
-        shared = [
-            ops.reshape(_broadcast(x, own), (-1, 1, *ops.shape(x)[-2:]))
-            for x in (ops.swapaxes(keys.key, -2, -1), keys.value)
-        ]
+        own = [*lead[:-1], 1] if keys.value.shape[-3] == 1 else lead
+        shared = keras.tree.map_structure(
+            lambda x: ops.reshape(_broadcast(x, own), (-1, 1, *ops.shape(x)[-2:])),
+            (keys.key, keys.value),
+        )
         total = product([*lead, self.count], "int32")
         blocks = {
             "query": ops.reshape(self._padded(self.query), (total, 1, self.length, size)),
@@ -129,15 +125,18 @@ class Blocks:
 
         def parts(block, shared):
             key, value = shared
-            return [
-                dataclasses.replace(
-                    keys, key=key, value=value, mask=block.get("mask"), is_turned=True
-                )
-            ]
+            return [dataclasses.replace(keys, key=key, value=value, mask=block.get("mask"))]
 
         context = self._walk(parts, blocks, shared, heads_apart=True)
         context = ops.reshape(context, (*lead, self.count * self.length, context.shape[-1]))
         return context[..., : self.steps, :]
+
+    def _keys(self, turns_key):
+        if not turns_key:
+            return self.keys
+        # Once, where XLA would copy them for each block.
+        key = ops.swapaxes(self.keys.key, -2, -1)
+        return dataclasses.replace(self.keys, key=key, is_turned=True)
 
     def _by_head(self, mask, lead):
         """What each block of `of_heads` meets of a mask that broadcasts to `(..., T, S)`."""
@@ -226,6 +225,9 @@ class Blocks:
         variables = self.variables if is_told else []
         values = [ops.convert_to_tensor(variable.value) for variable in variables]
 
+        def for_all(tensors):
+            return keras.tree.map_structure(lambda x: ops.expand_dims(x, 0), tensors)
+
         def one(block, shared, known=None):
             some, values = shared
             with variables_as(variables, values):
@@ -239,10 +241,9 @@ class Blocks:
                     known=known,
                 )
 
-        shared = shared, values
         if not heads_apart:
-            shared = keras.tree.map_structure(lambda x: ops.expand_dims(x, 0), shared)
-        return each(one, blocks, shared, self.keys.value.dtype)
+            shared = for_all(shared)
+        return each(one, blocks, (shared, for_all(values)), self.keys.value.dtype)
 
     def _split(self, x):
         """`(..., T, _)` to `(count, ..., length, _)`, with zeros after the last step."""

@@ -21,8 +21,8 @@ _FEWEST_ROWS = 16
 # In bands a block has as many queries as half a window and at least these, where they fit: more
 # would meet many keys that most of them don't see, and few are slow.
 _LEAST_BAND = 128
-# Heads go one by one, for more rows at a time in as much memory, which is faster; but not those so
-# small that more than so many would make up a block.
+# Heads (of other scores than dot products: examples) go one by one, for more rows at a time in as
+# much memory, which is faster; but not those so small that more than so many make up a block.
 _MOST_HEADS = 16
 # A head's block is smaller, for the caches, where two are computed at a time.
 _PART_OF_A_HEAD = 4
@@ -110,13 +110,15 @@ def walk(blocks, pair_size, is_relative, turns_key):
 def _of_queries(blocks, block, pair_size, turns_key):
     """The context in blocks of at most so many bytes of scores, each over all keys."""
     keys, (*lead, steps, _) = blocks.keys, ops.shape(blocks.query)
-    heads_apart = turns_key and not blocks.variables and _go_apart(blocks.query, keys, block)
+    heads_apart = _go_apart(blocks, block, pair_size, turns_key)
+    fewest = _FEWEST_ROWS
     if heads_apart:
         lead = []
         block //= 1 if is_under_xla() else _PART_OF_A_HEAD
+        fewest //= min(pair_size, 4)  # a row of a hidden layer is work enough
     # So many rows at a time take about as much memory as keys and values themselves do.
     features = keys.value.shape[-1] or 1
-    fewest = max(_FEWEST_ROWS, (4 if is_under_xla() else 2) * features // pair_size)
+    fewest = max(fewest, (4 if is_under_xla() else 2) * features // pair_size)
     bytes_of_row = product([*lead, ops.shape(keys.value)[-2], 4 * pair_size])
     if isinstance(bytes_of_row, int):
         in_block = max(fewest, block // bytes_of_row)
@@ -125,7 +127,7 @@ def _of_queries(blocks, block, pair_size, turns_key):
     else:
         in_block = ops.cast(ops.clip(block / bytes_of_row, fewest, 2**30), "int32")
     blocks = dataclasses.replace(blocks, length=_even(steps, in_block))
-    return blocks.of_heads() if heads_apart else blocks.of_queries(turns_key)
+    return blocks.of_heads(turns_key) if heads_apart else blocks.of_queries(turns_key)
 
 
 def _even(steps, in_block):
@@ -135,17 +137,23 @@ def _even(steps, in_block):
     return math.ceil(steps / math.ceil(steps / in_block))
 
 
-def _go_apart(query, keys, block):
-    """Whether dot products go head by head, and example by example."""
+def _go_apart(blocks, block, pair_size, turns_key):
+    """Whether dot products go head by head, and example by example; other scores by example."""
     if keras.backend.backend() != "tensorflow":
         return False
-    *lead, steps, _ = query.shape
-    *own, length, _ = keys.key.shape
+    *lead, steps, _ = blocks.query.shape
+    *own, length, _ = blocks.keys.value.shape
     if not (isinstance(steps, int) and isinstance(length, int)):
         return False
     # Keys that a group of heads shares have one for all of the last axis.
-    is_alike = own == list(keys.value.shape[:-2]) and own in (lead, [*lead[:-1], 1])
-    return is_alike and 4 * steps * length * _MOST_HEADS >= block
+    is_alike = own in (lead, [*lead[:-1], 1])
+    if not turns_key:
+        # Heads may have scores of their own. What is drawn is drawn for all examples. XLA computes
+        # a score in one pass over a block, large or small.
+        is_alike = own == lead and len(lead) == 1 and blocks.seed is None and not is_under_xla()
+    parts = keras.tree.flatten(blocks.keys.key)
+    is_alike = is_alike and all(list(part.shape[:-1]) == [*own, length] for part in parts)
+    return is_alike and 4 * pair_size * steps * length * _MOST_HEADS >= block
 
 
 def when_large(sizes, sparing, whole, tensors, seed=None, variables=(), only_if=True):

@@ -50,8 +50,9 @@ def each(compute, blocks, shared, dtype):
     """Stacks `compute(block, shared)`, of a dtype, over the first axis of the tensors in `blocks`
     and the parts of its `Bands`.
 
-    Each entry on the first axis of `shared` is for equally many of the blocks. The gradient keeps
-    nothing of a block but the result, which `compute` is given when it computes the rest again.
+    A tensor in `shared` has a first axis: an entry for all blocks, or one for each group of equally
+    many. The gradient keeps nothing of a block but the result, which `compute` is given when it
+    computes the rest again.
     """
     if keras.backend.backend() != "tensorflow":
         stacked = {k: v.stack(v.x) if isinstance(v, Bands) else v for k, v in blocks.items()}
@@ -89,8 +90,9 @@ class _Loops:
         self.learning_own = [n for n in self.learning if n < self.first_shared]
         self.learning_shared = [n for n in self.learning if n >= self.first_shared]
         self.count = tf.shape(blocks["number"])[0]
-        self.is_one_group = all(x.shape[0] == 1 for x in self.tensors[self.first_shared :])
-        self.groups = 1 if self.is_one_group else tf.shape(self.tensors[-1])[0]
+        of_groups = [x for x in self.tensors[self.first_shared :] if x.shape[0] != 1]
+        self.is_one_group = not of_groups
+        self.groups = tf.shape(of_groups[0])[0] if of_groups else 1
         self.in_group = self.count // self.groups
 
     def forward(self, tensors):
@@ -135,6 +137,9 @@ class _Loops:
         gradients = dict(zip(self.learning, found, strict=True))
         for n in self.learning_own:  # (groups, blocks in a group, ...) becomes (blocks, ...)
             gradients[n] = ops.reshape(gradients[n], (self.count, *ops.shape(gradients[n])[2:]))
+        for n in self.learning_shared:
+            if tensors[n].shape[0] == 1 and not self.is_one_group:
+                gradients[n] = ops.sum(gradients[n], axis=0, keepdims=True)
         for n in self.parted.keys() & gradients.keys():
             gradients[n] = self._unstacked(n, tensors[n], gradients[n])
         return [
@@ -144,13 +149,15 @@ class _Loops:
 
     def _block(self, tensors, number):
         """What one block is computed from."""
-        group = 0 if self.is_one_group else number // self.in_group
-        return [
-            self.parted[n].part(x, number)
-            if n in self.parted
-            else x[number if n < self.first_shared else group]
-            for n, x in enumerate(tensors)
-        ]
+
+        def part(n, x):
+            if n in self.parted:
+                return self.parted[n].part(x, number)
+            if n < self.first_shared:
+                return x[number]
+            return x[0 if x.shape[0] == 1 else number // self.in_group]
+
+        return [part(n, x) for n, x in enumerate(tensors)]
 
     def _computed(self, block, known=None):
         return self.compute(*keras.tree.pack_sequence_as(self.structure, block), known)

@@ -16,10 +16,10 @@ class Score(keras.layers.Layer):
     `(..., S, D_key)` and returns scores `(..., T, S)`; weights are made in
     `build(query_shape, key_shape)`. Masks, softmax and averaging are not its business, so a new
     score works at once in every layer of the package. The scores of a query may depend on the keys
-    and on that query, not on other queries: long sequences are scored some queries at a time. If
-    the place of the queries counts, take it from `start_index`, a further argument of `call` (or of
-    `compare`), which is the step of the first query, or `None` where the last query stands at the
-    last key.
+    and on that query, not on other queries or examples: long sequences are scored some queries at a
+    time, and may be scored example by example. If the place of the queries counts, take it from
+    `start_index`, a further argument of `call` (or of `compare`), which is the step of the first
+    query, or `None` where the last query stands at the last key.
 
     Where queries come one at a time and the keys stay, as in a decoder, what depends on the keys
     alone is better computed once. A subclass that can do so defines in place of `call` its two

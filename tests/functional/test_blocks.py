@@ -292,6 +292,51 @@ def test_small_heads_go_together(monkeypatch):
         ka.ContentAttention("dot")(x, x)
 
 
+class TableScore(ka.Score):
+    """Prepares one table for all examples, which could be cut by example and must not be."""
+
+    def prepare_key(self, key):
+        return key, key[0]  # (B, S, D) and (S, D)
+
+    def compare(self, query, prepared):
+        return ops.matmul(query, ops.transpose(prepared[1])) + ops.sum(prepared[0], -1)[:, None]
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    ("score", "jit", "training", "expected"),
+    [
+        ("additive", False, False, 1),
+        ("bilinear", False, False, 1),
+        ("additive", True, False, 50),  # XLA joins what a block computes
+        ("additive", False, True, 50),  # dropout draws for all examples
+        (TableScore(), False, False, 50),
+    ],
+)
+def test_examples_go_one_by_one_where_each_has_its_own_keys(
+    monkeypatch, score, jit, training, expected
+):
+    """As many keys as examples: sizes alone do not tell a table from a batch."""
+    import tensorflow as tf
+
+    batches = set()
+    layer = ka.ContentAttention(score, dropout=0.3)
+    compare = layer.score.compare
+
+    def watched(query, prepared):
+        batches.add(query.shape[0])
+        return compare(query, prepared)
+
+    x = RNG.normal(size=(50, 50, 8)).astype("float32")
+    whole_context, _ = layer(x, x, return_attention_scores=True)
+    monkeypatch.setattr(type(layer.score), "compare", lambda self, *args: watched(*args))
+    with ka.query_blocks(threshold=0, block=2**16):
+        found = tf.function(lambda x: layer(x, x, training=training), jit_compile=jit)(x)
+    assert batches == {expected}
+    if not training:
+        close(to_numpy(found), to_numpy(whole_context))
+
+
 def _names(function):
     graph = function.get_concrete_function().graph.as_graph_def()
     return " ".join(
