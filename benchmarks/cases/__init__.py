@@ -9,7 +9,7 @@ CASES = {
         "attention",
         "multi-head attention, the future hidden: 512 features, 8 heads, batch 1",
     ),
-    "window": ("attention", "multi-head attention in a window of 256 steps, on a GPU of 1,024"),
+    "window": ("attention", "multi-head attention in a window of 256 steps (of 1,024 on GPUs)"),
     "additive": ("attention", "additive scores, T x T: 128 features, batch 8"),
     "pooling": ("attention", "T steps to a vector: 256 features, batch 8"),
     "han": ("documents", "hierarchical attention: batch 8, 15 sentences of T words, 50 units"),

@@ -21,9 +21,11 @@ _FEWEST_ROWS = 16
 # In bands a block has as many queries as half a window and at least these, where they fit: more
 # would meet many keys that most of them don't see, and few are slow.
 _LEAST_BAND = 128
-# Heads (of other scores than dot products: examples) go one by one, for more rows at a time in as
-# much memory, which is faster; but not those so small that more than so many make up a block.
+# Heads go one by one, for more rows at a time in as much memory, which is faster; but not those so
+# small that more than so many would make up a block. So do examples where a pair of steps takes so
+# many numbers, a hidden layer: blocks of all examples would not fit into the caches.
 _MOST_HEADS = 16
+_HIDDEN_LAYER = 8
 # A head's block is smaller, for the caches, where two are computed at a time.
 _PART_OF_A_HEAD = 4
 
@@ -138,7 +140,7 @@ def _even(steps, in_block):
 
 
 def _go_apart(blocks, block, pair_size, turns_key):
-    """Whether dot products go head by head, and example by example; other scores by example."""
+    """Whether dot products go head by head, or scores with a hidden layer example by example."""
     if keras.backend.backend() != "tensorflow":
         return False
     *lead, steps, _ = blocks.query.shape
@@ -150,7 +152,8 @@ def _go_apart(blocks, block, pair_size, turns_key):
     if not turns_key:
         # Heads may have scores of their own. What is drawn is drawn for all examples. XLA computes
         # a score in one pass over a block, large or small.
-        is_alike = own == lead and len(lead) == 1 and blocks.seed is None and not is_under_xla()
+        is_hidden_layer = pair_size >= _HIDDEN_LAYER and not is_under_xla()
+        is_alike = is_hidden_layer and own == lead and len(lead) == 1 and blocks.seed is None
     parts = keras.tree.flatten(blocks.keys.key)
     is_alike = is_alike and all(list(part.shape[:-1]) == [*own, length] for part in parts)
     return is_alike and 4 * pair_size * steps * length * _MOST_HEADS >= block

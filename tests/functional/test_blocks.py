@@ -301,19 +301,23 @@ class TableScore(ka.Score):
     def compare(self, query, prepared):
         return ops.matmul(query, ops.transpose(prepared[1])) + ops.sum(prepared[0], -1)[:, None]
 
+    @property
+    def pair_size(self):
+        return 8
+
 
 @needs_tensorflow
 @pytest.mark.parametrize(
     ("score", "jit", "training", "expected"),
     [
         ("additive", False, False, 1),
-        ("bilinear", False, False, 1),
+        ("bilinear", False, False, 50),  # no hidden layer for each pair
         ("additive", True, False, 50),  # XLA joins what a block computes
         ("additive", False, True, 50),  # dropout draws for all examples
         (TableScore(), False, False, 50),
     ],
 )
-def test_examples_go_one_by_one_where_each_has_its_own_keys(
+def test_examples_go_one_by_one_where_pairs_take_a_hidden_layer(
     monkeypatch, score, jit, training, expected
 ):
     """As many keys as examples: sizes alone do not tell a table from a batch."""
