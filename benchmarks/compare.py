@@ -10,7 +10,6 @@ from benchmarks import memory as memories
 from benchmarks.cases import process
 from benchmarks.entries import products
 
-LEAST_PRODUCTS = 3  # in a turn
 AGREEMENT = {"float32": 1e-4, "bfloat16": 5e-2}
 
 
@@ -97,8 +96,7 @@ def _in_turns(comparison, options, figures, skip):
         return []
     if comparison.with_matmul:
         runs.append(process.matmul_of(compiled.modes()[0])())
-        # The first call after a peer that gave its memory back is a slow one.
-        calls.append(max(LEAST_PRODUCTS, measure.warm_up(runs[-1], compiled.finish)[1]))
+        calls.append(measure.warm_up(runs[-1], compiled.finish)[1])
     clock = None if comparison.is_self_timed else time.perf_counter
     table = measure.times(
         runs, options.turns, clock, calls=calls, budget=options.budget, finish=compiled.finish

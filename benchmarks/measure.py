@@ -7,8 +7,8 @@ import numpy as np
 
 LEAST_TURNS = 3
 # Seconds; a run that is shorter is repeated within its turn. What ran before it may have given
-# memory back, which the first call has to fetch anew.
-SHORTEST = 0.5
+# memory back, which the first call has to fetch anew: it is to be one of several.
+SHORTEST = 1.5
 LONG = 20  # seconds; no compiling takes so long, so such a run need not be tried twice
 REST = 0.005  # seconds before each: threads of one library that still spin slow the next one
 

@@ -107,7 +107,7 @@ class Blocks:
         return self._join(self._walk(parts, blocks, (keys.key, keys.value)))
 
     def of_heads(self, turns_key):
-        """The context, each block some queries of one head over its keys."""
+        """The context, each block some queries of one head (or example, of no heads)."""
         keys = self._keys(turns_key)
         *lead, _, size = ops.shape(self.query)
         own = [*lead[:-1], 1] if keys.value.shape[-3] == 1 else lead

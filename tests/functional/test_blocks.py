@@ -341,6 +341,32 @@ def test_examples_go_one_by_one_where_pairs_take_a_hidden_layer(
         close(to_numpy(found), to_numpy(whole_context))
 
 
+@needs_tensorflow
+@pytest.mark.parametrize("size", [1, 2])
+def test_examples_that_only_the_run_counts_add_up_their_gradients(size):
+    import tensorflow as tf
+
+    layer, given = trained(lambda: ka.ContentAttention("additive"), "cross")
+    given["value_mask"] = VALUE_MASK[[0, 0]]  # of the other row there is no gradient
+    given = {name: tf.constant(x[:size]) for name, x in given.items()}
+    specs = {name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for name, x in given.items()}
+
+    def differentiate(given):
+        floats = given["query"], given["value"]
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            context = layer(**given)
+            loss = tf.reduce_sum(context**3)
+        weights = [weight.value for weight in layer.trainable_weights]
+        return context, tape.gradient(loss, [*floats, *weights])
+
+    with whole():
+        expected = to_numpy(differentiate(given))
+    with in_blocks():
+        found = to_numpy(tf.function(differentiate, input_signature=[specs])(given))
+    close(found, expected)
+
+
 def _names(function):
     graph = function.get_concrete_function().graph.as_graph_def()
     return " ".join(
@@ -435,6 +461,18 @@ def test_a_causal_walk_meets_no_keys_that_no_query_sees(steps):
     seen = mask & np.tri(100, steps, steps - 100, dtype=bool)
     weights = np.exp(query @ key.swapaxes(-1, -2)) * seen
     close(to_numpy(found), weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9) @ key)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("sizes", [whole, in_blocks])
+def test_queries_before_all_keys_see_nothing_without_any_mask(sizes, window):
+    """70 queries of 50 keys: by their numbers alone the first twenty see none, the others one."""
+    layer = ka.ContentAttention("dot", window=window)
+    with sizes():
+        found = to_numpy(layer(QUERY, VALUE, use_causal_mask=True))
+    assert not found[:, :20].any()
+    close(found[:, 20], VALUE[:, 0])
+    assert found[:, 20:].any(axis=-1).all()
 
 
 def test_dropout_differs_between_blocks_and_calls():
