@@ -7,24 +7,30 @@ over the steps of each sequence first, so that tokens of short batches count mor
 import keras
 from keras import ops
 
-from keras_attention.losses import blank_uncounted, crossentropy, token_weights
+from keras_attention.losses import (
+    at_least_float32,
+    class_id,
+    counted_tokens,
+    crossentropy,
+    in_range,
+)
 
 
 class _TokenMean(keras.metrics.Metric):
     """The weighted mean of a number for each token, over all batches."""
 
     def __init__(self, ignore_class=None, name=None, dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self.ignore_class = ignore_class
-        self.total = self.add_variable(shape=(), initializer="zeros", name="total")
-        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+        super().__init__(name=name, dtype=at_least_float32(dtype))
+        self.ignore_class = class_id("ignore_class", ignore_class)
+        self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
+        self.count = self.add_variable((), "zeros", dtype=self.dtype, name="count")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        weights = token_weights(y_true, y_pred, sample_weight, self.ignore_class)
-        y_true, y_pred = blank_uncounted(y_true, y_pred, weights)
-        values = self._values(y_true, ops.cast(y_pred, self.dtype))
-        self.total.assign_add(ops.cast(ops.sum(weights * values), self.dtype))
-        self.count.assign_add(ops.cast(ops.sum(weights), self.dtype))
+        labels, predictions, weights = counted_tokens(
+            y_true, y_pred, sample_weight, self.ignore_class, self.dtype
+        )
+        self.total.assign_add(ops.sum(weights * self._values(labels, predictions)))
+        self.count.assign_add(ops.sum(weights))
 
     def result(self):
         return ops.divide_no_nan(self.total, self.count)
@@ -37,11 +43,22 @@ class _TokenMean(keras.metrics.Metric):
 class TokenAccuracy(_TokenMean):
     """The share of tokens whose most likely class is the label.
 
+    Wrong labels: a token that counts must have a label from 0 to V - 1. If one has not,
+    `update_state` raises a `ValueError` in eager mode. Compiled code (`fit`, `tf.function`,
+    `jax.jit`) cannot raise: there the result is NaN until `reset_state`.
+
     Args:
-        ignore_class: Integer label that does not count, such as the id of padding, or `None`. A
-            mask that the predictions carry counts as well.
+        ignore_class: Integer label that does not count, such as the id of padding or -100, or
+            `None`. It need not lie in `[0, V)`, nor fit the dtype of the labels. A mask that the
+            predictions carry counts as well; on JAX Keras' `fit` hands no mask to training
+            metrics, only to `evaluate` and to validation.
         name: String.
-        dtype: Dtype of the result; Keras' `floatx` (float32) if `None`.
+        dtype: Dtype of the sums and of the result; Keras' `floatx` (float32) if `None`. float16
+            and bfloat16 count as float32.
+
+    Raises:
+        ValueError: If the shapes do not fit; in eager mode also if a label that counts is outside
+            `[0, V)`.
 
     Example:
         >>> metric = ka.TokenAccuracy(ignore_class=0)
@@ -54,8 +71,10 @@ class TokenAccuracy(_TokenMean):
         super().__init__(ignore_class, name, dtype)
 
     def _values(self, y_true, y_pred):
-        predicted = ops.argmax(y_pred, axis=-1)
-        return ops.cast(ops.equal(predicted, ops.cast(y_true, predicted.dtype)), "float32")
+        predicted = ops.cast(ops.argmax(y_pred, axis=-1), y_true.dtype)  # (...)
+        hits = ops.cast(ops.equal(predicted, y_true), self.dtype)
+        # No product with NaN: XLA takes a hit times NaN for "if hit, NaN, else 0".
+        return ops.where(in_range(y_true, y_pred), hits, float("nan"))
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -67,12 +86,23 @@ class Perplexity(_TokenMean):
     over the N tokens of all batches: not the mean of the batches' perplexities, which is larger.
     1 is perfect, V is a uniform guess among V words.
 
+    Wrong labels: a token that counts must have a label from 0 to V - 1. If one has not,
+    `update_state` raises a `ValueError` in eager mode. Compiled code (`fit`, `tf.function`,
+    `jax.jit`) cannot raise: there the result is NaN until `reset_state`.
+
     Args:
-        ignore_class: Integer label that does not count, such as the id of padding, or `None`. A
-            mask that the predictions carry counts as well.
+        ignore_class: Integer label that does not count, such as the id of padding or -100, or
+            `None`. It need not lie in `[0, V)`, nor fit the dtype of the labels. A mask that the
+            predictions carry counts as well; on JAX Keras' `fit` hands no mask to training
+            metrics, only to `evaluate` and to validation.
         from_logits: Whether the predictions are logits rather than probabilities.
         name: String.
-        dtype: Dtype of the result; Keras' `floatx` (float32) if `None`.
+        dtype: Dtype of the sums and of the result; Keras' `floatx` (float32) if `None`. float16
+            and bfloat16 count as float32.
+
+    Raises:
+        ValueError: If the shapes do not fit; in eager mode also if a label that counts is outside
+            `[0, V)`.
 
     Example:
         >>> metric = ka.Perplexity(ignore_class=0, from_logits=True)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from tests.backend import BACKEND, call
 
 
 def _batches():
@@ -63,6 +64,78 @@ def test_a_uniform_guess_among_8_words_and_a_perfect_one():
     metric.reset_state()
     metric.update_state([3, 4], 100 * np.eye(8)[[3, 4]])
     assert float(metric.result()) == pytest.approx(1.0)
+
+
+class MetricLayer(keras.layers.Layer):
+    """A metric's figure for one batch as a layer, so that it can be compiled like one."""
+
+    def __init__(self, metric):
+        super().__init__()
+        self.metric = metric
+
+    def call(self, labels, predictions, weights=None):
+        start = [keras.ops.zeros((), v.dtype) for v in self.metric.variables]
+        updated = self.metric.stateless_update_state(start, labels, predictions, weights)
+        return self.metric.stateless_result(updated)
+
+
+@pytest.mark.parametrize("cls", [ka.TokenAccuracy, ka.Perplexity])
+@pytest.mark.parametrize("wrong, dtype", [(-1, "int64"), (5, "int8"), (255, "uint8")])
+def test_a_label_outside_the_classes_never_counts_as_one(cls, wrong, dtype):
+    labels = np.array([[4, wrong, 2]], dtype)
+    predictions = np.tile([0.1, 0.1, 0.1, 0.1, 0.6], (1, 3, 1)).astype("float32")
+    metric = cls(ignore_class=3)
+    message = rf"Labels must lie in \[0, V\) .*labels \[{wrong}\], V=5, ignore_class=3"
+    with pytest.raises(ValueError, match=message):
+        metric.update_state(labels, predictions)
+    assert [float(v) for v in metric.variables] == [0, 0]  # as if it had not been called
+    layer = MetricLayer(metric)
+    tensors = {"labels": labels, "predictions": predictions}
+    assert np.isnan(call(layer, tensors, jit=True))
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tensors = {name: tf.constant(x) for name, x in tensors.items()}
+        assert np.isnan(tf.function(lambda tensors: layer(**tensors))(tensors))
+    # What does not count may have any label.
+    tensors = {"labels": labels, "predictions": predictions, "weights": np.array([[1.0, 0, 1]])}
+    expected = 0.5 if cls is ka.TokenAccuracy else np.exp(-np.mean(np.log([0.6, 0.1])))
+    for jit in (False, True):
+        assert float(call(layer, tensors, jit)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("cls", [ka.TokenAccuracy, ka.Perplexity])
+def test_an_ignored_class_that_the_labels_cannot_hold_ignores_nothing(cls):
+    labels = np.array([255, 7], "uint8")
+    predictions = np.random.default_rng(0).dirichlet(np.ones(300), 2).astype("float32")
+    expected, metric = cls(), cls(ignore_class=-1)
+    expected.update_state(labels.astype("int32"), predictions)
+    metric.update_state(labels, predictions)
+    assert float(metric.result()) == float(expected.result())
+    assert float(metric.count) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_sums_are_float32_at_least(dtype):
+    if dtype == "float64" and BACKEND == "jax":
+        pytest.skip("JAX has float64 only where it is enabled")
+    metric = ka.TokenAccuracy(dtype=dtype)
+    for _ in range(3):  # 3000 is no bfloat16 and 2999 no float16
+        metric.update_state(np.zeros(1000, int), np.ones((1000, 1)))
+    metric.update_state([0], [[0.0, 1.0]])
+    assert float(metric.result()) == pytest.approx(3000 / 3001, rel=1e-6)
+    assert metric.dtype == ("float64" if dtype == "float64" else "float32")
+    assert {v.dtype for v in metric.variables} == {metric.dtype}
+
+
+@pytest.mark.parametrize("cls", [ka.TokenAccuracy, ka.Perplexity])
+def test_an_empty_batch_changes_nothing(cls):
+    metric = cls()
+    metric.update_state([1, 0], [[0.4, 0.6], [0.3, 0.7]])
+    before = float(metric.result())
+    metric.update_state(np.zeros((0,), int), np.zeros((0, 2)))
+    metric.update_state(np.zeros((2, 0), int), np.zeros((2, 0, 2)))
+    assert float(metric.result()) == before
 
 
 def test_config():
