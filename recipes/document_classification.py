@@ -20,6 +20,10 @@ columns text and label), or "tfds:ag_news_subset", "tfds:yelp_polarity_reviews" 
     python -m recipes.document_classification predict saved_models/document_classification \\
         --file letter.txt --html letter.html
 
+In a terminal predict shades sentences and words. In a file or a pipe, or if NO_COLOR is set, it
+writes weights: [0.75] before a sentence, (0.12) after a word, where they are a fifth of the largest
+or more.
+
 Reference: Yang et al., 2016 (hierarchical attention), https://aclanthology.org/N16-1174; Rennie et
 al., 2003 (complement naive Bayes), https://cdn.aaai.org/ICML/2003/ICML03-081.pdf. Yang's recurrent
 encoders are left out, as they spread what a word says over its neighbours; figures on real data,
@@ -511,8 +515,8 @@ def _card(data):
 
 
 def predict(config):
-    """Tell the subject of documents and shade the sentences and words that decided."""
-    from keras_attention.explain.highlight import to_html, to_terminal
+    """Tell the subject of documents and show the sentences and words that decided."""
+    from keras_attention.explain.highlight import shade, to_html
 
     run_folder.find_run(
         config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt", "labels.txt"]
@@ -525,7 +529,7 @@ def predict(config):
         heading = f"{answer.label} {answer.probability:.3f}"
         words = answer.word_spans, answer.word_weights
         sentences = answer.sentence_spans, answer.sentence_weights
-        print(f"{heading}\n{to_terminal(text, *words, sentences)}")
+        print(f"{heading}\n{shade(text, *words, sentences)}")
         for line in answer.main_sentences(text):
             print(line)
         print(flush=True)

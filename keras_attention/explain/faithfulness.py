@@ -25,14 +25,18 @@ def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padd
             second of two classes; such as `lambda ids: model.predict(ids, verbose=0)`.
         inputs: Array of ids `(B, S)` or of features `(B, S, D)`.
         weights: Array `(B, S)`, such as those of `AttentionPooling`.
-        mask: Boolean `(B, S)`, `True` for steps that are no padding; the steps that differ from
-            `padding` if `None`.
+        mask: Boolean `(B, S)`, or integers 0 and 1: `True` for steps that are no padding; the
+            steps that differ from `padding` if `None`.
         fractions: The fractions of steps, in (0, 1].
-        padding: Number that the inputs are padded with.
+        padding: Number that the inputs are padded with, one that their dtype can hold.
 
     Returns:
         Dict of NumPy arrays: `"comprehensiveness"` and `"sufficiency"`, `(B,)`, each the mean over
         the fractions of `"comprehensiveness_at"` and `"sufficiency_at"`, `(B, len(fractions))`.
+
+    Raises:
+        ValueError: If the shapes do not fit, if a weight is no number, or if `predict` returns
+            what are no probabilities, such as logits.
 
     Example:
         >>> import numpy as np
@@ -48,7 +52,7 @@ def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padd
         DeYoung et al., 2020, eq. 1 and 2, https://arxiv.org/abs/1911.03429
         The paper's means count k = 0 as a further fraction; here only the given ones count.
     """
-    inputs, weights = np.asarray(inputs), np.asarray(weights)
+    inputs, weights = _checked_inputs(inputs), np.asarray(weights)
     if weights.ndim != 2 or inputs.shape[:2] != weights.shape:
         raise ValueError(
             "`weights` must have the shape (batch, steps) of `inputs`. Received: "
@@ -59,10 +63,15 @@ def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padd
         raise ValueError(
             f"`fractions` must be numbers in (0, 1]. Received: fractions={fractions.tolist()}"
         )
+    _check_padding(padding, inputs)
     if mask is None:
         mask = inputs != padding
         mask = mask.any(axis=-1) if mask.ndim == 3 else mask
-    mask = np.asarray(mask, "bool")
+    mask = _checked_mask(mask, inputs)
+    if not np.isfinite(weights[mask]).all():
+        raise ValueError(
+            "`weights` must be finite numbers where `mask` is True. Received: NaN or infinity"
+        )
 
     whole = _probabilities(predict, inputs)
     chosen = whole.argmax(axis=-1)[:, None]
@@ -87,6 +96,45 @@ def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padd
     return {**means, **at}
 
 
+def _checked_inputs(inputs):
+    inputs = np.asarray(inputs)
+    if inputs.ndim not in (2, 3) or inputs.dtype.kind not in "biuf":
+        raise ValueError(
+            "`inputs` must be one array of numbers, (batch, steps) or (batch, steps, features). "
+            f"Received: inputs.shape={inputs.shape}, inputs.dtype={inputs.dtype}"
+        )
+    return inputs
+
+
+def _check_padding(padding, inputs):
+    try:
+        with np.errstate(invalid="ignore", over="ignore"):
+            fits = np.ndim(padding) == 0 and np.asarray(padding).astype(inputs.dtype) == padding
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:  # NaN does not either: it equals nothing
+        raise ValueError(
+            "`padding` must be a number that the dtype of `inputs` can hold. Received: "
+            f"padding={padding!r}, inputs.dtype={inputs.dtype}"
+        )
+
+
+def _checked_mask(mask, inputs):
+    mask = np.asarray(mask)
+    if mask.shape != inputs.shape[:2]:
+        raise ValueError(
+            "`mask` must have the shape (batch, steps) of `inputs`. Received: "
+            f"mask.shape={mask.shape}, inputs.shape={inputs.shape}"
+        )
+    # A float mask may be one of 0 and -1e9, which as booleans would be the wrong way round.
+    if mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
+        raise ValueError(
+            "`mask` must be boolean, True for steps that are no padding. Received: "
+            f"mask.dtype={mask.dtype}"
+        )
+    return mask.astype("bool")
+
+
 def _probabilities(predict, inputs):
     """`(B, C)`, in which the single probability of a binary classifier becomes two."""
     probabilities = np.asarray(predict(inputs), "float64")
@@ -96,6 +144,12 @@ def _probabilities(predict, inputs):
         raise ValueError(
             "`predict` must return probabilities (batch, classes). Received: shape "
             f"{probabilities.shape} for inputs of shape {inputs.shape}"
+        )
+    # Softmax in half precision may come out a little above 1.
+    if not ((probabilities >= -0.01) & (probabilities <= 1.01)).all():
+        raise ValueError(
+            "`predict` must return probabilities, from 0 to 1; logits need a softmax or a sigmoid "
+            f"first. Received: numbers from {probabilities.min():.3g} to {probabilities.max():.3g}"
         )
     if probabilities.shape[1] == 1:
         probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)

@@ -1,11 +1,89 @@
-"""Texts with their words, and perhaps their sentences, shaded by weight: terminal and HTML."""
+"""Texts with their words, and perhaps their sentences, shaded by weight: terminal and HTML.
+
+Where a stream shows no colours, the words are marked with their weights instead: `not(0.41)`.
+"""
 
 import html
 import itertools
+import math
+import os
+import sys
 
 _BLOCK = "\x1b[48;2;{};{};{}m\x1b[38;2;0;0;0m{}\x1b[0m"
 # Light enough for black letters.
 _GREEN, _RED, _BLUE, _WHITE = (120, 200, 120), (240, 130, 120), (150, 195, 250), (255, 255, 255)
+# Of the largest weight: what has less is left unmarked in plain text, or all words would be marked.
+_LEAST = 0.2
+
+
+def shade(text, spans, weights, sentences=((), ()), stream=None):
+    """The text for a stream: `to_terminal` if it shows colours, else `to_plain`.
+
+    It shows colours if it is a terminal. The environment may decide otherwise: with a non-empty
+    `NO_COLOR` there are none, else with a non-empty `FORCE_COLOR` there are, and a terminal with
+    `TERM=dumb` has none.
+
+    Args:
+        text, spans, weights, sentences: As in `to_terminal`.
+        stream: What the text will be written to; standard output if `None`.
+
+    Returns:
+        String.
+
+    Reference:
+        https://no-color.org and https://force-color.org
+    """
+    form = to_terminal if _shows_colours(stream or sys.stdout) else to_plain
+    return form(text, spans, weights, sentences)
+
+
+def _shows_colours(stream):
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def to_plain(text, spans, weights, sentences=((), ())):
+    """The text with the weight after each word that counts and before each sentence that does.
+
+    A word counts here if its weight is at least a fifth of the largest one of a word, a sentence if
+    it is at least a fifth of the largest one of a sentence. All others stay as they are.
+
+    Args:
+        text, spans, weights, sentences: As in `to_terminal`.
+
+    Returns:
+        String without escape sequences.
+
+    Example:
+        >>> print(to_plain("It was not bad.", [(0, 2), (7, 10), (11, 14)], [0.02, 0.61, 0.37]))
+        It was not(0.61) bad(0.37).
+        >>> print(to_plain("Hi. It was bad.", [(11, 14)], [0.7], ([(0, 3), (4, 15)], [0.1, 0.9])))
+        Hi. [0.90] It was bad(0.70).
+    """
+    marks = [(end, 0, f"({_short(weight)})") for (_, end), weight in _heavy(spans, weights)]
+    marks += [(start, 1, f"[{_short(weight)}] ") for (start, _), weight in _heavy(*sentences)]
+    parts, done = [], 0
+    for place, _, mark in sorted(marks):
+        parts += [text[done:place], mark]
+        done = place
+    return "".join([*parts, text[done:]])
+
+
+def _heavy(spans, weights):
+    """Pairs of a span and its weight, of those worth a mark."""
+    least = _LEAST * max((abs(float(weight)) for weight in weights), default=0.0)
+    for (start, end), weight in zip(spans, map(float, weights), strict=True):
+        if start < end and abs(weight) >= least > 0:
+            yield (start, end), weight
+
+
+def _short(weight):
+    """Two decimals, or more if there would be fewer than two digits other than leading zeros."""
+    decimals = 1 - math.floor(math.log10(abs(weight)))
+    return f"{weight:.{max(2, decimals)}f}"
 
 
 def to_terminal(text, spans, weights, sentences=((), ())):

@@ -1,4 +1,5 @@
-"""Pictures of attention weights. They need matplotlib, which the package itself does not.
+"""Pictures of attention weights. They need matplotlib, which the package itself does not:
+`pip install "keras-attention-layers[plot]"`.
 
 Each function returns a `matplotlib.figure.Figure` that belongs to nobody else: save it with
 `figure.savefig("name.png")`, or let a notebook show it.
@@ -24,6 +25,10 @@ def plot_attention(weights, words, title=None):
 
     Returns:
         A figure, the words from top to bottom.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+        ValueError: If the shapes do not fit.
 
     Example:
         >>> figure = ka.plot_attention([0.1, 0.7, 0.2], ["not", "bad", "."])
@@ -64,6 +69,10 @@ def plot_alignment(weights, queries, values, title=None):
     Returns:
         A figure, darker where more was looked; all panels share one scale of colours.
 
+    Raises:
+        ImportError: If matplotlib is missing.
+        ValueError: If the shapes do not fit.
+
     Example:
         >>> figure = ka.plot_alignment([[0.9, 0.1]], ["oui"], ["yes", "no"])
         >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -74,6 +83,11 @@ def plot_alignment(weights, queries, values, title=None):
     panels, values = _checked(panels, 3, values)
     if len(queries) != panels.shape[1]:
         raise ValueError(_mismatch(panels, 1, queries))
+    if not panels.size:
+        raise ValueError(
+            "`weights` must have at least one query and one value step. Received: "
+            f"weights.shape={weights.shape}"
+        )
     heads, rows, columns = panels.shape
     across = min(heads, _COLUMNS)
     down = math.ceil(heads / across)
@@ -129,6 +143,10 @@ def plot_image_attention(image, weights, captions=None, title=None):
     Returns:
         A figure, the image itself first.
 
+    Raises:
+        ImportError: If matplotlib is missing.
+        ValueError: If the shapes do not fit, or the image has other numbers.
+
     Example:
         >>> import numpy as np
         >>> image, weights = np.zeros((32, 32, 3)), np.ones((2, 4, 4))
@@ -144,6 +162,11 @@ def plot_image_attention(image, weights, captions=None, title=None):
         raise ValueError(
             "`weights` must have the shape (H, W) or (panels, H, W), with a caption a panel. "
             f"Received: weights.shape={weights.shape}, captions={captions!r}"
+        )
+    if not panels.shape[1] * panels.shape[2]:
+        raise ValueError(
+            "`weights` must have at least one row and one column. Received: "
+            f"weights.shape={weights.shape}"
         )
     height, width = image.shape[:2]
     across = min(len(panels) + 1, _COLUMNS)
@@ -166,7 +189,13 @@ def plot_image_attention(image, weights, captions=None, title=None):
 
 
 def _figure(width, height):
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Pictures of attention are drawn with matplotlib, which cannot be imported: "
+            'pip install "keras-attention-layers[plot]"'
+        ) from error
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
 
@@ -201,12 +230,20 @@ def _mismatch(weights, axis, words):
 def _rgb(image):
     """`(height, width, 3)`, from 0 to 1."""
     image = np.asarray(image)
-    image = image / 255.0 if np.issubdtype(image.dtype, np.integer) else image.astype("float64")
+    received = f"image.shape={image.shape}, image.dtype={image.dtype}"
+    whole = np.issubdtype(image.dtype, np.integer)
+    image = image / 255.0 if whole else image.astype("float64")
     image = image[..., None] if image.ndim == 2 else image
-    if image.ndim != 3 or image.shape[-1] not in (1, 3):
+    if image.ndim != 3 or image.shape[-1] not in (1, 3) or not image.size:
         raise ValueError(
             "`image` must have the shape (height, width) or (height, width, 1 or 3). Received: "
-            f"image.shape={image.shape}"
+            f"{received}"
+        )
+    if not (image.min() > -0.5 and image.max() < 1.5):  # resizing leaves numbers a little outside
+        low, high = (255 if whole else 1) * image.min(), (255 if whole else 1) * image.max()
+        raise ValueError(
+            "`image` must hold floats from 0 to 1, or integers from 0 to 255. Received: "
+            f"{received}, numbers from {low:.3g} to {high:.3g}"
         )
     return np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0, 1)
 

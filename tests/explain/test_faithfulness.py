@@ -114,6 +114,48 @@ def test_rejects_weights_of_another_shape():
         ka.faithfulness(_predict, np.ones((2, 5)), np.ones((2, 4)))
 
 
+@pytest.mark.parametrize("shape", [(2,), (5,), (1, 5), (2, 4), (2, 5, 1)])
+def test_rejects_a_mask_of_another_shape(shape):
+    with pytest.raises(ValueError, match=r"`mask` must have .*mask.shape=.*inputs.shape=\(2, 5\)"):
+        ka.faithfulness(_predict, np.ones((2, 5)), np.ones((2, 5)), np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("mask", [[[0.0, -1e9, 0.0]], [[1.0, 0.0, 1.0]], [[0, -1, 0]]])
+def test_rejects_a_mask_that_is_not_boolean(mask):
+    with pytest.raises(ValueError, match=r"`mask` must be boolean, True for .*mask.dtype="):
+        ka.faithfulness(_predict, np.ones((1, 3)), np.ones((1, 3)), mask)
+
+
+def test_a_mask_of_integers_is_one_of_booleans():
+    ids, _ = _texts()
+    weights, mask = np.random.default_rng(1).random(ids.shape), ids > 0
+    expected = ka.faithfulness(_predict, ids, weights, mask)
+    got = ka.faithfulness(_predict, ids, weights, mask.astype("int32"))
+    np.testing.assert_array_equal(got["sufficiency_at"], expected["sufficiency_at"])
+
+
+def test_rejects_weights_that_are_no_numbers():
+    weights = np.array([[0.5, np.nan, 0.1], [0.2, 0.3, 0.5]])
+    with pytest.raises(ValueError, match=r"`weights` must be finite .* Received: NaN"):
+        ka.faithfulness(_predict, np.ones((2, 3), int), weights)
+    ids = np.array([[3, 0, 4], [3, 3, 3]])  # where there is padding they may be anything
+    assert np.isfinite(ka.faithfulness(_predict, ids, weights)["sufficiency"]).all()
+
+
+@pytest.mark.parametrize(
+    "inputs", [np.ones((2, 3, 4, 5)), np.ones(3), np.array([["a", "b"], ["c", "d"]])]
+)
+def test_rejects_inputs_that_are_no_steps(inputs):
+    with pytest.raises(ValueError, match=r"`inputs` must be one array of numbers.*inputs.shape="):
+        ka.faithfulness(_predict, inputs, np.ones(inputs.shape[:2]))
+
+
+@pytest.mark.parametrize("padding", [0.5, np.nan, None, "0", [0], -1])
+def test_rejects_padding_that_the_inputs_cannot_hold(padding):
+    with pytest.raises(ValueError, match=r"`padding` must be .*inputs.dtype=uint8"):
+        ka.faithfulness(_predict, np.ones((2, 3), "uint8"), np.ones((2, 3)), padding=padding)
+
+
 def test_rejects_bad_fractions():
     with pytest.raises(ValueError, match=r"`fractions` must be .*fractions=\[0.1, 20.0\]"):
         ka.faithfulness(_predict, np.ones((2, 5)), np.ones((2, 5)), fractions=(0.1, 20))
@@ -122,3 +164,9 @@ def test_rejects_bad_fractions():
 def test_rejects_predictions_that_are_no_probabilities():
     with pytest.raises(ValueError, match=r"shape \(2, 3, 4\) for inputs of shape \(2, 5\)"):
         ka.faithfulness(lambda _: np.ones((2, 3, 4)), np.ones((2, 5)), np.ones((2, 5)))
+
+
+@pytest.mark.parametrize("outputs", [[2.5, -3.0], [[1.2, -0.2], [0.5, 0.5]], [np.nan, 0.5]])
+def test_rejects_logits(outputs):
+    with pytest.raises(ValueError, match=r"`predict` must return probabilities, from 0 to 1"):
+        ka.faithfulness(lambda _: np.array(outputs), np.ones((2, 5)), np.ones((2, 5)))

@@ -1,6 +1,7 @@
 """Pictures."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -106,3 +107,32 @@ def test_rejects_captions_that_do_not_fit():
 def test_rejects_what_is_no_image():
     with pytest.raises(ValueError, match=r"image.shape=\(8, 8, 4\)"):
         ka.plot_image_attention(np.ones((8, 8, 4)), np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.full((8, 8), 200.0), np.full((8, 8), -1.0), np.full((8, 8), 1000), np.full((8, 8), np.nan)],
+)
+def test_rejects_an_image_of_other_numbers(image):
+    with pytest.raises(ValueError, match="`image` must hold floats from 0 to 1.*image.dtype="):
+        ka.plot_image_attention(image, np.ones((3, 4)))
+
+
+def test_rejects_weights_of_nothing():
+    with pytest.raises(ValueError, match=r"at least one query and one value.*shape=\(2, 0, 3\)"):
+        ka.plot_alignment(np.ones((2, 0, 3)), [], list("abc"))
+    with pytest.raises(ValueError, match=r"at least one row and one column.*shape=\(2, 0, 3\)"):
+        ka.plot_image_attention(np.ones((8, 8)), np.ones((2, 0, 3)))
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # its import fails
+    for draw in (
+        lambda: ka.plot_attention([0.5, 0.5], ["a", "b"]),
+        lambda: ka.plot_alignment([[0.5, 0.5]], ["a"], ["b", "c"]),
+        lambda: ka.plot_image_attention(np.ones((8, 8)), np.ones((3, 4))),
+    ):
+        with pytest.raises(ImportError, match=r'pip install "keras-attention-layers\[plot\]"'):
+            draw()

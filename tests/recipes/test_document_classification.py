@@ -209,12 +209,24 @@ def test_model_card_and_picture(finished):
 
 
 @pytest.mark.parametrize("form", recipe.FORMS)
-def test_predict_shades_words_and_names_sentences(finished, form, capfd):
+def test_predict_shades_words_and_names_sentences(finished, form, capfd, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert run("predict", finished, LETTER, "", "--form", form) == 0
     out = capfd.readouterr().out
     assert ANSI.sub("", out).startswith("kitchen ") and LETTER in ANSI.sub("", out)
     assert len(ANSI.findall(out)) > 20
     assert re.search(r"^  0\.\d\d  kitchen: The kettle by the blue wall", out, re.MULTILINE)
+
+
+def test_predict_writes_weights_where_there_are_no_colours(finished, capfd, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert run("predict", finished, LETTER) == 0
+    out = capfd.readouterr().out  # a file: no terminal
+    assert "\x1b" not in out
+    assert re.search(r"\[0\.\d\d\] The(\(0\.\d+\))? kettle", out)
+    assert re.search(r"kettle\(0\.\d\d+\)", out)
+    assert LETTER in re.sub(r"\(\d\.\d\d+\)|\[\d\.\d\d+\] ", "", out)
 
 
 def test_predict_reads_a_file_as_one_document_and_writes_html(finished, tmp_path, capfd):

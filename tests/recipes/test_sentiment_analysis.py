@@ -125,13 +125,29 @@ def test_model_card_and_picture(toy_run):
 
 
 @pytest.mark.parametrize("form", recipe.FORMS)
-def test_predict_shades_the_words(toy_run, form, capfd):
+def test_predict_shades_the_words(toy_run, form, capfd, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert run("predict", toy_run, "The staff was never boring.", "", "--form", form) == 0
     lines = [line for line in capfd.readouterr().out.splitlines() if line]
     assert re.match(r"positive 0\.\d{3}  |positive 1\.000  ", lines[0])
     assert ANSI.sub("", lines[0]).endswith("The staff was never boring.")
     assert len(ANSI.findall(lines[0])) > 6
     assert re.match(r"(positive|negative) 0\.\d{3}  $", lines[1])  # nothing known, yet an answer
+
+
+def test_predict_writes_weights_where_there_are_no_colours(toy_run, capfd, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    text = "The staff was never boring."
+    assert run("predict", toy_run, text) == 0
+    line = capfd.readouterr().out.strip()  # a file: no terminal
+    heading, marked = line.split("  ")
+    assert re.match(r"positive (0\.\d{3}|1\.000)$", heading)
+    assert "\x1b" not in line
+    weights = [float(weight) for weight in re.findall(r"\((-?\d\.\d\d+)\)", marked)]
+    assert weights and max(map(abs, weights)) > 0.2
+    assert re.search(r"never\(\S+ boring\(", marked)
+    assert re.sub(r"\(-?\d\.\d\d+\)", "", marked) == text
 
 
 def test_predict_reads_a_file_and_writes_html(toy_run, tmp_path, capfd):
