@@ -175,7 +175,7 @@ def _run(arguments, argv, measure_memory, done):
         try:
             written.append(report.picture(arguments.output, name, about, results))
         except ImportError as error:
-            say(f'  no picture: {error}: pip install "keras_attention[benchmarks]"')
+            say(f'  no picture: {error}: pip install "keras-attention-layers[benchmarks]"')
         done.append(name)
         print("  written:", *(str(path) for path in written if path), "\n", flush=True)
 

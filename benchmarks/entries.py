@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from benchmarks import compiled
 
-INSTALL = 'pip install "keras_attention[benchmarks]"'
+INSTALL = 'pip install "keras-attention-layers[benchmarks]"'
 
 
 @dataclasses.dataclass(frozen=True)

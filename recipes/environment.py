@@ -25,7 +25,7 @@ def versions():
     """Returns the versions of Python and of those libraries that shape a result."""
     found = {"python": platform.python_version()}
     for name in (
-        "keras_attention",
+        "keras-attention-layers",
         "keras",
         "tensorflow",
         "tensorflow-text",

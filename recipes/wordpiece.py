@@ -59,7 +59,7 @@ def tensorflow_text():
         import tensorflow_text
     except ImportError as error:
         raise UserError(
-            'This recipe needs tensorflow-text: pip install "keras_attention[recipes]". '
+            'This recipe needs tensorflow-text: pip install "keras-attention-layers[recipes]". '
             f"It has no wheels for Windows; there, use WSL. Received: {error}"
         ) from error
     return tensorflow_text
