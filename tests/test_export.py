@@ -2,6 +2,10 @@ import dataclasses
 import importlib.util
 import itertools
 import json
+import os
+import subprocess
+import sys
+import warnings
 import zipfile
 
 import keras
@@ -15,8 +19,10 @@ from keras_attention.export import (
     ExportError,
     Signature,
     export_model,
+    fixed_sizes,
     flatbuffer,
     full_int8,
+    in_place,
     parity,
 )
 from tests.backend import BACKEND, needs_tensorflow
@@ -95,7 +101,7 @@ def numbers(rows=10, steps=5):
     return np.random.default_rng(0).normal(size=(rows, steps, 4)).astype("float32")
 
 
-def run_tflite(path, name=None, custom=(), **inputs):
+def run_tflite(path, name=None, custom=(), /, **inputs):
     from ai_edge_litert import interpreter as litert
 
     if custom:
@@ -116,9 +122,32 @@ def tree_of(folder):
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="about other backends")
 def test_other_backends_are_told_what_to_do(tmp_path):
-    with pytest.raises(ExportError, match="KERAS_BACKEND=tensorflow"):
+    with pytest.raises(
+        ExportError,
+        match=r'KERAS_BACKEND=tensorflow.*pip install "keras-attention-layers\[export\]"',
+    ):
         export_model(small_model(), tmp_path / "out", numbers())
     assert not (tmp_path / "out").exists()
+
+
+def test_jax_needs_no_tensorflow():
+    """With TensorFlow out of reach the package is imported, and an export says what it needs."""
+    pytest.importorskip("jax")
+    code = """if True:
+        import sys
+        sys.modules.update(tensorflow=None, ai_edge_litert=None)  # not to be found
+        import keras_attention as ka
+        model = ka.AttentionPooling()
+        try:
+            ka.export_model(model, "out", [[1.0]])
+        except ka.ExportError as error:
+            print(error)
+    """
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert 'pip install "keras-attention-layers[export]"' in out
 
 
 @needs_tensorflow
@@ -255,7 +284,7 @@ def test_names_operator_and_layer_that_tflite_lacks(tmp_path, function, operator
 def test_names_layer_in_nested_model(tmp_path):
     x = keras.Input((None, 4))
     model = keras.Model(x, keras.layers.Dense(2)(small_model(ops.erf, name="odd")(x)))
-    with pytest.raises(ExportError, match="`Erf` in layer `odd`"):
+    with pytest.raises(ExportError, match=r"`Erf` in layer `functional\w*/odd`"):
         export_model(model, tmp_path / "out", numbers(), formats=["tflite_int8"])
 
 
@@ -545,9 +574,20 @@ def test_missing_interpreter_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "ai_edge_litert" else find(name)
     )
-    with pytest.raises(ImportError, match=r'pip install "keras_attention\[export\]"'):
+    with pytest.raises(ImportError, match=r'pip install "keras-attention-layers\[export\]"'):
         export_model(small_model(), tmp_path / "out", numbers())
     export_model(small_model(), tmp_path / "out", numbers(), formats=["saved_model"])
+
+
+@needs_tensorflow
+def test_missing_text_operators_are_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_text", None)
+    signature = Signature(
+        "text", lambda model, x: x, {"x": ((None,), "float32")}, np.ones(3), text=True
+    )
+    with pytest.raises(ImportError, match="`text=True`.*pip install tensorflow-text"):
+        export_model(small_model(), tmp_path / "out", signatures=[signature])
+    assert not list(tmp_path.iterdir())
 
 
 @needs_tensorflow
@@ -602,6 +642,8 @@ def test_quantized_and_subclassed_models(tmp_path):
         ({"samples": np.zeros((0, 5, 4))}, "`samples`.*is empty"),
         ({"samples": {"y": numbers()}}, r"must have the inputs \['x'\].*'y'"),
         ({"samples": numbers().astype("complex64")}, "`x` must be float32.*complex64"),
+        ({"samples": numbers()[0]}, r"shape \(None, None, 4\).*\(5, 4\).*`.batch\(32\)`"),
+        ({"samples": [[[1.0] * 4], [[1.0] * 4] * 2]}, "equal shapes: pad the shorter"),
         ({"bounds": {"tflite": {"size": 1}}}, "`bounds` must map.*'size'"),
         ({"attach": {"labels.txt": "text"}}, "`attach` must be"),
         ({"calibration_rows": 0}, "`calibration_rows`.*calibration_rows=0"),
@@ -621,10 +663,460 @@ def test_rejects_bad_argument(tmp_path, arguments, match):
         ({"name": "a b"}, "`name` must be a Python identifier.*'a b'"),
         ({"function": 3}, "`function` must be a function.*3"),
         ({"inputs": {}}, "`inputs` must be a dict"),
+        ({"inputs": {"self": ((None,), "int32")}}, "names of `inputs`.*not be `self`.*'self'"),
+        ({"inputs": {"a b": ((None,), "int32")}}, "names of `inputs` must consist of.*'a b'"),
+        ({"function": lambda model, y: y}, r"`function` of signature `a`.*\['x'\].*'y'"),
+        ({"function": lambda: 0}, "`function` of signature `a` must take a model"),
         ({"decision": 1}, "`decision` must be.*1"),
     ],
 )
 def test_rejects_bad_signature(arguments, match):
-    good = {"name": "a", "function": len, "inputs": {"x": ((None,), "int32")}, "samples": [1]}
+    good = {
+        "name": "a",
+        "function": lambda model, x: x,
+        "inputs": {"x": ((None,), "int32")},
+        "samples": [1],
+    }
+    Signature(**good)
     with pytest.raises(ValueError, match=match):
         Signature(**good | arguments)
+
+
+# ------------------------------------------------------------------------------- fixed sizes
+
+
+def sum_of(left, right):
+    """A model that adds two inputs of fixed shapes, `a` and `b`, with samples."""
+    a, b = keras.Input(batch_shape=left, name="a"), keras.Input(batch_shape=right, name="b")
+    rng = np.random.default_rng(0)
+    samples = {
+        name: rng.normal(size=shape).astype("float32")
+        for name, shape in (("a", left), ("b", right))
+    }
+    return keras.Model([a, b], {"sum": keras.layers.Dense(3)(a + b)}), samples
+
+
+SUMS = [
+    ((1, 5, 1), (1, 5, 1)),
+    ((1, 5, 3), (1, 5, 1)),  # along axis 1, which TensorFlow calls channels first
+    ((1, 5, 3, 2), (1, 5, 1, 1)),
+    ((1, 5, 3), (1, 1, 3)),  # a bias indeed
+]
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("left, right", SUMS)
+def test_sums_of_fixed_sizes(tmp_path, left, right):
+    model, samples = sum_of(left, right)
+    export_model(model, tmp_path, samples, formats=["saved_model", "tflite"])
+    kernel, bias = map(ops.convert_to_numpy, model.layers[-1].weights)
+    expected = (samples["a"] + samples["b"]) @ kernel + bias
+    got = run_tflite(tmp_path / "model.tflite", **samples)["sum"]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@needs_tensorflow
+def test_sums_that_keras_takes_for_a_bias_do_not_convert_as_they_are(tmp_path, monkeypatch):
+    """Why they are rewritten; if this fails, Keras or the converter has learned to do it."""
+    monkeypatch.setattr(fixed_sizes, "rewrite", lambda folder: None)
+    for left, right in SUMS[:2]:
+        model, samples = sum_of(left, right)
+        with pytest.raises(ExportError, match="no builtin operator for operator `Transpose`"):
+            export_model(model, tmp_path / "out", samples, formats=["tflite"])
+
+
+def additive_scores():
+    """Steps, compared with a constant query as by additive attention, in a model of fixed sizes."""
+    x = keras.Input(batch_shape=(1, 3, 2, 4), name="x")
+    key = keras.layers.Dense(6, use_bias=False, name="key")(keras.layers.Reshape((3, 8))(x))
+    query = ops.convert_to_tensor(np.linspace(-1, 1, 6, dtype="float32").reshape(1, 1, 1, 6))
+    hidden = ops.tanh(ops.add(query, ops.expand_dims(key, 1)))
+    return keras.Model(x, {"scores": keras.layers.Dense(1, use_bias=False, name="score")(hidden)})
+
+
+@needs_tensorflow
+def test_new_axes_of_fixed_sizes(tmp_path):
+    model = additive_scores()
+    x = np.random.default_rng(0).normal(size=(1, 3, 2, 4)).astype("float32")
+    export_model(model, tmp_path, x, formats=["saved_model", "tflite"])
+    key, score = (ops.convert_to_numpy(model.get_layer(name).kernel) for name in ("key", "score"))
+    expected = np.tanh(np.linspace(-1, 1, 6) + x.reshape(1, 1, 3, 8) @ key) @ score
+    got = run_tflite(tmp_path / "model.tflite", x=x)["scores"]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@needs_tensorflow
+def test_new_axes_do_not_convert_as_they_are(tmp_path, monkeypatch):
+    """Why they are rewritten; if this fails, the converter has learned to do it."""
+    monkeypatch.setattr(fixed_sizes, "rewrite", lambda folder: None)
+    with pytest.raises(ExportError, match="the converter failed around the layers .*`key`"):
+        x = np.zeros((1, 3, 2, 4))
+        export_model(additive_scores(), tmp_path / "out", x, formats=["tflite"])
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("score", ["additive", "concat"])
+def test_additive_attention_of_fixed_sizes(tmp_path, score):
+    x = keras.Input(batch_shape=(1, 3, 2, 4), name="x")
+    steps = keras.layers.Reshape((3, 8))(x)
+    model = keras.Model(x, {"context": ka.AttentionPooling(score=score)(steps)})
+    export_model(model, tmp_path, np.ones((2, 3, 2, 4)), formats=["tflite"])
+
+
+def run_plain(content, *arrays):
+    """The first output of a TFLite file, by the plain kernels; inputs in the file's order."""
+    from ai_edge_litert import interpreter as litert
+
+    interpreter = litert.Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    for detail, array in zip(interpreter.get_input_details(), arrays, strict=True):
+        interpreter.set_tensor(detail["index"], array)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def converted(function, *shapes):
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(shape) for shape in shapes]
+    concrete = tf.function(function).get_concrete_function(*specs)
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+
+
+def two_shapes_of(make):
+    """A function that reads what `make` makes in one shape after it changed it in another."""
+    import tensorflow as tf
+
+    def function(x, factor):
+        y = make(x)  # (1, 4)
+        larger = tf.reshape(tf.reshape(y, (4, 1)) * factor, (1, 4, 1))
+        return tf.concat([tf.reshape(y, (1, 4, 1)), larger], -1)
+
+    return function
+
+
+X, FACTOR = np.array([[0.5, 1, 2, 3]], "float32"), np.array([[10]], "float32")
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("operator", ["softmax", "multiply", "add", "divide"])
+def test_plain_kernels_overwrite_what_is_read_later(operator):
+    """Why files get copies; that the plain kernels err is TFLite's fault, of ai-edge-litert 2.3."""
+    import tensorflow as tf
+
+    make = {
+        "softmax": lambda x: tf.nn.softmax(x * 2.0),
+        "multiply": lambda x: tf.exp(x + 1.0) * 3.0,
+        "add": lambda x: x * 2.0 + 1.0,
+        "divide": lambda x: (x + 1.0) / (2.0 + tf.reduce_sum(x)),
+    }[operator]
+    content = converted(two_shapes_of(make), (1, 4), (1, 1))
+    expected = two_shapes_of(make)(X, FACTOR).numpy()
+    safe = in_place.protect(content)
+    np.testing.assert_allclose(run_plain(safe, X, FACTOR), expected, rtol=1e-5)
+    assert in_place.protect(safe) == safe
+    if operator == "softmax":
+        wrong = run_plain(content, X, FACTOR)[..., 0]
+        np.testing.assert_allclose(wrong, 10 * expected[..., 0], rtol=1e-5)
+
+
+@needs_tensorflow
+def test_files_without_the_danger_stay_as_they_are(tmp_path, monkeypatch):
+    """A copy is made only where memory is shared and still read: most files have no such place."""
+    import tensorflow as tf
+
+    def read_before(x, factor):
+        y = tf.nn.softmax(x * 2.0)
+        first = tf.reshape(y, (1, 4, 1)) + 1.0
+        return tf.concat([first, tf.reshape(tf.reshape(y, (4, 1)) * factor, (1, 4, 1))], -1)
+
+    content = converted(lambda x, factor: tf.reshape(x * 2.0, (4, 1)) * factor, (1, 4), (1, 1))
+    assert in_place.protect(content) == content
+    content = in_place.protect(converted(read_before, (1, 4), (1, 1)))
+    np.testing.assert_allclose(run_plain(content, X, FACTOR), read_before(X, FACTOR), rtol=1e-5)
+    inserted = []
+    monkeypatch.setattr(in_place, "_copy_before", lambda *args: inserted.append(args))
+    export_model(small_model(), tmp_path, numbers(), formats=["tflite"])
+    assert not inserted
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("batch", [1, None])
+def test_weights_in_two_shapes(tmp_path, batch):
+    """Weights that are returned, and scaled for something else: the sentiment recipe's case."""
+    x = keras.Input(batch_shape=(batch, 5, 4), name="x")
+    scores = ops.reshape(keras.layers.Dense(1)(x), (-1, 1, 5)) * 2.0  # of one query
+    weights = ops.squeeze(ops.softmax(scores, axis=-1), 1)
+    strength = ops.exp(ops.max(x, axis=1)[:, :1])
+    contribution = ops.expand_dims(weights * strength, -1) * x
+    model = keras.Model(
+        x, {"all": ops.concatenate([ops.expand_dims(weights, -1), contribution], axis=-1)}
+    )
+    forms = ["tflite", "tflite_full_int8"]
+    bounds = {"tflite_full_int8": {"difference": 0.1, "agreement": None}}
+    export_model(model, tmp_path, numbers(), formats=forms, bounds=bounds)
+
+
+# --------------------------------------------------------------------------- errors with names
+
+
+@needs_tensorflow
+def test_quantized_layers_are_named_with_their_path(tmp_path):
+    x = keras.Input((5, 8), name="x")
+    block = ka.TransformerEncoderBlock(16, 2, name="block")
+    model = keras.Model(x, keras.Sequential([block], name="inner")(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one for each layer without integers, in Keras' words
+        model.quantize("int8")
+    with pytest.raises(ExportError, match="Layer `inner/block/.*` is quantized"):
+        export_model(model, tmp_path / "out", np.ones((2, 5, 8)))
+    assert not list(tmp_path.iterdir())
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", ["model", "function", "signature", "name", "args", "training"])
+def test_inputs_may_have_any_name(tmp_path, name):
+    x = keras.Input((None, 4), name=name)
+    model = keras.Model(x, keras.layers.Dense(3, name="last")(x))
+    export_model(model, tmp_path, numbers(), formats=["saved_model", "tflite"])
+    got = run_tflite(tmp_path / "model.tflite", **{name: numbers()})["last"]
+    np.testing.assert_allclose(got, model(numbers()), atol=1e-5)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda model, x, y: model(x) - y,
+        lambda net, model, x: net(model) - x,
+        lambda model, /, **tensors: model(tensors["model"]) - tensors["x"],
+    ],
+)
+def test_signature_with_an_input_called_model(tmp_path, function):
+    signature = Signature(
+        "both",
+        function,
+        {"model": ((None, None, 4), "float32"), "x": ((None, 1, 1), "float32")},
+        {"model": numbers(), "x": np.arange(10).reshape(10, 1, 1)},
+    )
+    model = small_model()
+    export_model(model, tmp_path, signatures=[signature], formats=["tflite"])
+    x = np.ones((10, 1, 1), "float32")
+    got = run_tflite(tmp_path / "model.tflite", "both", model=numbers(), x=x)["output_0"]
+    np.testing.assert_allclose(got, model(numbers()) - 1.0, atol=1e-5)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "make, match",
+    [
+        (
+            lambda: keras.layers.LSTM(3, name="read"),
+            r"Layer `read` .*fixed batch.*`ka.ExportableRNN\(keras.layers.LSTMCell\(3\), ...\)` in "
+            r"the place of `keras.layers.LSTM\(3\)`.*`new.set_weights\(old.get_weights\(\)\)`",
+        ),
+        (
+            lambda: keras.layers.Bidirectional(keras.layers.GRU(3), name="both"),
+            r"Layer `both/\w*gru\w*` .*`ka.ExportableRNN\(keras.layers.GRUCell\(3\), ...\)`",
+        ),
+        (
+            lambda: keras.Sequential([keras.layers.SimpleRNN(3, name="read")], name="inner"),
+            r"Layer `inner/read` .*`ka.ExportableRNN\(keras.layers.SimpleRNNCell\(3\), ...\)`",
+        ),
+        (
+            lambda: keras.layers.RNN(keras.layers.GRUCell(3), name="read"),
+            r"Layer `read` .*`ka.ExportableRNN\(cell, ...\)` in the place of `keras.layers.RNN",
+        ),
+    ],
+)
+def test_keras_recurrent_layers_are_named_with_their_cure(tmp_path, make, match):
+    x = keras.Input((None, 4), name="x")
+    model = keras.Model(x, make()(x))
+    with pytest.raises(ExportError, match=match):
+        export_model(model, tmp_path / "out", numbers(), formats=["tflite"])
+    assert not list(tmp_path.iterdir())
+
+
+@needs_tensorflow
+def test_keras_convolutional_recurrent_layer_is_named_with_its_cure(tmp_path):
+    def model(batch):
+        x = keras.Input((None, 6, 4), batch_size=batch, name="x")
+        return keras.Model(x, keras.layers.ConvLSTM1D(2, 3, name="read")(x))
+
+    rows = np.random.default_rng(0).normal(size=(3, 5, 6, 4))
+    with pytest.raises(ExportError, match="Layer `read` .*for a fixed batch alone: fix the batch"):
+        export_model(model(None), tmp_path / "out", rows, formats=["tflite"])
+    export_model(model(1), tmp_path / "out", rows, formats=["tflite"])
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_the_cure_of_recurrent_layers_works(tmp_path, kind):
+    x = keras.Input((None, 4), name="x")
+    old = keras.layers.Bidirectional(getattr(keras.layers, kind)(3))
+    expected = old(numbers())
+    cell = getattr(keras.layers, f"{kind}Cell")(3)
+    new = keras.layers.Bidirectional(ka.ExportableRNN(cell))
+    model = keras.Model(x, {"states": new(x)})
+    new.set_weights(old.get_weights())
+    export_model(model, tmp_path, numbers(), formats=["tflite"])
+    got = run_tflite(tmp_path / "model.tflite", x=numbers())["states"]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+# ------------------------------------------------------------------------- folders and samples
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
+def test_a_file_in_the_place_of_the_folder(tmp_path, monkeypatch, below):
+    (tmp_path / "taken").write_text("mine")
+    monkeypatch.setattr(parity, "reference", lambda *args: pytest.fail("it went on"))
+    with pytest.raises(ValueError, match="`folder` must be.*taken' is a file"):
+        export_model(small_model(), tmp_path / "taken" / below, numbers())
+    assert tree_of(tmp_path) == {"taken": b"mine"}
+
+
+@needs_tensorflow
+def test_parents_of_a_failed_export_go_with_it(tmp_path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ExportError, match="`Erf`"):
+        export_model(small_model(ops.erf), tmp_path / "old/a/b", numbers(), formats=["tflite"])
+    assert [x.name for x in tmp_path.rglob("*")] == ["old"]
+    export_model(small_model(), tmp_path / "old/a/b", numbers(), formats=["tflite"])
+    assert (tmp_path / "old/a/b/model.tflite").exists()
+
+
+LEFT, RIGHT = np.ones((6, 4), "float32"), numbers(rows=6)
+TARGETS, SHARES = np.zeros(6, "float32"), np.ones(6, "float32")
+
+
+def signature_of(names):
+    shapes = {"left": (None, 4), "right": (None, None, 4)}
+    inputs = {name: (shapes[name], "float32") for name in names}
+    return lambda samples: Signature("a", lambda model, **tensors: model, inputs, samples)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "names, element",
+    [
+        (["right"], RIGHT),
+        (["right"], (RIGHT,)),
+        (["right"], (RIGHT, TARGETS)),
+        (["right"], (RIGHT, TARGETS, SHARES)),
+        (["right"], ((RIGHT,), TARGETS)),
+        (["right"], {"right": RIGHT}),
+        (["right"], ({"right": RIGHT},)),
+        (["right"], ({"right": RIGHT}, TARGETS)),
+        (["left", "right"], (LEFT, RIGHT)),
+        (["left", "right"], ((LEFT, RIGHT),)),
+        (["left", "right"], ((LEFT, RIGHT), TARGETS)),
+        (["left", "right"], ((LEFT, RIGHT), TARGETS, SHARES)),
+        (["left", "right"], {"right": RIGHT, "left": LEFT}),
+        (["left", "right"], ({"right": RIGHT, "left": LEFT},)),
+        (["left", "right"], ({"right": RIGHT, "left": LEFT}, TARGETS, SHARES)),
+    ],
+)
+def test_samples_in_each_form(names, element):
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices(element).batch(4)
+    batches = signature_of(names)(data).batches()
+    assert [list(batch) for batch in batches] == [names, names]
+    for name, expected in (("left", LEFT), ("right", RIGHT)):
+        if name in names:
+            np.testing.assert_array_equal(np.concatenate([x[name] for x in batches]), expected)
+
+
+@pytest.mark.parametrize(
+    "names, samples",
+    [
+        (["right"], RIGHT),
+        (["right"], RIGHT.tolist()),
+        (["right"], RIGHT.astype("float64")),
+        (["right"], [RIGHT]),
+        (["right"], (RIGHT,)),
+        (["left", "right"], [LEFT, RIGHT]),
+        (["left", "right"], (LEFT.tolist(), RIGHT)),
+        (["left", "right"], {"left": LEFT, "right": RIGHT}),
+    ],
+)
+def test_samples_as_arrays(names, samples):
+    (batch,) = signature_of(names)(samples).batches()
+    np.testing.assert_array_equal(batch["right"], RIGHT)
+    assert batch["right"].dtype == "float32" and list(batch) == names
+
+
+@needs_tensorflow
+def test_samples_that_do_not_fit_say_why():
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices
+    both = signature_of(["left", "right"])
+    with pytest.raises(ValueError, match=r"the inputs \['left', 'right'\]. Received: 3 arrays"):
+        both(data((LEFT, RIGHT, TARGETS)).batch(2)).batches()
+    with pytest.raises(ValueError, match=r"\['left', 'right'\]. Received: one array .*\(6, 4\)"):
+        both(LEFT).batches()
+    one = signature_of(["right"])
+    ragged = tf.ragged.constant([[[1.0] * 4], [[1.0] * 4] * 2], ragged_rank=1)
+    for samples in (ragged, data(ragged).batch(2)):
+        with pytest.raises(ValueError, match=r"`right` must be one array.*`.*to_tensor\(\).*`"):
+            one(samples).batches()
+    assert one(ragged.to_tensor()).batches()[0]["right"].shape == (2, 2, 4)
+    with pytest.raises(ValueError, match=r"`.batch\(32\)`"):
+        one(data(RIGHT)).batches()
+
+
+@pytest.mark.parametrize(
+    "dtype, samples, expected",
+    [
+        ("float32", np.array([0, 255], "uint8"), [0, 255]),
+        ("float32", np.array([True, False]), [1, 0]),
+        ("uint8", np.array([0, 255]), [0, 255]),
+        ("int32", np.array([0, 255], "uint8"), [0, 255]),
+        ("bool", np.array([0, 1]), [False, True]),
+        ("uint8", np.array([0, 256]), "uint8, which does not hold all.*int64 from 0 to 256"),
+        ("int32", np.array([0, 2**31]), "int32, which does not hold all"),
+        ("bool", np.array([0, 2]), "bool, which does not hold all"),
+        ("uint8", np.array([0.0, 1.0]), "must be uint8. Received: float64"),
+    ],
+)
+def test_samples_of_another_type(dtype, samples, expected):
+    signature = Signature("a", lambda model, x: x, {"x": ((None,), dtype)}, samples)
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=expected):
+            signature.batches()
+    else:
+        (batch,) = signature.batches()
+        assert batch["x"].dtype == dtype and batch["x"].tolist() == expected
+
+
+@needs_tensorflow
+def test_images_of_bytes(tmp_path):
+    image = keras.Input((8, 7, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    model = keras.Model(image, keras.layers.Dense(2, name="label")(keras.layers.Flatten()(x)))
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 7, 3))
+    export_model(model, tmp_path, images, formats=["saved_model", "tflite"])
+    got = run_tflite(tmp_path / "model.tflite", image=images.astype("uint8"))["label"]
+    np.testing.assert_allclose(got, model(images.astype("uint8")), atol=1e-5)
+
+
+@needs_tensorflow
+def test_samples_without_steps(tmp_path):
+    export_model(small_model(), tmp_path, numbers(steps=0), formats=["tflite"])  # it can
+    x = keras.Input((None, 4), name="x")
+    model = keras.Model(x, ka.AttentionPooling()(x))
+    with pytest.raises(ExportError, match="does not run .*axis of length 0"):  # XNNPACK cannot
+        export_model(model, tmp_path / "out", numbers(steps=0), formats=["tflite"])
+
+
+def test_the_report_names_the_distribution(monkeypatch):
+    asked = []
+    monkeypatch.setattr(parity.importlib.metadata, "version", lambda x: asked.append(x) or "1")
+    assert parity.surroundings()["versions"]["keras-attention-layers"] == "1"
+    assert "keras_attention" not in asked

@@ -10,7 +10,7 @@ import zipfile
 
 import keras
 
-from keras_attention.export import float32, parity, signature, tflite
+from keras_attention.export import fixed_sizes, float32, parity, signature, tflite
 from keras_attention.export.errors import ExportError
 from keras_attention.export.quiet import quiet
 from keras_attention.functional.for_tflite import for_tflite
@@ -23,6 +23,7 @@ _FILES = {
     "tflite_full_int8": "model_full_int8.tflite",
 }
 _REPORT = "parity.json"
+_INSTALL = 'pip install "keras-attention-layers[export]"'
 
 
 def export_model(
@@ -64,6 +65,11 @@ def export_model(
     tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS)`), the file's other signatures in any. A
     SavedModel with such a signature loads only after `import tensorflow_text`.
 
+    **Fixed sizes.** Browsers (LiteRT.js), NPUs and LiteRT's `CompiledModel` take files whose sizes
+    are all fixed, the batch included. Fix them in a signature, as in `{"ids": ((1, 64), "int32")}`,
+    or in the model, by `keras.Input(batch_shape=(1, 64))`. Keras' own recurrent layers convert for
+    a fixed batch alone; `ka.ExportableRNN` does not need one.
+
     **Mixed precision.** The kernels have no half precision: a model with such a policy is rebuilt
     from its config in float32, with its own weights, and the copy is exported. How far the copy is
     from the model stands under `float32_rebuild`.
@@ -101,7 +107,7 @@ def export_model(
         ExportError: for a form that drifts past its bound or cannot be written, and on any Keras
             backend but TensorFlow.
         ImportError: without `ai_edge_litert`, if a TFLite format is asked for.
-        ValueError: for arguments that do not fit.
+        ValueError: for arguments that do not fit, such as a `folder` that is a file.
 
     Example:
         >>> model = keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2)])
@@ -128,6 +134,7 @@ def export_model(
         ... )
     """
     formats = _check_arguments(formats, signatures, samples, attach, calibration_rows)
+    folder = _check_folder(folder)
     bounds = _merged(bounds)
     original, model = model, float32.in_float32(model)
     if signatures is None:
@@ -137,17 +144,30 @@ def export_model(
     report = parity.surroundings() | {"forms": {}}
     if model is not original:
         report["forms"]["float32_rebuild"] = _rebuild_figures(original, tests, bounds)
-    folder = pathlib.Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with _beside(folder) as staged:
         written = _write_forms(model, staged, formats, tests, bounds, attach, calibration_rows)
         report["forms"] |= written
         (staged / _REPORT).write_text(json.dumps(report, indent=2) + "\n")
         _move(staged, folder, [_FILES[form] for form in written] + [_REPORT])
-    finally:
-        shutil.rmtree(staged)
     return report
+
+
+@contextlib.contextmanager
+def _beside(folder):
+    """A new folder beside another, and gone afterwards; so are parents made for a failure."""
+    missing = [path for path in folder.parents if not path.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staged = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            yield staged
+        finally:
+            shutil.rmtree(staged)
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):  # never made, or used by another meanwhile
+                path.rmdir()
+        raise
 
 
 class _Test:
@@ -183,7 +203,8 @@ def _check_arguments(formats, signatures, samples, attach, calibration_rows):
         raise ExportError(
             f"export_model needs the TensorFlow backend, and this is {backend}. Save the model "
             "with `model.save('model.keras')` and export it from a process started with "
-            "KERAS_BACKEND=tensorflow, after `keras.saving.load_model('model.keras')`."
+            "KERAS_BACKEND=tensorflow, after `keras.saving.load_model('model.keras')`. What that "
+            f"process needs: {_INSTALL}"
         )
     formats = (formats,) if isinstance(formats, str) else tuple(formats)
     if not formats or not set(formats) <= set(_FILES):
@@ -202,10 +223,22 @@ def _check_arguments(formats, signatures, samples, attach, calibration_rows):
         )
     if set(formats) != {"saved_model"} and not importlib.util.find_spec("ai_edge_litert"):
         raise ImportError(
-            "TFLite files are checked with LiteRT's interpreter, which is not installed: "
-            'pip install "keras_attention[export]"'
+            "TFLite files are checked with LiteRT's interpreter (ai-edge-litert), which is not "
+            f"installed: {_INSTALL}"
         )
     return formats
+
+
+def _check_folder(folder):
+    """The folder as a path, or a `ValueError` if it or what it lies in is a file."""
+    folder = pathlib.Path(folder)
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(
+                "`folder` must be the path of a folder, new or old. "
+                f"Received: folder={str(folder)!r}, where {str(path)!r} is a file"
+            )
+    return folder
 
 
 def _merged(bounds):
@@ -242,6 +275,8 @@ def _write_forms(model, folder, formats, tests, bounds, attach, calibration_rows
     is_server_only = set(formats) == {"saved_model"}
     with quiet(), contextlib.nullcontext() if is_server_only else for_tflite():
         _write_saved_model(model, path, signatures)
+    if not is_server_only:
+        fixed_sizes.rewrite(path)
     nodes = tflite.GraphNodes(path, signatures, model)
     converter = tflite.Converter(path, signatures, nodes)
     if "tflite_full_int8" in formats:

@@ -3,6 +3,7 @@
 import keras
 
 from keras_attention.export.errors import ExportError
+from keras_attention.export.layer_tree import layers_below
 
 _HALF = ("float16", "bfloat16")
 
@@ -17,14 +18,14 @@ def in_float32(model):
     Raises:
         ExportError: for a model that has no config, or whose weights are quantized.
     """
-    layers = list(_layers(model))
-    quantized = [x.name for x in layers if getattr(x.dtype_policy, "quantization_mode", None)]
+    layers = {model.name: model} | dict(layers_below(model))
+    quantized = [path for path, layer in layers.items() if _is_quantized(layer)]
     if quantized:
         raise ExportError(
             f"Layer `{quantized[0]}` is quantized, which TFLite's converter cannot read. Export "
             "the model as it was before `quantize`, with a form such as `tflite_int8`."
         )
-    if not any(_in_half(layer) for layer in layers):
+    if not any(_in_half(layer) for layer in layers.values()):
         return model
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
@@ -48,11 +49,8 @@ def _in_half(layer):
     return layer.compute_dtype in _HALF or layer.variable_dtype in _HALF
 
 
-def _layers(layer):
-    """The layer and all layers of models within it."""
-    yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from _layers(inner)
+def _is_quantized(layer):
+    return getattr(layer.dtype_policy, "quantization_mode", None) is not None
 
 
 def _float32(config):

@@ -91,7 +91,9 @@ def check(form, signature, run, batches, expected, bound, kernels=""):
     try:
         got = [run(batch) for batch in batches]
     except Exception as error:
-        raise ExportError(f"{where}: the written form does not run: {error}") from error
+        is_empty = any(not array.size for batch in batches for array in batch.values())
+        why = " (not all kernels take the samples' axis of length 0)" if is_empty else ""
+        raise ExportError(f"{where}: the written form does not run{why}: {error}") from error
     for outputs, others in zip(expected, got, strict=True):
         shapes = [{name: x.shape for name, x in side.items()} for side in (outputs, others)]
         if shapes[0] != shapes[1]:
@@ -142,7 +144,13 @@ def milliseconds(run, signature, batch):
 
 def surroundings():
     """Where and with what the figures were measured."""
-    packages = ("keras_attention", "keras", "tensorflow", "tensorflow-text", "ai-edge-litert")
+    packages = (
+        "keras-attention-layers",
+        "keras",
+        "tensorflow",
+        "tensorflow-text",
+        "ai-edge-litert",
+    )
     versions = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -211,7 +219,8 @@ def _agreement(decision, pairs):
     else:
         names = [next(iter(a)) if decision == "auto" else decision for a, _ in pairs]
         agree = [_agree(a[name], b[name]) for name, (a, b) in zip(names, pairs, strict=True)]
-    return float(np.concatenate([np.ravel(x) for x in agree]).mean())
+    agree = np.concatenate([np.ravel(x) for x in agree])
+    return float(agree.mean()) if agree.size else None
 
 
 def _agree(values, others):

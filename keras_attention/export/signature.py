@@ -2,11 +2,14 @@
 
 import collections.abc
 import dataclasses
+import inspect
+import re
 
 import keras
 import numpy as np
 
 _ROWS = 32  # how many samples go through a model at once
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.>-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +26,9 @@ class Signature:
             such as `keras.InputSpec`. `None` stands for an unknown size.
         samples: What the written forms are compared on, and what full integer quantization is
             calibrated with: a dict of arrays, one array, a list of arrays in the order of
-            `inputs`, or a batched `tf.data.Dataset`, whose targets are left out. Take some hundred
-            rows like those of later use.
+            `inputs`, or a batched `tf.data.Dataset` of any of these, also with targets and sample
+            weights, `(inputs, targets)` or `(inputs, targets, weights)`, which are left out. Take
+            some hundred rows like those of later use.
         resources: Trackable objects that the function uses beside the model, such as a tokenizer
             or a lookup table.
         text: Whether the function may use operators of `tensorflow_text`.
@@ -32,6 +36,9 @@ class Signature:
             output's last axis, or whether it exceeds 0.5 where that axis has a single entry; the
             name of another output to treat so; a function from the dict of output arrays to an
             array; or `None` where an output decides nothing.
+
+    Raises:
+        ValueError: for arguments that do not fit.
 
     Example:
         >>> signature = ka.Signature(
@@ -65,11 +72,47 @@ class Signature:
                 "`inputs` must be a dict of input name to `(shape, dtype)`. "
                 f"Received: inputs={self.inputs!r}"
             )
+        for name in self.inputs:
+            if not (isinstance(name, str) and _NAME.fullmatch(name)) or name == "self":
+                raise ValueError(
+                    "The names of `inputs` must consist of letters, digits, `_`, `.` and `-`, "
+                    "begin with a letter or a digit, and not be `self`, or TensorFlow cannot take "
+                    f"them. Received: {name!r}"
+                )
         if not (self.decision is None or isinstance(self.decision, str) or callable(self.decision)):
             raise ValueError(
                 '`decision` must be "auto", the name of an output, a function or `None`. '
                 f"Received: decision={self.decision!r}"
             )
+        self._check_call()
+
+    def _check_call(self):
+        """Raises a `ValueError` if the function cannot take what it is given."""
+        try:
+            parameters = inspect.signature(self.function)
+        except (TypeError, ValueError):  # some functions written in C tell nothing
+            return
+        tensors, named = self._arguments(self.inputs)
+        try:
+            parameters.bind(None, *tensors, **named)
+        except TypeError as error:
+            raise ValueError(
+                f"`function` of signature `{self.name}` must take a model, and then the inputs "
+                f"{list(self.inputs)} by their names: {error}"
+            ) from error
+
+    def _arguments(self, tensors):
+        """How the function takes a dict of tensors: those by position, and those by name.
+
+        By name, unless an input is called as the function calls its model.
+        """
+        try:
+            first = next(iter(inspect.signature(self.function).parameters.values()), None)
+        except (TypeError, ValueError):
+            first = None
+        if first and first.kind is first.POSITIONAL_OR_KEYWORD and first.name in tensors:
+            return list(tensors.values()), {}
+        return [], dict(tensors)
 
     @property
     def specs(self):
@@ -84,7 +127,8 @@ class Signature:
 
     def call(self, model, tensors):
         """The outputs for a dict of tensors: a dict of named tensors."""
-        outputs = self.function(model, **tensors)
+        by_position, by_name = self._arguments(tensors)
+        outputs = self.function(model, *by_position, **by_name)
         if isinstance(outputs, collections.abc.Mapping):
             return dict(outputs)
         if not isinstance(outputs, list | tuple):
@@ -97,29 +141,53 @@ class Signature:
         Raises:
             ValueError: for samples that do not fit the inputs.
         """
+        is_dataset = hasattr(self.samples, "as_numpy_iterator")
+        elements = self.samples.as_numpy_iterator() if is_dataset else [self.samples]
         batches = [
-            self._checked(element)
-            for element in (
-                map(_without_targets, self.samples.as_numpy_iterator())
-                if hasattr(self.samples, "as_numpy_iterator")
-                else [self.samples]
-            )
+            piece
+            for element in elements
+            for piece in self._pieces(self._checked(self._inputs_of(element, is_dataset)))
         ]
-        batches = [piece for batch in batches for piece in self._pieces(batch)]
         if not batches:
             raise ValueError(f"`samples` of signature `{self.name}` is empty")
         return batches
 
-    def _checked(self, element):
+    def _inputs_of(self, element, is_dataset):
+        """The inputs in an element of a data set, or in all samples: a dict, or what is wrong."""
         names = list(self.inputs)
-        if not isinstance(element, collections.abc.Mapping):
-            element = dict(zip(names, [element] if len(names) == 1 else element, strict=True))
-        if set(element) != set(names):
-            raise ValueError(
-                f"`samples` of signature `{self.name}` must have the inputs {names}. "
-                f"Received: {list(element)}"
-            )
-        arrays = {name: _array(name, element[name], *self.specs[name]) for name in names}
+        if is_dataset and isinstance(element, tuple):
+            element = self._without_targets(element)
+        if isinstance(element, collections.abc.Mapping):
+            if set(element) == set(names):
+                return element
+            received = list(element)
+        elif len(names) == 1:
+            is_listed = isinstance(element, list | tuple) and len(element) == 1
+            rank = len(self.specs[names[0]][0])
+            # One array, which may stand alone in a list or a tuple.
+            is_listed = is_listed and not _is_ragged(element[0]) and _rank(element[0]) == rank
+            return {names[0]: element[0] if is_listed else element}
+        elif isinstance(element, list | tuple):
+            if len(element) == len(names):
+                return dict(zip(names, element, strict=True))
+            received = f"{len(element)} arrays"
+        else:
+            received = f"one array of the shape {np.shape(element)}"
+        raise ValueError(
+            f"`samples` of signature `{self.name}` must have the inputs {names}. "
+            f"Received: {received}"
+        )
+
+    def _without_targets(self, element):
+        """The inputs of `(inputs,)`, `(inputs, targets)` or `(inputs, targets, weights)`."""
+        inputs = element[0]
+        is_one_array = not isinstance(inputs, collections.abc.Mapping | list | tuple)
+        if is_one_array and len(self.inputs) > 1:
+            return element  # a single array cannot be all inputs: these are the inputs alone
+        return inputs
+
+    def _checked(self, element):
+        arrays = {name: _array(name, element[name], *self.specs[name]) for name in self.inputs}
         rows = {name: len(array) for name, array in arrays.items()}
         if len(set(rows.values())) > 1:
             raise ValueError(
@@ -153,7 +221,7 @@ def from_model(model, samples, decision="auto"):
             "Describe them: `signatures=[ka.Signature(...)]`"
         )
 
-    def function(model, **tensors):
+    def function(model, /, **tensors):  # one of the inputs may be called `model`
         flat = [tensors[x.name] for x in model.inputs]
         outputs = model(keras.tree.pack_sequence_as(model.input, flat), training=False)
         return dict(zip(_output_names(model, outputs), keras.tree.flatten(outputs), strict=True))
@@ -173,24 +241,59 @@ def _output_names(model, outputs):
     return names
 
 
-def _without_targets(element):
-    return element[0] if isinstance(element, tuple) else element
+def _is_ragged(values):
+    return hasattr(values, "row_splits")
+
+
+def _rank(values):
+    """The number of axes of an array or of nested lists, whatever their lengths."""
+    if hasattr(values, "shape"):
+        return len(values.shape)
+    return 1 + _rank(values[0]) if isinstance(values, list | tuple) and len(values) else 0
 
 
 def _array(name, values, shape, dtype):
     """`values` as an array of the input's dtype, or a `ValueError` that names the input."""
-    array = np.asarray(values)
+    unequal = f"Samples for input `{name}` must be one array with rows of equal shapes"
+    if _is_ragged(values):
+        raise ValueError(
+            f"{unequal}: pad ragged ones by `to_tensor()`. Received: {type(values).__name__}"
+        )
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{unequal}: pad the shorter ones. Received: {error}") from error
+    if array.dtype == object and dtype != "string":  # so a data set gives ragged tensors
+        raise ValueError(
+            f"{unequal}: pad ragged ones, as by `samples.map(lambda x: x.to_tensor())`. "
+            "Received: an array of objects"
+        )
     if dtype == "string":
         # Objects, as NumPy's own bytes lose trailing zeros.
         texts = [x.encode() if isinstance(x, str) else bytes(x) for x in array.ravel()]
         array = np.array(texts, dtype=object).reshape(array.shape)
-    elif not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise ValueError(f"Samples for input `{name}` must be {dtype}. Received: {array.dtype}")
     else:
-        array = array.astype(dtype)
+        array = _cast(name, array, dtype)
     known = zip(shape[1:], array.shape[1:], strict=False)
     if array.ndim != len(shape) or any(size not in (None, got) for size, got in known):
+        is_row = array.ndim == len(shape) - 1
         raise ValueError(
             f"Samples for input `{name}` must have the shape {shape}. Received: {array.shape}"
+            + (". The first axis is that of rows: batch a data set with `.batch(32)`" * is_row)
         )
     return array
+
+
+def _cast(name, array, dtype):
+    """An array in another dtype, if that holds its values: `uint8` as `float32` and the like."""
+    if np.can_cast(array.dtype, dtype, "same_kind") and "float" in dtype:
+        return array.astype(dtype)
+    if array.dtype.kind not in "biu" or "float" in dtype or "complex" in dtype:
+        raise ValueError(f"Samples for input `{name}` must be {dtype}. Received: {array.dtype}")
+    cast = array.astype(dtype)
+    if not np.array_equal(cast.astype(array.dtype), array):
+        raise ValueError(
+            f"Samples for input `{name}` must be {dtype}, which does not hold all of them. "
+            f"Received: {array.dtype} from {array.min()} to {array.max()}"
+        )
+    return cast

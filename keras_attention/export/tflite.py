@@ -1,9 +1,12 @@
 """From SavedModel to TFLite files, with builtin operators only."""
 
+import dataclasses
 import functools
 import re
 
-from keras_attention.export import flatbuffer, full_int8
+import keras
+
+from keras_attention.export import flatbuffer, full_int8, in_place, layer_tree
 from keras_attention.export.errors import ExportError
 
 _LOOPS = ("While", "StatelessWhile", "Enter")
@@ -41,7 +44,7 @@ class Converter:
         except Exception as error:  # the converter raises many types, some of them private
             raise ExportError(_explain(form, str(error), self._nodes)) from error
         _check_operators(form, content, self._signatures, self._nodes)
-        return content
+        return in_place.protect(content)
 
     def _quantized(self, form):
         import tensorflow as tf
@@ -72,14 +75,20 @@ def refuse_loops(nodes):
     found = [place for loop in _LOOPS for place in nodes.places(loop)]
     if found:
         raise ExportError(
-            f"`tflite_full_int8` cannot hold a loop, and the model has one: {'; '.join(found)}. "
+            f"`tflite_full_int8` cannot hold a loop, and the model has one: {_texts(found)}. "
             "Take `tflite_int8` (dynamic range) instead, or a layer without recurrence."
         )
 
 
 def text_operators():
     """Registerers of tensorflow_text's operators for TFLite interpreters."""
-    import tensorflow_text
+    try:
+        import tensorflow_text
+    except ImportError as error:
+        raise ImportError(
+            "A signature with `text=True` needs tensorflow-text, which is not installed: "
+            "pip install tensorflow-text"
+        ) from error
 
     return tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS
 
@@ -89,6 +98,29 @@ def _text_names():
     # AddFastWordpieceTokenize registers FastWordpieceTokenizeWithOffsets, and so on.
     stems = [add.__name__.removeprefix("Add") for add in text_operators()]
     return ("TFText>", *stems)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where in a model an operator comes from.
+
+    Args:
+        operator: String, TensorFlow's name of it.
+        node: String, the node's name, which is the path of its layers; `""` if unknown.
+        layers: Tuple of Keras layers, from the outside in.
+    """
+
+    operator: str
+    node: str = ""
+    layers: tuple = ()
+
+    def __str__(self):
+        layer = f" in layer `{self.path}`" if self.layers else ""
+        return f"operator `{self.operator}`{layer}" + (f" (node {self.node})" if self.node else "")
+
+    @property
+    def path(self):
+        return _path(self.layers)
 
 
 class GraphNodes:
@@ -101,8 +133,7 @@ class GraphNodes:
     """
 
     def __init__(self, folder, signatures, model):
-        self._folder, self._signatures = str(folder), signatures
-        self._layers = set(_layer_names(model))
+        self._folder, self._signatures, self._model = str(folder), signatures, model
 
     @functools.cached_property
     def _nodes(self):
@@ -116,27 +147,21 @@ class GraphNodes:
         return nodes
 
     def places(self, operator):
-        """Where an operator such as `"Erf"` is used: a list of texts."""
+        """Where an operator such as `"Erf"` is used: a list of `Place`."""
         names = dict.fromkeys(node.name for node in self._nodes if node.op == operator)
         return [self.place(operator, name) for name in names]
 
     def place(self, operator, node):
-        """Operator, layer and node as a text; the name of a node is the path of its layers."""
-        for scope in reversed(node.split("/")[:-1]):
-            # TensorFlow numbers a scope that it enters again: dense, dense_1, dense_2.
-            for name in (re.sub(r"_\d+$", "", scope), scope):
-                if name in self._layers:
-                    return f"operator `{operator}` in layer `{name}` (node {node})"
-        return f"operator `{operator}` (node {node})"
+        """The `Place` of one node."""
+        return Place(operator, node, tuple(layer_tree.along(self._model, node.split("/")[:-1])))
 
 
-def _layer_names(model):
-    for layer in model.layers:
-        yield layer.name
-        if hasattr(layer, "layers"):
-            yield from _layer_names(layer)
-        elif hasattr(layer, "layer"):  # a wrapper
-            yield layer.layer.name
+def _path(layers):
+    return "/".join(layer.name for layer in layers)
+
+
+def _texts(places):
+    return "; ".join(dict.fromkeys(map(str, places)))
 
 
 def _explain(form, message, nodes):
@@ -148,9 +173,12 @@ def _explain(form, message, nodes):
     if not places:
         for operator in re.findall(r"\btf\.(\w+)\b", message):
             places += nodes.places(operator)
-    if not places:
-        return f"`{form}`: the converter failed. It says: {message}"
-    return _unsupported(form, places)
+    if places:
+        return _unsupported(form, places)
+    around = [nodes.place("", node).path for node in re.findall(r'"([^"@]+)@__inference', message)]
+    around = ", ".join(f"`{path}`" for path in dict.fromkeys(filter(None, around)))
+    where = f" around the layers {around}" if around else ""
+    return f"`{form}`: the converter failed{where}. It says: {message}"
 
 
 def _check_operators(form, content, signatures, nodes):
@@ -165,13 +193,42 @@ def _check_operators(form, content, signatures, nodes):
                 if kind != "CUSTOM" or name.startswith(allowed):
                     continue
                 name = name.removeprefix("Flex")
-                places += nodes.places(name) or [f"operator `{name}`"]
+                places += nodes.places(name) or [Place(name)]
     if places:
         raise ExportError(_unsupported(form, places))
 
 
 def _unsupported(form, places):
+    cures = dict.fromkeys(filter(None, map(_cure, places)))
+    cures = " ".join(cures) or "Write that step with other operations,"
     return (
-        f"`{form}`: TFLite has no builtin operator for {'; '.join(dict.fromkeys(places))}. "
-        "Write that step with other operations, or leave the form out of `formats`."
+        f"`{form}`: TFLite has no builtin operator for {_texts(places)}. {cures} "
+        "or leave the form out of `formats`."
+    )
+
+
+def _cure(place):
+    """What to do about a recurrent layer of Keras, whose loop converts for a fixed batch alone."""
+    is_recurrent = [isinstance(layer, keras.layers.RNN) for layer in place.layers]
+    if not any(is_recurrent) or not place.operator.startswith("TensorList"):
+        return None
+    last = len(is_recurrent) - is_recurrent[::-1].index(True)
+    layer, path = place.layers[last - 1], _path(place.layers[:last])
+    fix = "fix the batch in a `Signature`, as in `((1, None, 4), 'float32')`"
+    cells = [
+        (f"keras.layers.{kind}({layer.units})", f"keras.layers.{kind}Cell({layer.units})")
+        for kind in ("LSTM", "GRU", "SimpleRNN")
+        if isinstance(layer, getattr(keras.layers, kind))
+    ]
+    if type(layer) is keras.layers.RNN:
+        cells = [("keras.layers.RNN(cell)", "cell")]
+    for now, cell in cells:
+        fix = (
+            f"write `ka.ExportableRNN({cell}, ...)` in the place of `{now}` (arguments of a step, "
+            "such as `activation`, go to the cell) and give it the weights by "
+            f"`new.set_weights(old.get_weights())`, or {fix}"
+        )
+    return (
+        f"Layer `{path}` is one of Keras' recurrent layers, which convert for a fixed batch alone: "
+        f"{fix};"
     )
