@@ -1,4 +1,6 @@
-"""Checks of constructor arguments, all worded alike."""
+"""Checks of arguments, all worded alike."""
+
+import keras
 
 
 def positive_integer(name, value, optional=False):
@@ -57,8 +59,20 @@ def grid(name, shape):
         )
 
 
+def boolean(name, mask):
+    """Raises a `ValueError` for a mask of floats; integers may stand for booleans."""
+    dtype = keras.backend.standardize_dtype(mask.dtype)
+    if "float" in dtype:
+        raise ValueError(
+            f"`{name}` must be boolean, `True` where a step may be attended to: pass `mask == 0` "
+            "of a mask that is added to scores (0 and -1e9), and `mask == 1` of one of ones and "
+            f"zeros. Received: {name}.dtype={dtype}"
+        )
+
+
 def mask(name, mask, tensor_name, tensor):
     """Raises a `ValueError` unless the mask has the axes of the tensor but the last."""
+    boolean(name, mask)
     if not _fits(mask.shape, tensor.shape[:-1]):
         raise ValueError(
             f"`{name}` must have the shape of `{tensor_name}` without its last axis. Received: "
@@ -68,6 +82,7 @@ def mask(name, mask, tensor_name, tensor):
 
 def mask_of_words(name, mask, words):
     """Raises a `ValueError` unless the mask is one of words `(B, N, W)` or sentences `(B, N)`."""
+    boolean(name, mask)
     if not any(_fits(mask.shape, words.shape[:rank]) for rank in (2, 3)):
         raise ValueError(
             f"`{name}` must have the shape (batch, sentences, words) or (batch, sentences). "
@@ -77,6 +92,7 @@ def mask_of_words(name, mask, words):
 
 def attention_mask(mask, query, value, num_heads=None):
     """Raises a `ValueError` unless the mask broadcasts to the scores and has their steps."""
+    boolean("attention_mask", mask)
     shape, batch = tuple(mask.shape), value.shape[0]
     heads = [] if num_heads is None else [num_heads]
     wanted = [batch, *heads, query.shape[1], value.shape[1]]

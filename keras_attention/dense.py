@@ -23,3 +23,28 @@ class Dense(keras.layers.Dense):
     def quantize(self, mode=None, type_check=True, config=None):
         # Keras checks for its own class alone, as a subclass might compute something else.
         super().quantize(mode, type_check=False, config=config)
+
+
+class EinsumDense(keras.layers.EinsumDense):
+    """`keras.layers.EinsumDense` from or to heads, whose bias is added to the axes it belongs to.
+
+    On TensorFlow Keras adds a bias `(H, 1)` as if it were one of channels that come first, where
+    there are H steps: to the steps, not to the heads. With one step a row there are never H.
+    """
+
+    def call(self, inputs, training=None):
+        return self._by_steps(super().call, inputs, training)
+
+    def quantized_call(self, inputs, training=None):
+        return self._by_steps(super().quantized_call, inputs, training)
+
+    def _by_steps(self, call, inputs, training):
+        if self.bias is None or self.bias.shape[-1] > 1 or max(self.bias.shape) == 1:
+            return call(inputs, training=training)
+        batch, steps, *features = ops.shape(inputs)
+        rows = ops.reshape(inputs, (-1, 1, *features))  # (B T, 1, ...)
+        outputs = call(rows, training=training)
+        return reshape(outputs, (batch, steps, *outputs.shape[2:]))
+
+    def quantize(self, mode=None, type_check=True, config=None):
+        super().quantize(mode, type_check=False, config=config)  # as in `Dense`

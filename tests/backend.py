@@ -14,9 +14,9 @@ def to_numpy(structure):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, structure)
 
 
-def call(layer, tensors, jit):
-    """The outputs of the layer alone."""
-    if not jit:
+def call(layer, tensors, jit, use_graph=False):
+    """The outputs of the layer alone; `use_graph` for TensorFlow's graph where XLA is not asked."""
+    if not jit and not (use_graph and BACKEND == "tensorflow"):
         return to_numpy(layer(**tensors))
     if BACKEND == "jax":
         import jax
@@ -25,7 +25,7 @@ def call(layer, tensors, jit):
     import tensorflow as tf
 
     tensors = {name: tf.constant(x) for name, x in tensors.items()}
-    return to_numpy(tf.function(lambda tensors: layer(**tensors), jit_compile=True)(tensors))
+    return to_numpy(tf.function(lambda tensors: layer(**tensors), jit_compile=jit)(tensors))
 
 
 def run(layer, tensors, jit=None, **kwargs):
@@ -55,6 +55,42 @@ def run(layer, tensors, jit=None, **kwargs):
 
     run_here = {"tensorflow": _run_tensorflow, "jax": _run_jax}[BACKEND]
     return to_numpy(run_here(layer, floats, others, loss, jit, kwargs))
+
+
+def twice(layer, tensors, jit):
+    """The gradient by the tensors of a fixed random projection of the layer's first output, and
+    the gradient of the sum of that gradient's squares: two dicts of arrays.
+    """
+
+    def loss(tensors):
+        first = keras.tree.flatten(layer(**tensors))[0]
+        weights = np.random.default_rng(0).normal(size=first.shape).astype("float32")
+        return keras.ops.sum(first * weights)
+
+    if BACKEND == "jax":
+        import jax
+
+        def squares(tensors):
+            gradient = jax.grad(loss)(tensors)
+            return sum(keras.ops.sum(x**2) for x in gradient.values()), gradient
+
+        step = jax.grad(squares, has_aux=True)
+        second, first = (jax.jit(step) if jit else step)(tensors)
+        return to_numpy((first, second))
+    import tensorflow as tf
+
+    def step(tensors):
+        with tf.GradientTape() as outer:
+            outer.watch(tensors)
+            with tf.GradientTape() as inner:
+                inner.watch(tensors)
+                value = loss(tensors)
+            first = inner.gradient(value, tensors, unconnected_gradients="zero")
+            squares = sum(tf.reduce_sum(x**2) for x in first.values())
+        return first, outer.gradient(squares, tensors, unconnected_gradients="zero")
+
+    tensors = {name: tf.constant(x) for name, x in tensors.items()}
+    return to_numpy(tf.function(step, jit_compile=True)(tensors) if jit else step(tensors))
 
 
 def _run_tensorflow(layer, floats, others, loss, jit, kwargs):

@@ -8,6 +8,7 @@ A test file of a layer subclasses `LayerContract` and lists its cases:
 The tests are numbered as the points of the contract, which `AttentionLayer` states.
 """
 
+import concurrent.futures
 import dataclasses
 import inspect
 import re
@@ -18,8 +19,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention.functional import blocks
-from tests.backend import call, needs_tensorflow, run, to_numpy
+from tests.backend import BACKEND, call, needs_tensorflow, run, to_numpy, twice
 
 # A different size on every axis, so that no two can be confused.
 SIZES = {"B": 2, "T": 3, "S": 5, "D": 4, "E": 6, "F": 7, "H": 8, "Y": 9, "X": 10}
@@ -52,6 +52,10 @@ class Case:
         fallback: The call argument that the output equals where there is nothing to attend to,
             such as a sentinel; `None` for an output of zeros.
         sees_all: Whether a softmax gives every allowed step some weight.
+        fixed_steps: Axes of steps that cannot have the length 0.
+        is_slow: Whether XLA takes minutes to compile its second derivative.
+        has_norm: Whether Keras' `LayerNormalization` is inside. On TensorFlow its second derivative
+            is wrong: `tf.nn.moments` lets no gradient through the mean in the variance.
     """
 
     make: Callable
@@ -67,6 +71,9 @@ class Case:
     has_residual: bool = False
     fallback: str | None = None
     sees_all: bool = True
+    fixed_steps: str = ""
+    is_slow: bool = False
+    has_norm: bool = False
     made: dict = dataclasses.field(default_factory=dict)  # what the tests of a case share
 
     def inputs(self, scale=1.0, dtype="float32"):
@@ -144,16 +151,19 @@ class InBlocks:
     test_1_arguments_have_the_names_of_the_contract = None
     test_9_config_keys_are_constructor_arguments = None
     test_9_save_and_load_give_the_same_bits = None
+    test_9_a_frozen_layer_stays_frozen = None
+    test_9_a_quantized_layer_is_saved_and_loaded = None
     test_10_exports_compute_the_same_with_unknown_lengths = None
+    test_10_exports_compute_the_same_with_fixed_sizes = None
+    test_13_rejects_masks_of_floats = None
+    test_14_threads_do_not_disturb_each_other = None
     test_13_rejects_bad_dropout = None
     test_13_rejects_inputs_without_steps = None
     test_13_rejects_masks_of_another_rank_or_length = None
 
     @pytest.fixture(autouse=True)
-    def blocks_of_two(self, monkeypatch):
-        monkeypatch.setattr(blocks, "_FEWEST_ROWS", 2)
-        monkeypatch.setattr(blocks, "_LEAST_BAND", 2)
-        with blocks.query_blocks(threshold=0, block=1):
+    def blocks_of_two(self):
+        with ka.query_blocks(threshold=0, block=1, rows=2):
             yield
 
 
@@ -212,10 +222,33 @@ class LayerContract:
                 mask = np.broadcast_to(small, shape)
                 got = layer(**tensors, attention_mask=mask, return_attention_scores=True)
                 _close(got, expected)
+                _close(layer(**tensors, attention_mask=mask), expected[0])
         weights = to_numpy(expected[1])
         while weights.ndim > 2:
             weights = weights[0]
         np.testing.assert_array_equal(weights[~small.reshape(weights.shape)], 0)
+
+    def test_2_masks_of_one_step_or_example_stand_for_all(self, case):
+        layer, tensors = case.built(), case.inputs()
+        for name, mask in case.padding().items():
+            expected = layer(
+                **tensors,
+                **{name: np.broadcast_to(mask[:1], mask.shape)},
+                return_attention_scores=True,
+            )
+            _close(layer(**tensors, **{name: mask[:1]}, return_attention_scores=True), expected)
+        if case.attention_mask is None:
+            return
+        rows, columns = _shape(case.attention_mask[-2:])
+        of_queries, of_keys = np.arange(rows)[:, None] != 1, np.arange(columns)[None] != 0
+        for small in (np.array([[True]]), of_queries, of_keys, np.array([[False]])):
+            full = np.broadcast_to(small, (rows, columns))
+            expected = layer(**tensors, attention_mask=full, return_attention_scores=True)
+            for mask in (small, small[None]):
+                got = layer(**tensors, attention_mask=mask, return_attention_scores=True)
+                _close(got, expected)
+                _close(layer(**tensors, attention_mask=mask), expected[0])
+        _close(layer(**tensors, attention_mask=np.array([[True]])), layer(**tensors))
 
     def test_2_masks_combine_by_and(self, case):
         if case.attention_mask is None:
@@ -250,6 +283,30 @@ class LayerContract:
         for name, mask in masks.items():
             np.testing.assert_array_equal(expected[2][case.masks[name]][~mask], 0)
 
+    def test_3_what_an_attention_mask_hides_is_invisible(self, case):
+        if case.attention_mask is None:
+            pytest.skip("takes no attention mask")
+        layer, clean = case.built(), case.inputs()
+        mask = np.ones(_shape(case.attention_mask[-2:]), "bool")
+        mask[:, 1] = False  # of the keys
+        hidden = {name for name in clean if case.tensors[name][1] == case.attention_mask[-1]}
+        if case.attention_mask[-1] == case.attention_mask[-2]:
+            mask[1] = False  # the same steps are the queries
+        dirty = {k: v.copy() for k, v in clean.items()}
+        for name in hidden:
+            clean[name][:, 1] = 0.0
+            dirty[name][:, 1] = np.resize([np.nan, np.inf, 1e3], clean[name].shape[-1])
+        mask = {"attention_mask": mask}
+        if case.has_residual:  # the hidden step's own output is what it is
+            seen = np.arange(mask["attention_mask"].shape[0]) != 1
+            for jit in (False, True):
+                got = call(layer, dirty | mask, jit=jit)
+                _close(got[:, seen], call(layer, clean | mask, jit=jit)[:, seen])
+            return
+        expected = run(layer, clean | mask, return_attention_scores=True)
+        _close(run(layer, dirty | mask, return_attention_scores=True), expected)
+        _close(run(layer, dirty | mask, jit=True), run(layer, clean | mask))
+
     # 4. Nothing to attend to --------------------------------------------------------------------
 
     def test_4_nothing_to_attend_to_gives_zeros(self, case):
@@ -276,6 +333,35 @@ class LayerContract:
                 assert np.isfinite(gradient).all()
         _close(call(layer, tensors, jit=False), output)
         _close(call(layer, tensors, jit=True), output)
+
+    @pytest.mark.parametrize("how", ["eager", "graph", "XLA"])
+    def test_4_axes_of_length_0_give_zeros(self, case, how):
+        layer, tensors = case.built(), case.inputs()
+        expected = to_numpy(layer(**tensors, return_attention_scores=True))
+        steps = {axis for axes in case.tensors.values() for axis in _steps(axes)}
+        for empty in sorted({"B", *steps} - set(case.fixed_steps)):
+            few = {}
+            for name, x in tensors.items():
+                at = case.tensors[name].find(empty)
+                few[name] = x if at < 0 else np.take(x, [], axis=at)
+            if how == "eager":
+                output, weights = to_numpy(layer(**few, return_attention_scores=True))
+                for array, axes in zip(
+                    keras.tree.flatten(weights), keras.tree.flatten(case.weights), strict=True
+                ):
+                    sizes = SIZES | {empty: 0}
+                    assert array.shape == tuple(sizes[axis] for axis in axes)
+                    assert np.isfinite(array).all()
+            else:
+                output = call(layer, few, jit=how == "XLA", use_graph=True)
+            _, *middle, last = expected[0].shape
+            wanted = [SIZES["B"] * (empty != "B")]
+            wanted += [0 if n == SIZES[empty] and empty != "B" else n for n in middle]
+            assert output.shape == (*wanted, last)
+            assert np.isfinite(output).all()
+            if output.size and case.fallback is None and not case.has_residual:
+                constant = output if not case.use_output_bias else output - output[:, :1]
+                np.testing.assert_allclose(constant, 0, atol=1e-6)
 
     # 5. Causal ----------------------------------------------------------------------------------
 
@@ -315,6 +401,43 @@ class LayerContract:
             elif case.sums_to_one:
                 total = array.astype("float32").sum(-1)
                 assert np.logical_or(total == 0, np.abs(total - 1) < 0.02).all()
+
+    def test_6_integers_are_cast_at_the_door(self, case):
+        layer = case.built()
+        tensors = {k: np.abs(x * 3).astype("uint8") for k, x in case.inputs().items()}
+        floats = {k: x.astype("float32") for k, x in tensors.items()}
+        expected = layer(**floats, return_attention_scores=True)
+        for dtype in ("uint8", "int32"):
+            given = {k: x.astype(dtype) for k, x in tensors.items()}
+            _close(layer(**given, return_attention_scores=True), expected)
+        _close(call(layer, tensors, jit=True), expected[0])
+
+    @pytest.mark.parametrize("dtype", ["float64", "mixed_float16"])
+    def test_6_trains_under_xla_with_an_empty_row(self, case, dtype):
+        if not self._is_first(case):
+            pytest.skip("Keras trains all cases of a layer alike")
+        tensors = case.inputs() | case.padding()
+        for name in set(case.masks) & set(STEP_MASKS):
+            tensors[name][0] = False
+        floatx, is_double = keras.config.floatx(), dtype == "float64"
+        if is_double and BACKEND == "jax":
+            pytest.skip("has no float64 by default")
+        try:
+            if is_double:
+                keras.config.set_floatx("float64")
+            keras.config.set_dtype_policy(dtype)
+            model = case.model(layer=case.make())
+            head = keras.layers.Dense(2, dtype="float64" if is_double else "float32")
+            model = keras.Model(model.inputs, head(model.output))
+            model.compile("adam", "mse", jit_compile=True)
+            target = np.ones(to_numpy(model(tensors)).shape)
+            history = model.fit(tensors, target, epochs=3, batch_size=2, verbose=0)
+            assert np.isfinite(history.history["loss"]).all()
+            for weight in model.weights:
+                assert np.isfinite(to_numpy(weight.value).astype("float64")).all(), weight.path
+        finally:
+            keras.config.set_floatx(floatx)
+            keras.config.set_dtype_policy("float32")
 
     # 7. Symbolic = eager ------------------------------------------------------------------------
 
@@ -396,6 +519,50 @@ class LayerContract:
             for got, wanted in zip(*map(to_numpy, flat), strict=True):
                 np.testing.assert_array_equal(got, wanted)
 
+    def test_9_a_frozen_layer_stays_frozen(self, case, tmp_path):
+        if not case.built().trainable_weights:
+            pytest.skip("has no weights")
+        layer = case.make(trainable=False)
+        model = case.model(layer=layer)
+        assert not model.trainable_variables
+        layer.trainable = True
+        assert len(model.trainable_variables) == len(case.built().trainable_weights)
+        layer.trainable = False
+        model.save(tmp_path / "model.keras")
+        copies = [
+            keras.models.load_model(tmp_path / "model.keras"),
+            keras.models.clone_model(model),
+        ]
+        for copy in [model, *copies]:
+            assert not copy.trainable_variables
+        if not self._is_first(case):
+            return
+        part = next((x for x in layer._flatten_layers(include_self=False) if x.weights), None)
+        if part is None:
+            return
+        layer.trainable = True
+        part.trainable = False
+        model.save(tmp_path / "part.keras")
+        loaded = keras.models.load_model(tmp_path / "part.keras")
+        names = [[v.path.split("/", 1)[-1] for v in m.trainable_variables] for m in (model, loaded)]
+        assert len(names[0]) < len(model.weights) and len(names[0]) == len(names[1])
+
+    @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+    def test_9_a_quantized_layer_is_saved_and_loaded(self, case, tmp_path):
+        if not self._is_first(case):
+            pytest.skip("a layer's cases are quantized alike")
+        tensors = case.inputs() | case.padding()
+        model = case.model(layer=case.make(), return_attention_scores=True)
+        model.quantize("int8")
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        for got, wanted in zip(
+            *(keras.tree.flatten(to_numpy(m(tensors))) for m in (loaded, model)), strict=True
+        ):
+            np.testing.assert_array_equal(got, wanted)
+        dtypes = [[(w.shape, w.dtype) for w in m.weights] for m in (loaded, model)]
+        assert dtypes[0] == dtypes[1]
+
     # 10. Export ---------------------------------------------------------------------------------
 
     @needs_tensorflow
@@ -412,6 +579,22 @@ class LayerContract:
         assert set(report["forms"]) == set(formats)
         for form in report["forms"].values():
             assert form["signatures"]["serving_default"]["difference"] < 1e-4
+
+    @needs_tensorflow
+    def test_10_exports_compute_the_same_with_fixed_sizes(self, case, tmp_path):
+        if not self._is_first(case):
+            pytest.skip("sizes are fixed alike in all cases of a layer")
+        tensors = case.inputs() | case.padding()
+        inputs = {
+            name: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=name)
+            for name, x in tensors.items()
+        }
+        model = keras.Model(inputs, case.built()(**inputs, return_attention_scores=True))
+        report = ka.export_model(  # also without XNNPACK
+            model, tmp_path / "export", samples=tensors, formats="tflite", decision=None
+        )
+        figures = report["forms"]["tflite"]["signatures"]["serving_default"]
+        assert max(figures["difference"], figures["plain_kernels"]["difference"]) < 1e-4
 
     # 11. Seeds ----------------------------------------------------------------------------------
 
@@ -440,6 +623,16 @@ class LayerContract:
         with pytest.raises(ValueError, match=r"`dropout` must be .* Received: dropout=1.5"):
             case.make(dropout=1.5)
 
+    def test_13_rejects_masks_of_floats(self, case):
+        tensors = case.inputs()
+        for name, mask in case.padding().items():
+            with pytest.raises(ValueError, match=f"`{name}` must be boolean.*dtype=float32"):
+                case.built()(**tensors, **{name: np.where(mask, 0.0, -1e9).astype("float32")})
+        if case.attention_mask is not None:
+            mask = np.zeros(_shape(case.attention_mask[-2:]), "float32")
+            with pytest.raises(ValueError, match="`attention_mask` must be boolean.*`mask == 0`"):
+                case.built()(**tensors, attention_mask=mask)
+
     def test_13_rejects_inputs_without_steps(self, case):
         tensors = {k: v[:, 0] if v.ndim >= 3 else v for k, v in case.inputs().items()}
         with pytest.raises(ValueError, match=r"must have the shape \(batch.*Received: "):
@@ -462,3 +655,56 @@ class LayerContract:
             shape = re.escape(f"{name}.shape={mask.shape}")
             with pytest.raises(ValueError, match=f"`{name}` must have .* Received: .*{shape}"):
                 layer(**tensors, **{name: mask})
+
+    # 14. Threads --------------------------------------------------------------------------------
+
+    def test_14_threads_do_not_disturb_each_other(self, case):
+        if not self._is_first(case):
+            pytest.skip("calls of a layer's cases set the same attributes")
+        layer, tensors = case.built(), case.inputs()
+        batches = [{k: x * (1 + n) for k, x in tensors.items()} for n in range(4)]
+        expected = [to_numpy(layer(**batch)) for batch in batches]
+
+        def use(n):
+            for _ in range(3):
+                layer(**batches[n], training=True) if "training" in takes else None
+                _close(layer(**batches[n]), expected[n])
+
+        takes = inspect.signature(layer.call).parameters
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(use, range(4)))
+
+    # 15. Differentiable twice -------------------------------------------------------------------
+
+    @pytest.mark.parametrize("jit", [False, True])
+    def test_15_a_gradient_has_a_gradient(self, case, jit):
+        if not self._is_first(case) or case.is_random:
+            pytest.skip("a layer's cases are differentiated alike")
+        if jit and case.is_slow:
+            pytest.skip("XLA takes minutes")
+        layer, tensors = case.built(), case.inputs()
+        if getattr(layer, "activation", None) is keras.activations.relu:  # which has kinks
+            layer = case.make(activation="tanh")
+        first, second = twice(layer, tensors, jit)
+        assert set(first) == set(second) == set(tensors)
+        assert all(np.isfinite(x).all() for x in (*first.values(), *second.values()))
+        if case.has_norm and BACKEND == "tensorflow":
+            return
+        # The second derivative along a direction, by differences of the first. A maximum may change
+        # its place within a step: then a shorter one tells.
+        rng = np.random.default_rng(9)
+        direction = {k: rng.normal(size=x.shape).astype("float32") for k, x in tensors.items()}
+        exact = sum(np.sum(second[k].astype("float64") * direction[k]) for k in tensors)
+
+        def squares(step):
+            moved = {k: x + step * direction[k] for k, x in tensors.items()}
+            return sum(
+                np.sum(np.square(x.astype("float64"))) for x in twice(layer, moved, jit)[0].values()
+            )
+
+        for step in (2e-3, 1e-3, 5e-4):
+            slope = (squares(step) - squares(-step)) / (2 * step)
+            scale = max(abs(slope), sum(np.abs(x).sum() for x in second.values()) * 0.1, 1e-3)
+            if abs(exact - slope) < 0.03 * scale:
+                return
+        raise AssertionError(f"the second derivative is {exact}, by differences {slope}")

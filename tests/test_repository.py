@@ -1,6 +1,7 @@
 """House rules: what is true of every file. Each failure says what to do instead."""
 
 import ast
+import configparser
 import inspect
 import re
 from pathlib import Path
@@ -17,9 +18,9 @@ SOURCES = sorted((ROOT / "keras_attention").rglob("*.py")) + sorted(
 PACKAGE = [path for path in SOURCES if "keras_attention" in path.relative_to(ROOT).parts]
 # Files that hold no public layer of their own.
 BASES = {
-    "layers": ["base", "transformer_block"],
-    "recurrent": ["additive", "base", "from_addons", "time_loop"],
-    "scores": ["score"],
+    "layers": ["base", "stepwise", "transformer_block"],
+    "recurrent": ["additive", "base", "cells", "from_addons", "time_loop"],
+    "scores": ["dot_product", "names", "score"],
 }
 LAYER_FILES = [
     path
@@ -125,3 +126,40 @@ def test_docstring_example_prompts_are_run():
     for path in SOURCES:
         for line in path.read_text().splitlines():
             assert not re.match(r"\s*#.*>>>", line), f"{path}: move the example into a docstring"
+
+
+def _setup():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    return setup
+
+
+def test_the_layers_need_keras_and_numpy_alone():
+    """The backend, and all else, is the user's choice."""
+    needed = _setup()["options"]["install_requires"].split()
+    assert [re.match(r"[\w-]+", line)[0] for line in needed] == ["keras", "numpy"]
+
+
+def test_the_version_is_written_alike():
+    assert _setup()["metadata"]["version"] == ka.__version__
+
+
+def _texts():
+    """What users and developers may copy an install command from."""
+    folders = [
+        ROOT / name for name in ("keras_attention", "recipes", "benchmarks", "docs", "tests")
+    ]
+    yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "Makefile", "setup.cfg"))
+    for folder in folders:
+        yield from (path for path in folder.rglob("*") if path.suffix in (".py", ".md"))
+
+
+def test_install_commands_name_our_distribution_and_an_extra_of_it():
+    name, extras = _setup()["metadata"]["name"], _setup()["options.extras_require"]
+    for path in _texts():
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"keras[_-]attention\\?\[", text), (
+            f"{path}: the distribution is called {name}; another project owns the short name"
+        )
+        for extra in re.findall(rf"{name}\\?\[(\w+)\\?\]", text):
+            assert extra in extras, f"{path}: setup.cfg has no extra {extra}"

@@ -1,10 +1,18 @@
 """The attention weights of any model, without rewiring it."""
 
 import contextlib
+import contextvars
+import functools
 import inspect
+import threading
 
 import keras
 import numpy as np
+
+# What is recorded for the call of `attention_maps` that runs in this thread, `None` for none.
+_records = contextvars.ContextVar("records", default=None)
+_lock = threading.Lock()
+_listeners = {}  # id of a layer: how many calls of `attention_maps` run with it now
 
 _UNREADABLE = (
     "The weights of {name!r} can't be read: the model runs it inside a compiled function or a "
@@ -20,6 +28,8 @@ def attention_maps(model, inputs, **kwargs):
     whose `call` takes `return_attention_scores` and then returns `(output, weights)`. Weights that
     are a structure, as those of `HierarchicalAttention`, come apart: `"name/words"`. A layer that
     returns weights, such as `TransformerEncoderBlock`, speaks for the attention layers inside it.
+
+    Other threads may use the model meanwhile, also by this function: none sees the others' weights.
 
     Args:
         model: A built `keras.Model` or `keras.layers.Layer`.
@@ -56,11 +66,15 @@ def attention_maps(model, inputs, **kwargs):
     records = []  # (layer, weights), one entry a call
     with contextlib.ExitStack() as stack:
         for layer in attention:
-            stack.enter_context(_replaced_call(layer, _recording(layer, records)))
+            stack.enter_context(_reporting(layer, _recording))
         for layer in paths:
             if isinstance(layer, keras.layers.TimeDistributed):
-                stack.enter_context(_replaced_call(layer, _stacking(layer, records)))
-        model(inputs, **kwargs)
+                stack.enter_context(_reporting(layer, _stacking))
+        token = _records.set(records)
+        try:
+            model(inputs, **kwargs)
+        finally:
+            _records.reset(token)
     if not records:  # none ran, or all within functions that were compiled before
         raise ValueError(_UNREADABLE.format(name=attention[0].name))
     # Only now: a layer inside a loop has no numbers, but the layer around it may have had them.
@@ -84,21 +98,46 @@ def _returns_weights(layer):
 
 
 @contextlib.contextmanager
-def _replaced_call(layer, call):
-    """Gives one layer another `call` for a while; its signature stays known to Keras."""
-    object.__setattr__(layer, "call", call)
+def _reporting(layer, wrap):
+    """Gives one layer for a while a `call` that reports to a thread that records, if it does.
+
+    In any other thread it is the original. The last one to leave takes it away again.
+    """
+    with _lock:
+        _listeners[id(layer)] = _listeners.get(id(layer), 0) + 1
+        if _listeners[id(layer)] == 1:  # past Keras, which would track the function
+            object.__setattr__(layer, "call", functools.wraps(layer.call)(wrap(layer, layer.call)))
     try:
         yield
     finally:
+        with _lock:
+            _listeners[id(layer)] -= 1
+            if not _listeners[id(layer)]:
+                del _listeners[id(layer)]
+                _restore(layer)
+
+
+def _restore(layer):
+    """The `call` that the layer had: mostly its class's, but an instance may have its own."""
+    original = layer.call.__wrapped__
+    if getattr(original, "__self__", None) is layer:
         object.__delattr__(layer, "call")
+    else:
+        object.__setattr__(layer, "call", original)
 
 
-def _recording(layer, records):
-    original = layer.call
+def _recording(layer, original):
+    signature = inspect.signature(original)
 
-    def call(*args, return_attention_scores=False, **kwargs):
+    def call(*args, **kwargs):
+        records = _records.get()
+        if records is None:
+            return original(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
+        return_attention_scores = given.arguments.get("return_attention_scores", False)
+        given.arguments["return_attention_scores"] = True
         start = len(records)
-        output, weights, *others = original(*args, return_attention_scores=True, **kwargs)
+        output, weights, *others = original(*given.args, **given.kwargs)
         del records[start:]  # of layers inside this one, whose weights these are
         records.append((layer, weights))
         if return_attention_scores:
@@ -108,10 +147,11 @@ def _recording(layer, records):
     return call
 
 
-def _stacking(wrapper, records):
-    original = wrapper.call
-
+def _stacking(wrapper, original):
     def call(*args, **kwargs):
+        records = _records.get()
+        if records is None:
+            return original(*args, **kwargs)
         start = len(records)
         output = original(*args, **kwargs)
         steps = records[start:]

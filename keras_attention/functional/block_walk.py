@@ -58,14 +58,15 @@ class Blocks:
         """The context in no blocks."""
         return self.rows(self.query, self.first, [self.keys], self.query_mask, self.seed)
 
-    def causal_pieces(self):
-        """Walks over some queries each, with no keys but those that their last one may see.
+    def causal_pieces(self, rows=None):
+        """Walks over some queries each (at least `rows`), with no keys but those that their last
+        one may see.
 
         One walk over all where the rule is not causal, or only the run knows the lengths.
         """
         keys, steps, length = self.keys, self.steps, ops.shape(self.keys.value)[-2]
         known = all(isinstance(x, int) for x in (steps, length, self.first))
-        count = min(_MOST_PIECES, steps // _LEAST_PIECE) if known else 0
+        count = min(_MOST_PIECES, steps // (rows or _LEAST_PIECE)) if known else 0
         if keys.rule is None or not keys.rule.is_causal or count < 2:
             return [self]
         seed = None if self.seed is None else self.seed.next()

@@ -8,6 +8,7 @@ import math
 import keras
 from keras import ops
 
+from keras_attention import checks
 from keras_attention.functional.for_tflite import is_for_tflite
 from keras_attention.functional.recompute import branch
 from keras_attention.functional.shapes import product
@@ -29,11 +30,11 @@ _HIDDEN_LAYER = 8
 # A head's block is smaller, for the caches, where two are computed at a time.
 _PART_OF_A_HEAD = 4
 
-_sizes = contextvars.ContextVar("sizes", default=(THRESHOLD, BLOCK))
+_sizes = contextvars.ContextVar("sizes", default=(THRESHOLD, BLOCK, None))
 
 
 @contextlib.contextmanager
-def query_blocks(threshold=THRESHOLD, block=BLOCK):
+def query_blocks(threshold=THRESHOLD, block=BLOCK, rows=None):
     """Within this context attention that is traced goes in blocks of queries by these sizes.
 
     Layers do so by themselves where scores are large; this is for measuring, or for machines with
@@ -44,6 +45,11 @@ def query_blocks(threshold=THRESHOLD, block=BLOCK):
             fused kernel either).
         block: Bytes of scores in a block, at most, but for very many keys: it has at least two
             queries for each feature of a value, under XLA four.
+        rows: Positive integer, how many queries each block has, whatever their scores take; `None`
+            for as many as `block` allows.
+
+    Raises:
+        ValueError: For `rows` that are no positive integer.
 
     Example:
         >>> x = keras.ops.ones((1, 64, 8))
@@ -54,7 +60,8 @@ def query_blocks(threshold=THRESHOLD, block=BLOCK):
         >>> bool(keras.ops.all(keras.ops.isclose(whole, blocked)))
         True
     """
-    token = _sizes.set((threshold, block))
+    rows = checks.positive_integer("rows", rows, optional=True)
+    token = _sizes.set((threshold, block, rows))
     try:
         yield
     finally:
@@ -89,28 +96,28 @@ def walk(blocks, pair_size, is_relative, turns_key):
 
     tensors = query, keys.key, keys.value
     *lead, steps, _ = ops.shape(query)
-    if not lead:
+    if not lead or 0 in [size for size in [*lead, steps] if isinstance(size, int)]:
         return blocks.whole()
-    block = _sizes.get()[1]
+    _, block, rows = _sizes.get()
     length = ops.shape(keys.value)[-2]
-    band = _band(keys, lead, length, block) if is_relative else None
-    if isinstance(steps, int) and steps <= _FEWEST_ROWS and not band:
+    band = _band(keys, lead, length, block, rows) if is_relative else None
+    if isinstance(steps, int) and steps <= (rows or _FEWEST_ROWS) and not band:
         return blocks.whole()  # no block is smaller: a step of a decoder, a pooling
 
     def in_blocks(tensors, seed):
         some = of(tensors, seed)
         if band:
             return dataclasses.replace(some, length=_even(steps, band)).in_bands()
-        pieces = some.causal_pieces() if is_relative else [some]
-        contexts = [_of_queries(piece, block, pair_size, turns_key) for piece in pieces]
+        pieces = some.causal_pieces(rows) if is_relative else [some]
+        contexts = [_of_queries(piece, block, rows, pair_size, turns_key) for piece in pieces]
         return contexts[0] if len(contexts) == 1 else ops.concatenate(contexts, axis=-2)
 
     bytes_of_scores = [*lead, steps, length, 4 * pair_size]
     return when_large(bytes_of_scores, in_blocks, whole, tensors, blocks.seed, blocks.variables)
 
 
-def _of_queries(blocks, block, pair_size, turns_key):
-    """The context in blocks of at most so many bytes of scores, each over all keys."""
+def _of_queries(blocks, block, rows, pair_size, turns_key):
+    """The context in blocks of so many queries or bytes of scores, each over all keys."""
     keys, (*lead, steps, _) = blocks.keys, ops.shape(blocks.query)
     heads_apart = _go_apart(blocks, block, pair_size, turns_key)
     fewest = _FEWEST_ROWS
@@ -122,8 +129,8 @@ def _of_queries(blocks, block, pair_size, turns_key):
     features = keys.value.shape[-1] or 1
     fewest = max(fewest, (4 if is_under_xla() else 2) * features // pair_size)
     bytes_of_row = product([*lead, ops.shape(keys.value)[-2], 4 * pair_size])
-    if isinstance(bytes_of_row, int):
-        in_block = max(fewest, block // bytes_of_row)
+    if rows or isinstance(bytes_of_row, int):
+        in_block = rows or max(fewest, block // bytes_of_row)
         if not heads_apart and isinstance(steps, int) and in_block >= steps:
             return blocks.whole()
     else:
@@ -170,28 +177,29 @@ def when_large(sizes, sparing, whole, tensors, seed=None, variables=(), only_if=
         variables: List of the variables that both read.
         only_if: Boolean or scalar tensor, a further condition.
     """
-    threshold, _ = _sizes.get()
+    threshold, *_ = _sizes.get()
     total = product(sizes)
-    if not is_on() or only_if is False or (isinstance(total, int) and total < threshold):
+    is_small = isinstance(total, int) and total < max(threshold or 0, 1)
+    if not is_on() or only_if is False or is_small:
         return whole(tensors, seed)
     if isinstance(total, int) and only_if is True:
         return sparing(tensors, seed)
     if keras.backend.backend() != "tensorflow":
         return whole(tensors, seed)  # a symbolic length: the model is being exported
     seed = None if seed is None else seed.next()  # drawn before the branches part
-    is_large = ops.logical_and(total >= threshold, only_if)
+    is_large = ops.logical_and(total >= max(threshold, 1), only_if)  # blocks of nothing are none
     return branch(is_large, sparing, whole, tensors, seed, list(variables))
 
 
-def _band(keys, lead, length, block):
+def _band(keys, lead, length, block, rows):
     """Queries in a block whose keys are those near them, or `None` for all keys."""
     rule = keys.rule
     if rule is None or rule.window is None:
         return None
     if keys.has_pair_mask:
         return None  # it is as large as what a band would save
-    rows = max(_LEAST_BAND, rule.window // 2)
-    if all(isinstance(size, int) for size in lead):
+    is_given, rows = rows is not None, rows or max(_LEAST_BAND, rule.window // 2)
+    if not is_given and all(isinstance(size, int) for size in lead):
         fitting = block // (4 * math.prod(lead) * (rows + rule.halo))
         rows = max(rows // 4, _FEWEST_ROWS, min(rows, fitting))
     seen = rows + rule.halo + rule.num_global

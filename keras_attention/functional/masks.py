@@ -156,16 +156,22 @@ def of_pairs(
     """
     if attention_mask is not None:
         checks.attention_mask(attention_mask, query, value, num_heads)
+        attention_mask = _of_all_keys(attention_mask, ops.shape(value)[1])
         if num_heads and len(attention_mask.shape) == 3:
             attention_mask = ops.expand_dims(attention_mask, 1)
     padding = of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
     query_mask = of_steps("query", query, query_mask=query_mask)
-    axes = [1, 1] if num_heads else [1]
-    for axis in axes:
-        padding = None if padding is None else ops.expand_dims(padding, axis)
-    for axis in [*axes[1:], -1]:
-        query_mask = None if query_mask is None else ops.expand_dims(query_mask, axis)
+    axes = [1] if num_heads else []
+    padding, query_mask = _expand(padding, *axes, -2), _expand(query_mask, *axes, -1)
     return combine(attention_mask, padding), query_mask
+
+
+def _of_all_keys(mask, length):
+    """A mask `(..., S or 1)` as `(..., S)`: whoever counts its keys must not count one for all."""
+    size = mask.shape[-1]
+    if isinstance(size, int) and isinstance(length, int) and size == length:
+        return mask
+    return combine(mask, ops.ones((length,), "bool"))
 
 
 def blank_unseen(
@@ -179,8 +185,12 @@ def blank_unseen(
         key: Tensor `(B, S, D)`; the value if `None`.
         query_mask, value_mask, key_mask, attention_mask: As in `attention`.
     """
-    visible = seen(value_mask, key_mask, attention_mask)
-    query = blank(query, combine(query_mask, _any(attention_mask, axis=-1)))
+    visible, pairs = combine(value_mask, key_mask), attention_mask
+    if pairs is not None:  # a step that only padding sees is not seen
+        axes = [1] if len(pairs.shape) == 4 else []
+        pairs = combine(pairs, _expand(query_mask, *axes, -1), _expand(visible, *axes, -2))
+    query = blank(query, combine(query_mask, _any(pairs, axis=-1)))
+    visible = combine(visible, _any(pairs, axis=-2))
     value = blank(value, visible)
     return query, value, value if key is None else blank(key, visible)
 
@@ -188,6 +198,12 @@ def blank_unseen(
 def seen(value_mask=None, key_mask=None, attention_mask=None):
     """Mask `(B, S)` or `(S,)` of the value steps that some query may attend to, or `None`."""
     return combine(value_mask, key_mask, _any(attention_mask, axis=-2))
+
+
+def _expand(mask, *axes):
+    for axis in axes:
+        mask = None if mask is None else ops.expand_dims(mask, axis)
+    return mask
 
 
 def _any(attention_mask, axis):

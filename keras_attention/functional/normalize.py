@@ -30,7 +30,8 @@ def softmax(scores, mask=None):
     mask = ops.cast(mask, "bool")
     if is_for_tflite():
         return _softmax_for_tflite(scores, mask)
-    return _finish(softmax_of_rows(scores, mask), mask, scores.dtype)
+    weights = softmax_of_rows(scores, mask)
+    return _finish(weights, mask, weights.dtype)
 
 
 def softmax_of_rows(scores, mask=None):
@@ -38,20 +39,20 @@ def softmax_of_rows(scores, mask=None):
 
     Fewer passes over the scores, for who takes care of rows without a step at less cost.
     """
-    dtype = keras.backend.standardize_dtype(scores.dtype)
-    wide = _widen(scores)
+    wide, dtype = _widen(scores)
     weights = _softmax(wide if mask is None else ops.where(mask, wide, LOWEST))
     return weights if weights.dtype == dtype else ops.cast(weights, dtype)
 
 
 def _softmax_for_tflite(scores, mask):
     """With one select over all scores: TFLite is slow to broadcast the condition."""
-    wide = ops.where(mask, _widen(scores), LOWEST)
+    wide, dtype = _widen(scores)
+    wide = ops.where(mask, wide, LOWEST)
     # A float16 file may hold the lowest as infinity: a row without a step must not subtract it.
     top = ops.max(wide, axis=-1, keepdims=True)
     top = ops.where(ops.any(mask, axis=-1, keepdims=True), top, 0.0)
     weights = _softmax(ops.maximum(wide - top, _LEAST_SCORE))
-    return ops.cast(weights * ops.cast(mask, weights.dtype), scores.dtype)
+    return ops.cast(weights * ops.cast(mask, weights.dtype), dtype)
 
 
 def _softmax(x):
@@ -71,7 +72,8 @@ def sparsemax(scores, mask=None):
     ordered = _descending(ops.stop_gradient(shifted))  # (..., S)
     rank = _ranks(ordered)
     support = ordered * rank + 1.0 > ops.cumsum(ordered, axis=-1)
-    inside, size = _support(shifted, ordered, support)
+    total = ops.sum(ops.where(support, ordered, 0.0), axis=-1, keepdims=True)
+    inside, size = _support(shifted, (total - 1.0) / _count(support, shifted.dtype))
     threshold = (ops.sum(inside * shifted, axis=-1, keepdims=True) - 1.0) / size
     return _finish(ops.relu(shifted - threshold), mask, dtype)
 
@@ -90,7 +92,10 @@ def entmax15(scores, mask=None):
     mean = ops.cumsum(ordered, axis=-1) / rank
     spread = ops.cumsum(ops.square(ordered), axis=-1) - rank * ops.square(mean)
     threshold = mean - ops.sqrt(ops.maximum((1.0 - spread) / rank, 0.0))
-    inside, size = _support(half, ordered, threshold <= ordered)
+    is_last = ops.equal(rank, _count(threshold <= ordered, half.dtype))
+    inside, size = _support(
+        half, ops.sum(ops.where(is_last, threshold, 0.0), axis=-1, keepdims=True)
+    )
     # Once more over the support alone, so that the gradient passes through it.
     mean = ops.sum(inside * half, axis=-1, keepdims=True) / size
     spread = ops.sum(inside * ops.square(half - mean), axis=-1, keepdims=True)
@@ -108,14 +113,20 @@ def hard(scores, mask=None, noise=None):
         Jang, Gu & Poole, 2017, section 2.2, https://arxiv.org/abs/1611.01144
     """
     if noise is not None:
-        scores = ops.add(ops.cast(scores, noise.dtype), noise)
+        scores = ops.cast(scores, noise.dtype) + noise
     shifted, mask, dtype = _shift(scores, mask, floor=None, masked_score=LOWEST)
-    winner = ops.top_k(shifted, 1)[1]  # argmax of floats has no TFLite operator; (..., 1)
+    # argmax of floats has no TFLite operator. One more step than there are, as there may be none.
+    padded = shifted
+    if not (shifted.shape[-1] or is_for_tflite()):
+        padded = ops.pad(
+            shifted, [[0, 0]] * (len(shifted.shape) - 1) + [[0, 1]], "constant", LOWEST
+        )
+    winner = ops.top_k(padded, 1)[1]  # (..., 1)
     steps = ops.arange(ops.shape(shifted)[-1], dtype=winner.dtype)
     chosen = ops.cast(ops.equal(winner, steps), shifted.dtype)  # (..., S)
     if noise is not None:
         soft = softmax(shifted, mask)
-        chosen = ops.add(ops.stop_gradient(ops.subtract(chosen, soft)), soft)
+        chosen = ops.stop_gradient(chosen - soft) + soft
     return _finish(chosen, mask, dtype)
 
 
@@ -128,15 +139,17 @@ def smooth(scores, mask=None):
     Reference:
         Chorowski et al., 2015, section 2.3 (smoothing), https://arxiv.org/abs/1506.07503
     """
-    dtype = keras.backend.standardize_dtype(scores.dtype)
-    return ops.cast(softmax(_log_sigmoid(_widen(scores)), mask), dtype)
+    scores, dtype = _widen(scores)
+    if mask is not None:  # a masked score may be NaN, and so would the gradient of its sigmoid
+        scores = ops.where(ops.cast(mask, "bool"), scores, 0.0)
+    return ops.cast(softmax(_log_sigmoid(scores), mask), dtype)
 
 
 def sigmoid(scores, mask=None):
     """`sigmoid(scores)`: each step on its own, a probability; a row need not sum to one."""
-    dtype = keras.backend.standardize_dtype(scores.dtype)
+    scores, dtype = _widen(scores)
     mask = None if mask is None else ops.cast(mask, "bool")
-    return _finish(ops.sigmoid(_widen(scores)), mask, dtype)
+    return _finish(ops.sigmoid(scores), mask, dtype)
 
 
 def identity(scores, mask=None):
@@ -147,7 +160,8 @@ def identity(scores, mask=None):
         >>> print(keras.ops.convert_to_numpy(identity(scores, [[True, True, False]])))
         [[0.5 1.  0. ]]
     """
-    dtype = keras.backend.standardize_dtype(scores.dtype)
+    _, dtype = _widen(scores)
+    scores = ops.cast(scores, dtype)
     return _finish(scores, None if mask is None else ops.cast(mask, "bool"), dtype)
 
 
@@ -200,25 +214,27 @@ def serialize(normalizer):
 
 def _shift(scores, mask, floor, masked_score):
     """Scores minus the row's maximum over allowed steps, in float32 or wider."""
-    dtype = keras.backend.standardize_dtype(scores.dtype)
-    scores = _widen(scores)
+    scores, dtype = _widen(scores)
     if mask is None:
         if floor is None:  # plain softmax shifts by itself
             return scores, None, dtype
-        scores = scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
-        return ops.maximum(scores, floor), None, dtype
+        return ops.maximum(scores - _largest(scores), floor), None, dtype
     mask = ops.cast(mask, "bool")
     allowed = ops.where(mask, scores, LOWEST)
-    scores = scores - ops.stop_gradient(ops.max(allowed, axis=-1, keepdims=True))
+    scores = scores - _largest(allowed)
     if floor is not None:
         scores = ops.maximum(scores, floor)
     return ops.where(mask, scores, masked_score), mask, dtype
 
 
 def _widen(x):
+    """`x` in float32 at least, integers in `floatx`; and the dtype that its weights have."""
     x = ops.convert_to_tensor(x)
-    low = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
-    return ops.cast(x, "float32") if low else x
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if "float" not in dtype:
+        dtype = keras.config.floatx()
+        return ops.cast(x, dtype), dtype
+    return (ops.cast(x, "float32") if dtype in ("float16", "bfloat16") else x), dtype
 
 
 def _log_sigmoid(x):
@@ -235,6 +251,11 @@ def _finish(weights, mask, dtype):
     return weights if weights.dtype == dtype else ops.cast(weights, dtype)
 
 
+def _largest(x):
+    """The largest of each row `(..., 1)`, as a constant; also where there is no row at all."""
+    return ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, initial=LOWEST))
+
+
 def _descending(x):
     return ops.top_k(x, ops.shape(x)[-1])[0]
 
@@ -244,11 +265,17 @@ def _ranks(x):
     return ops.cast(ops.arange(1, ops.shape(x)[-1] + 1, dtype="int32"), x.dtype)
 
 
-def _support(x, ordered, support):
-    """Which elements of `x` lie in the support, as 0 or 1, and how many `(..., 1)`.
+def _count(condition, dtype):
+    """How many are true in each row `(..., 1)`, at least one: an empty row has no threshold."""
+    return ops.maximum(ops.sum(ops.cast(condition, dtype), axis=-1, keepdims=True), 1.0)
 
-    `support` is true for the first k of `ordered`. Elements that tie with the k-th lie in it too.
+
+def _support(x, threshold):
+    """Which elements of `x` lie above the threshold, as 0 or 1, and how many `(..., 1)`.
+
+    Compared with the threshold and not with the last element above it: XLA may compute `x` here
+    once more, rounded in another way, so that an element would not equal itself. One that close to
+    the threshold has a weight of about zero, whether it counts or not.
     """
-    last = ops.min(ops.where(support, ordered, 0.0), axis=-1, keepdims=True)
-    inside = ops.cast(ops.stop_gradient(x) >= last, x.dtype)
-    return inside, ops.sum(inside, axis=-1, keepdims=True)
+    above = ops.stop_gradient(x) > threshold
+    return ops.cast(above, x.dtype), _count(above, x.dtype)

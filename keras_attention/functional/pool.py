@@ -3,11 +3,15 @@
 import keras
 from keras import ops
 
+from keras_attention.functional.for_tflite import is_for_tflite
+
 _LOWEST = -3e38
 
 
 def mean_and_max(x, mask=None):
     """Mean and maximum of every feature over the rows and columns; zeros where none is allowed.
+
+    The gradient of a maximum goes to one place, the first in reading order that holds it.
 
     Args:
         x: Tensor `(B, H, W, C)`, zeros in its masked places.
@@ -18,19 +22,67 @@ def mean_and_max(x, mask=None):
     """
     x = _widen(x)
     if mask is None:
-        return ops.mean(x, axis=(1, 2)), ops.max(x, axis=(1, 2))
+        pooled = ops.mean(x, axis=(1, 2)), _largest_of_places(x)  # (B, C) each
+        places = ops.shape(x)[1] * ops.shape(x)[2]
+        if is_for_tflite() or (isinstance(places, int) and places > 0):
+            return pooled
+        mean, largest = (ops.where(places > 0, value, 0.0) for value in pooled)
+        return mean, largest
     mask = ops.expand_dims(ops.cast(mask, "bool"), -1)  # (B, H, W, 1)
     count = ops.sum(ops.cast(mask, x.dtype), axis=(1, 2))  # (B, 1)
     mean = ops.sum(x, axis=(1, 2)) / ops.maximum(count, 1.0)
-    largest = ops.max(ops.where(mask, x, _LOWEST), axis=(1, 2))
+    largest = _largest_of_places(ops.where(mask, x, _LOWEST))
     return mean, ops.where(count > 0, largest, 0.0)
 
 
 def mean_and_max_of_features(x):
-    """Mean and maximum of the features of every place: `(B, H, W, C)` to `(B, H, W, 2)`."""
+    """Mean and maximum of the features of every place: `(B, H, W, C)` to `(B, H, W, 2)`.
+
+    The gradient of a maximum goes to one feature, the first that holds it.
+    """
     x = _widen(x)
-    pooled = [ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)]
-    return ops.concatenate(pooled, axis=-1)
+    return ops.concatenate([ops.mean(x, axis=-1, keepdims=True), _largest(x, -1)], axis=-1)
+
+
+def _largest_of_places(x):
+    """The maximum over rows and columns: `(B, H, W, C)` to `(B, C)`."""
+    if is_for_tflite():
+        return ops.max(x, axis=(1, 2))
+    # Of each row, then of the rows: the first maximum of the first row that has it.
+    return ops.squeeze(_largest(_largest(x, 2), 1), (1, 2))
+
+
+def _largest(x, axis):
+    """The maximum over an axis, which stays as one of 1; `-inf` where the axis is empty.
+
+    The gradient of `ops.max` divides by the number of elements that equal the maximum. XLA may
+    compute `x` once for the maximum and again for the comparison, rounded in another way (a
+    product and a sum fused, or not): it then finds none, and the gradient is infinite or NaN.
+    """
+    if is_for_tflite():  # which needs no gradient
+        return ops.max(x, axis=axis, keepdims=True)
+
+    @ops.custom_gradient
+    def largest(x):
+        def gradient(upstream):
+            return ops.where(_is_first_largest(x, axis), upstream, 0.0)
+
+        return ops.max(x, axis=axis, keepdims=True, initial=-float("inf")), gradient
+
+    return largest(x)
+
+
+def _is_first_largest(x, axis):
+    """Boolean, of the shape of `x`: true at the first maximum over the axis, and there alone."""
+    padded = x
+    if not x.shape[axis]:  # none, or perhaps none: `argmax` of nothing is an error
+        widths = [[0, 0] for _ in x.shape]
+        widths[axis][1] = 1
+        padded = ops.pad(x, widths, "constant", -float("inf"))
+    first = ops.argmax(padded, axis=axis, keepdims=True)
+    numbers = ops.arange(ops.shape(x)[axis], dtype=first.dtype)
+    after = [1] * (len(x.shape) - 1 - axis % len(x.shape))
+    return ops.equal(first, ops.reshape(numbers, (-1, *after)))
 
 
 def _widen(x):

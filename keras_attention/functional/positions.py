@@ -6,6 +6,8 @@ from keras import ops
 from keras_attention.functional.shapes import reshape
 from keras_attention.functional.under_xla import is_under_xla
 
+_THOUSAND = 1024
+
 
 def steps(length, start_index=0):
     """Indices of `length` steps in a row.
@@ -92,13 +94,13 @@ def leading(x, steps, axis):
     return ops.reshape(x[index], (*shape[:axis], steps, *shape[axis + 1 :]))
 
 
-def distances(query_length, value_length, start_index=None):
+def distances(query_length, value_length, start=None):
     """How many steps each value stands after each query: negative in the past.
 
     Args:
         query_length: Integer or scalar tensor T.
         value_length: Integer or scalar tensor S.
-        start_index: Integer or scalar tensor, the step of the first query. `None` for S - T: like
+        start: Integer or scalar tensor, the position of the first query. `None` for S - T: like
             causal masks, the last query stands at the last step.
 
     Returns:
@@ -109,9 +111,9 @@ def distances(query_length, value_length, start_index=None):
         [[-1  0  1]
          [-2 -1  0]]
     """
-    if start_index is None:
-        start_index = value_length - query_length
-    return steps(value_length) - ops.expand_dims(steps(query_length, start_index), -1)
+    if start is None:
+        start = value_length - query_length
+    return steps(value_length) - ops.expand_dims(steps(query_length, start), -1)
 
 
 def alibi_slopes(num_heads):
@@ -182,12 +184,20 @@ def relative_buckets(distance, num_buckets, max_distance, is_bidirectional=True)
 
 def _frequencies(size, base):
     """`1 / base^(2i / size)` for each i: an array `(ceil(size / 2),)`."""
-    return (base ** (-np.arange(0, size, 2) / size)).astype("float32")
+    return base ** (-np.arange(0, size, 2) / size)
 
 
 def _angles(steps, frequencies):
-    """Steps `(..., T)` times frequencies `(F,)`: `(..., T, F)`."""
-    return ops.expand_dims(ops.cast(steps, "float32"), -1) * frequencies
+    """Steps `(..., T)` times frequencies `(F,)`: `(..., T, F)`, but for whole turns.
+
+    Of a large step float32 keeps no digits of the angle. So whole thousands go apart, by an angle
+    that has lost its whole turns beforehand.
+    """
+    steps = ops.expand_dims(steps, -1)  # (..., T, 1)
+    thousands = ops.floor_divide(steps + _THOUSAND // 2, _THOUSAND)
+    rest = ops.cast(steps - thousands * _THOUSAND, "float32")
+    turned = np.remainder(_THOUSAND * frequencies, 2 * np.pi).astype("float32")
+    return rest * frequencies.astype("float32") + ops.cast(thousands, "float32") * turned
 
 
 def _interleave(even, odd):

@@ -56,8 +56,14 @@ def each(compute, blocks, shared, dtype):
     """
     if keras.backend.backend() != "tensorflow":
         stacked = {k: v.stack(v.x) if isinstance(v, Bands) else v for k, v in blocks.items()}
-        shared = keras.tree.map_structure(lambda x: x[0], shared)
-        return ops.map(lambda block: keras.remat(compute)(block, shared), stacked)
+        # The gradient by what is shared is summed over all blocks, in the dtype that is handed in.
+        dtypes = keras.tree.map_structure(lambda x: x.dtype, shared)
+        shared = keras.tree.map_structure(lambda x: ops.cast(x[0], _summed(x.dtype)), shared)
+
+        def one(block, shared):
+            return compute(block, keras.tree.map_structure(ops.cast, shared, dtypes))
+
+        return ops.map(lambda block: keras.remat(one)(block, shared), stacked)
     import tensorflow as tf
 
     loops = _Loops(compute, blocks, shared, dtype)
@@ -201,13 +207,15 @@ def _loop(count, step, state, *dtypes, at_once):
         body,
         (0, arrays, state),
         parallel_iterations=at_once,
+        maximum_iterations=count,  # without it XLA finds no gradient of a gradient
     )
     return [array.stack() for array in arrays], state
 
 
 def _summed(dtype):
     """The dtype of a sum over many blocks, which half precision could not hold."""
-    return "float64" if dtype == "float64" else "float32"
+    dtype = keras.backend.standardize_dtype(dtype)
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 def branch(condition, yes, no, tensors, seed, variables):

@@ -96,6 +96,7 @@ class AttentionFeatureMap(AttentionLayer):
         training=None,
     ):
         self._check_length(value.shape)
+        query, value = self.floats(query, value)
         mask = masks.attention(query, value, query_mask, value_mask, None, attention_mask)
         query, _, key = masks.blank_unseen(
             query, value, value, query_mask, value_mask, None, attention_mask

@@ -27,7 +27,8 @@ class AttentionPooling(AttentionLayer):
         normalizer: As in `ContentAttention`.
         penalty: Number of at least 0, the strength of the penalty that keeps several queries from
             looking at the same steps: `penalty * |A A^T - I|^2` (squared Frobenius norm, mean over
-            the batch), added to the model's loss. A is the matrix of weights `(Q, S)`.
+            the batch), added to the model's loss. A is the matrix of weights `(Q, S)`. Under a
+            `keras.RematScope` an added loss has no gradient, in any Keras layer.
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
@@ -38,7 +39,7 @@ class AttentionPooling(AttentionLayer):
         mask: Boolean `(B, S)`; Keras fills it from the value's implicit mask.
         value_mask: The same mask, by the name under which Keras fills it when other tensors are
             passed as well.
-        query_mask: Boolean `(B, Q)`, for a given query of three axes.
+        query_mask: Boolean `(B, Q)` for a given query of three axes, `(B,)` for one of two.
         key_mask: Boolean `(B, S)`.
         attention_mask: Boolean `(Q, S)` or `(B, Q, S)`.
         return_attention_scores: Whether to return the weights too.
@@ -113,11 +114,14 @@ class AttentionPooling(AttentionLayer):
             raise ValueError(
                 f"`{self.name}` was built {built} a given `query` and is now called {called} one."
             )
+        value, query, key = self.floats(value, query, key)
         use_one_query = self.num_queries == 1 if query is None else len(query.shape) == 2
         if query is None:
             query = ops.expand_dims(ops.cast(self.query, value.dtype), 0)  # (1, Q, D_query)
         elif len(query.shape) == 2:
             query = ops.expand_dims(query, 1)  # (B, 1, D_query)
+            if query_mask is not None and len(query_mask.shape) == 1:  # as an embedding of (B,) has
+                query_mask = ops.expand_dims(query_mask, 1)  # (B, 1)
 
         value_mask = masks.of_steps("value", value, mask=mask, value_mask=value_mask)
         allowed = masks.attention(query, value, query_mask, value_mask, key_mask, attention_mask)
@@ -144,7 +148,7 @@ class AttentionPooling(AttentionLayer):
 
 def _overlap(weights):
     """`|A A^T - I|^2` for A = weights `(B, Q, S)`, mean over the batch."""
-    weights = ops.cast(weights, "float32")
+    weights = ops.cast(weights, keras.config.floatx())
     product = ops.matmul(weights, ops.swapaxes(weights, -1, -2))  # (B, Q, Q)
-    difference = product - ops.eye(product.shape[-1])
+    difference = product - ops.eye(product.shape[-1], dtype=product.dtype)
     return ops.mean(ops.sum(ops.square(difference), axis=(-1, -2)))

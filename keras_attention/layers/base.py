@@ -6,10 +6,12 @@ from keras_attention import checks, scores
 from keras_attention.functional import masks, normalize
 from keras_attention.functional.attend import attend
 from keras_attention.functional.blocks import query_blocks
+from keras_attention.layer import BaseLayer
 from keras_attention.scores import Score
+from keras_attention.scores.dot_product import dots
 
 
-class TracedLayer(keras.layers.Layer):
+class TracedLayer(BaseLayer):
     """A layer whose symbolic outputs are found by tracing `call`."""
 
     def compute_output_spec(self, *args, **kwargs):
@@ -70,6 +72,11 @@ class AttentionLayer(TracedLayer):
             config["score"] = keras.saving.serialize_keras_object(self.score)
         return {**super().get_config(), **config}
 
+    @property
+    def uses_positions(self):
+        """Whether a query that is asked alone may get another answer than among others."""
+        return self.score is not None and self.score.uses_positions
+
     def _build_score(self, query_shape, key_shape):
         if not self.score.built:  # a loaded score comes built
             self.score.build(query_shape, key_shape)
@@ -88,26 +95,26 @@ class AttentionLayer(TracedLayer):
         first=None,
         variables=(),
         return_weights=True,
-        dot_scale=None,
     ):
         """`attend` with this layer's normalizer and, in training, its noise and dropout.
 
         Args:
             score: A `Score`, or a function `(query, key, start) -> scores`.
             query_mask, rule, first, variables: As in `attend`.
-            dot_scale: Float where a function `score` is a plain dot product, by this factor.
             return_weights: Whether the weights are wanted, or only the context: then they may be
                 computed in blocks of queries.
         """
-        pair_size, is_relative = 1, True
+        pair_size, is_relative, dot_scale = 1, True, None
         if isinstance(score, Score):
-            variables, pair_size = score.variables, score.pair_size
-            dot_scale = _dot_scale(score, query)
-            prepare, compare = score.by_rows()
-            prepared = prepare(key)
+            pair_size, dot_scale = score.pair_size, score.dot_scale
+            prepared = score.prepare_key(key)
             is_relative = score.is_relative and all(
                 part.shape[-2:-1] == key.shape[-2:-1] for part in keras.tree.flatten(prepared)
             )
+            if dot_scale is None:
+                variables, compare = score.variables, score.compare
+            else:  # no variables are read in blocks of it
+                query, compare = score.prepare_query(query), _dot_product(dot_scale)
             key, score = prepared, compare
         is_softmax = self.normalizer is normalize.softmax
         is_plain = is_softmax and not (training and self.dropout)
@@ -145,11 +152,8 @@ class AttentionLayer(TracedLayer):
         return keras.random.dropout(weights, self.dropout, seed=seed)
 
 
-def _dot_scale(score, query):
-    """The factor of a plain dot product, `None` for other scores (and whatever subclasses do)."""
-    if type(score) is scores.ScaledDotScore:
-        return query.shape[-1] ** -0.5
-    return 1.0 if type(score) is scores.DotScore else None
+def _dot_product(scale):
+    return lambda query, key, start: dots(query * scale, key)
 
 
 class WindowedLayer(AttentionLayer):
@@ -174,6 +178,10 @@ class WindowedLayer(AttentionLayer):
 
     def get_config(self):
         return {**super().get_config(), "window": self.window, "num_global": self.num_global}
+
+    @property
+    def uses_positions(self):
+        return self.window is not None or super().uses_positions
 
     def _rule(self, use_causal_mask, query, value):
         """Which steps see each other by their numbers; see `functional.masks.rule`."""

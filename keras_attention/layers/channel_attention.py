@@ -62,6 +62,7 @@ class ChannelAttention(TracedLayer):
         self.built = True
 
     def call(self, inputs, mask=None, return_attention_scores=False):
+        inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)
         mean, largest = pool.mean_and_max(inputs, mask)  # (B, C)

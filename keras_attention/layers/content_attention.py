@@ -102,6 +102,7 @@ class ContentAttention(WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
+        query, value, key = self.floats(query, value, key)
         mask, seen_query = masks.of_pairs(
             query, value, query_mask, value_mask, key_mask, attention_mask
         )

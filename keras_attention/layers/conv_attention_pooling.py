@@ -1,6 +1,7 @@
 """Attention pooling of the features of a convolution."""
 
 import keras
+from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
@@ -39,7 +40,7 @@ class ConvAttentionPooling(AttentionPooling):
         mask: Boolean `(B, S)`; Keras fills it from the value's implicit mask.
         value_mask: The same mask, by the name under which Keras fills it when other tensors are
             passed as well.
-        query_mask: Boolean `(B, Q)`, for a given query of three axes.
+        query_mask: Boolean `(B, Q)` for a given query of three axes, `(B,)` for one of two.
         return_attention_scores: Whether to return the weights too.
         training: Whether to drop weights and to draw hard ones.
 
@@ -102,15 +103,21 @@ class ConvAttentionPooling(AttentionPooling):
         return_attention_scores=False,
         training=None,
     ):
+        value, query = self.floats(value, query)
         value_mask = masks.of_steps("value", value, mask=mask, value_mask=value_mask)
         return super().call(
-            self.convolution(masks.blank(value, value_mask)),  # (B, S, F)
+            self._features(masks.blank(value, value_mask)),  # (B, S, F)
             query,
             value_mask=value_mask,
             query_mask=query_mask,
             return_attention_scores=return_attention_scores,
             training=training,
         )
+
+    def _features(self, value):
+        if 0 in tuple(value.shape[:2]):  # TensorFlow's convolution fails on nothing
+            return ops.zeros((*ops.shape(value)[:2], self.filters), self.compute_dtype)
+        return self.convolution(value)
 
     def get_config(self):
         return {

@@ -63,6 +63,7 @@ class HardSelection(TracedLayer):
         self.built = True
 
     def call(self, weights, value, return_attention_scores=False, training=None):
+        weights, value = self.floats(weights, value)
         use_one_query = len(weights.shape) == 2
         if use_one_query:
             weights = ops.expand_dims(weights, 1)  # (B, 1, S)

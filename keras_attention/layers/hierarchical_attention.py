@@ -88,7 +88,7 @@ class HierarchicalAttention(AttentionLayer):
         self.word_encoder = self._encoder("word_encoder", word_encoder)
         self.sentence_encoder = self._encoder("sentence_encoder", sentence_encoder)
         self.sentence_score = type(self.score).from_config(
-            self.score.get_config() | {"name": "sentence_score"}
+            self.score.get_config() | {"name": "sentence_score", "trainable": True}
         )
 
     def build(self, inputs_shape):
@@ -125,12 +125,15 @@ class HierarchicalAttention(AttentionLayer):
         mask = masks.combine(
             _of_words("mask", mask, inputs), _of_words("inputs_mask", inputs_mask, inputs)
         )
-        words = inputs
-        if self.embedding is not None:
+        if self.embedding is None:
+            words = self.floats(inputs)
+        else:
             words = self.embedding(inputs)
             mask = masks.combine(mask, self.embedding.compute_mask(inputs, None))
-        words = masks.blank(words, mask)  # (B, N, W, D)
         batch, sentences, length, _ = ops.shape(words)
+        if mask is None and not (isinstance(length, int) and length):  # sentences without words
+            mask = ops.ones((batch, sentences, length), "bool")
+        words = masks.blank(words, mask)  # (B, N, W, D)
         # Every sentence is a row of its own: `TimeDistributed` would lose the mask.
         words = ops.reshape(words, (batch * sentences, length, words.shape[-1]))
         rows_mask = None if mask is None else ops.reshape(mask, (batch * sentences, length))
@@ -215,9 +218,8 @@ def _of_words(name, mask, inputs):
         return None
     words = inputs if len(inputs.shape) == 3 else inputs[..., 0]
     checks.mask_of_words(name, mask, words)
-    if len(mask.shape) == 3:
-        return mask
-    return masks.combine(ops.expand_dims(mask, -1), ops.ones_like(words, dtype="bool"))
+    mask = mask if len(mask.shape) == 3 else ops.expand_dims(mask, -1)
+    return masks.combine(mask, ops.ones_like(words, dtype="bool"))
 
 
 def _encode(encoder, steps, mask):

@@ -9,12 +9,13 @@ from keras_attention.functional import masks
 from keras_attention.functional.attend import attend
 from keras_attention.functional.blocks import when_large
 from keras_attention.layers.base import AttentionLayer
+from keras_attention.layers.stepwise import Stepwise
 
 CENTERS = ("predictive", "monotonic")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class LocalAttention(AttentionLayer):
+class LocalAttention(Stepwise, AttentionLayer):
     """Each query step averages the values near one step, and scores only those.
 
         monotonic:   p_t = t
@@ -31,13 +32,16 @@ class LocalAttention(AttentionLayer):
     Costs O(B T S) memory where that is little or the weights are returned, else O(B T W D) for
     windows of W steps.
 
+    In an `AttentionDecoder` both centres work, step by step as well: the state of a decoder with a
+    monotonic one counts the queries of each row, and a masked input step is not counted.
+
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
 
     Args:
         half_width: Positive integer, how many steps the window reaches to each side.
         score: As in `ContentAttention`.
         center: `"predictive"` (the paper's local-p) or `"monotonic"` (local-m), for sequences
-            that go side by side. A decoder that asks for one step a call needs `"predictive"`.
+            that go side by side.
         units: Positive integer U, the size of the hidden layer that predicts the centre; `None`
             for the size of the query, and for `"monotonic"`, which has none.
         normalizer: As in `ContentAttention`.
@@ -94,8 +98,8 @@ class LocalAttention(AttentionLayer):
         self._build_score(query_shape, key_shape)
         if self.center == "predictive":
             units = self.units or query_shape[-1]
-            # In float32 whatever the policy: bfloat16 can't tell step 300 from step 301.
-            options = {"use_bias": False, "dtype": "float32"}
+            # In float32 at least: bfloat16 can't tell step 300 from step 301.
+            options = {"use_bias": False, "dtype": self.state_dtype}
             self.hidden_dense = Dense(units, "tanh", name="center_hidden", **options)
             self.center_dense = Dense(1, name="center", **options)
             self.hidden_dense.build(query_shape)
@@ -115,6 +119,7 @@ class LocalAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        query, value, key = self.floats(query, value, key)
         given = query_mask, value_mask, key_mask, attention_mask
         tensors = [query, value] if key is None else [query, value, key]
 
@@ -123,8 +128,8 @@ class LocalAttention(AttentionLayer):
             key = key[0] if key else None
             seen, mask, steps, centers = self._locate(query, value, key, *given, use_causal_mask)
             offset = steps - centers  # (B or 1, T, S)
-            prepare, score = self.score.by_rows()
-            return self._average(*seen[:2], prepare(seen[2]), score, mask, offset, seed)
+            key = self.score.prepare_key(seen[2])
+            return self._average(*seen[:2], key, mask, offset, seed)
 
         def near(tensors, seed):
             query, value, *key = tensors
@@ -135,7 +140,9 @@ class LocalAttention(AttentionLayer):
         seed = self._seed(training)
         if return_attention_scores:
             return whole(tensors, seed)
-        if attention_mask is not None or not self.score.is_relative:
+        # A score of positions has to see the keys where they stand.
+        score = self.score
+        if attention_mask is not None or score.uses_positions or not score.is_relative:
             return whole(tensors, seed)[0]
         batch, steps = ops.shape(query)[:2]
         length = ops.shape(value)[1]
@@ -153,11 +160,60 @@ class LocalAttention(AttentionLayer):
             only_if=is_known and length > copied,
         )
 
+    def initial_state(self, memory):
+        if self.center == "predictive":
+            return {}
+        return {"asked": ops.zeros(ops.shape(memory["value"])[:1], "int32")}  # (B,)
+
+    def step(self, query, memory, state, training=None):
+        """One step: `(context (B, D_value), weights (B, S), state)` for a query `(B, D_query)`.
+
+        The state counts the queries of each row so far, `"asked"` `(B,)`, where the centre is
+        monotonic.
+        """
+        query = ops.expand_dims(query, 1)
+        context, weights, state = self.steps(query, memory, state, training=training)
+        return context[:, 0], weights[:, 0], state
+
+    def steps(self, query, memory, state, query_mask=None, training=None):
+        """Contexts `(B, T, D_value)`, weights `(B, T, S)` and the state after T queries.
+
+        Args:
+            query: Tensor `(B, T, D_query)`.
+            memory, state: As `prepare` and `initial_state` or the steps before gave them.
+            query_mask: Boolean `(B, T)` or `None`; a masked query gets zeros and is not counted.
+            training: Whether to drop and to draw.
+        """
+        query, visible = self.floats(query), memory.get("mask")
+        query_mask = masks.of_steps("query", query, query_mask=query_mask)
+        query = masks.blank(query, query_mask)
+        numbers, length = self._count(visible, memory["value"])  # (B or none, S) and (..., 1)
+        if self.center == "monotonic":
+            asked, more = self._count(query_mask, query)  # (B or none, T) and (B or none, 1)
+            before = ops.expand_dims(state["asked"], -1)  # (B, 1)
+            centers = ops.expand_dims(asked + ops.cast(before, asked.dtype), -1)  # (B, T, 1)
+            state = {"asked": (before + ops.cast(more, "int32"))[:, 0]}
+        else:
+            centers = ops.expand_dims(length, -1) * self._predict(query)
+        offset = ops.expand_dims(numbers, -2) - centers  # (B, T, S)
+        if query_mask is not None:
+            query_mask = ops.expand_dims(query_mask, -1)
+        if visible is not None:
+            visible = ops.expand_dims(visible, 1)
+        mask = masks.combine(query_mask, visible)
+        seed = self._seed(training)
+        context, weights = self._average(query, memory["value"], memory["key"], mask, offset, seed)
+        return context, weights, state
+
     @property
     def _width(self):
         return 2 * self.half_width + 1
 
-    def _average(self, query, value, key, score, mask, offset, seed):
+    def _predict(self, query):
+        """Where in a sequence `(B, T, D)` looks, `(B, T, 1)`: from 0, its start, to 1, its end."""
+        return ops.sigmoid(self.center_dense(self.hidden_dense(query)))
+
+    def _average(self, query, value, key, mask, offset, seed):
         """Context and weights over steps at an `offset` from the centres."""
 
         def normalize_near(scores, mask, seed):
@@ -165,13 +221,13 @@ class LocalAttention(AttentionLayer):
             if self.center == "monotonic":
                 return weights
             sigma = self.half_width / 2
-            return ops.cast(weights, "float32") * ops.exp(-0.5 * ops.square(offset / sigma))
+            return ops.cast(weights, offset.dtype) * ops.exp(-0.5 * ops.square(offset / sigma))
 
         return attend(
             query,
             value,
             key,
-            score=score,
+            score=self.score.compare,
             normalizer=normalize_near,
             mask=masks.combine(mask, masks.window(offset, self.half_width)),
             dropout=self._drop if self.dropout and seed is not None else None,
@@ -196,30 +252,31 @@ class LocalAttention(AttentionLayer):
             last < 0, 0, ops.take(count, ops.clip(last, 0, total - 1), axis=1)
         )  # (B or 1, T), the steps that each query may see
         if self.center == "monotonic":
-            centers = _count(query_mask, query)[0]  # (B or, without a mask, none, T)
+            centers = self._count(query_mask, query)[0]  # (B or, without a mask, none, T)
             centers = ops.broadcast_to(centers, ops.shape(query)[:2])
         else:
-            place = ops.squeeze(self.center_dense(self.hidden_dense(query)), -1)  # (B, T)
-            centers = ops.cast(seen, "float32") * ops.sigmoid(place)
+            place = ops.squeeze(self._predict(query), -1)  # (B, T)
+            centers = ops.cast(seen, place.dtype) * place
         low = ops.ceil(centers - self.half_width)
-        numbers = ops.expand_dims(low, -1) + ops.arange(self._width, dtype="float32")  # (B, T, W)
+        width = ops.arange(self._width, dtype="int32")
+        numbers = ops.expand_dims(low, -1) + ops.cast(width, low.dtype)  # (B, T, W)
         offset = numbers - ops.expand_dims(centers, -1)
         numbers = ops.cast(numbers, "int32")
         allowed = ops.logical_and(numbers >= 0, numbers < ops.expand_dims(seen, -1))
         if query_mask is not None:
             allowed = ops.logical_and(allowed, ops.expand_dims(query_mask, -1))
-        flat = ops.reshape(ops.clip(numbers, 0, total - 1), (ops.shape(query)[0], -1))
-        places = ops.broadcast_to(places, (ops.shape(query)[0], total))
+        batch = ops.shape(query)[0]
+        flat = ops.reshape(ops.clip(numbers, 0, total - 1), (batch, steps * self._width))
+        places = ops.broadcast_to(places, (batch, total))
         flat = ops.take_along_axis(places, ops.cast(flat, places.dtype), axis=1)  # (B, T W)
 
         def gather(x):
             found = ops.take_along_axis(x, ops.expand_dims(flat, -1), axis=1)
-            return ops.reshape(found, (-1, steps, self._width, x.shape[-1]))
+            return ops.reshape(found, (batch, steps, self._width, x.shape[-1]))
 
-        prepare, score = self.score.by_rows()
-        key = keras.tree.map_structure(gather, prepare(key))
+        key = keras.tree.map_structure(gather, self.score.prepare_key(key))
         allowed, offset, query = (ops.expand_dims(x, 2) for x in (allowed, offset, query))
-        context, _ = self._average(query, gather(value), key, score, allowed, offset, seed)
+        context, _ = self._average(query, gather(value), key, allowed, offset, seed)
         return ops.squeeze(context, 2)
 
     def centers(
@@ -236,6 +293,7 @@ class LocalAttention(AttentionLayer):
 
         They count steps from 0 and leave out padding; the arguments are those of the call.
         """
+        query, value = self.floats(query, value)
         given = query_mask, value_mask, key_mask, attention_mask
         *_, centers = self._locate(query, value, None, *given, use_causal_mask)
         return ops.broadcast_to(ops.squeeze(centers, -1), ops.shape(query)[:2])
@@ -254,20 +312,26 @@ class LocalAttention(AttentionLayer):
         """What is seen of query, value and key, the whole mask, the numbers of the value steps
         `(B or 1, T or 1, S)`, and the centres.
         """
+        if attention_mask is not None:
+            # To the size of the scores: its steps are counted, and one must not count for all.
+            checks.attention_mask(attention_mask, query, value)
+            pairs = ops.ones((ops.shape(query)[1], ops.shape(value)[1]), dtype="bool")
+            attention_mask = ops.logical_and(attention_mask, pairs)
         given = query_mask, value_mask, key_mask, attention_mask
         mask = masks.attention(query, value, *given, use_causal_mask)
+        if mask is not None:
+            full = ops.ones((ops.shape(query)[1], ops.shape(value)[1]), dtype="bool")
+            mask = ops.logical_and(mask, full)
         seen = query, value, key = masks.blank_unseen(query, value, key, *given)
         if self.center == "monotonic":
             visible = masks.seen(value_mask, key_mask, attention_mask)
-            steps = ops.expand_dims(_count(visible, value)[0], -2)
-            return seen, mask, steps, ops.expand_dims(_count(query_mask, query)[0], -1)
-        steps, length = _count(mask, value)
-        place = self.center_dense(self.hidden_dense(query))  # (B, T, 1), float32
-        return seen, mask, steps, length * ops.sigmoid(place)
+            steps = ops.expand_dims(self._count(visible, value)[0], -2)
+            return seen, mask, steps, ops.expand_dims(self._count(query_mask, query)[0], -1)
+        steps, length = self._count(mask, value)
+        return seen, mask, steps, length * self._predict(query)
 
-
-def _count(mask, x):
-    """Numbers from 0 of the steps that a mask allows, `(..., S)`, and how many there are."""
-    mask = ops.ones(ops.shape(x)[1:2]) if mask is None else mask
-    count = ops.cumsum(ops.cast(mask, "float32"), axis=-1)
-    return count - 1.0, count[..., -1:]
+    def _count(self, mask, x):
+        """Numbers from 0 of the steps that a mask allows, `(..., S)`, and how many there are."""
+        mask = ops.ones(ops.shape(x)[1:2]) if mask is None else mask
+        mask = ops.cast(mask, self.state_dtype)
+        return ops.cumsum(mask, axis=-1) - 1.0, ops.sum(mask, axis=-1, keepdims=True)

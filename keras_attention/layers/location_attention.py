@@ -87,6 +87,7 @@ class LocationAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        query, value = self.floats(query, value)
         mask = masks.attention(
             query, value, query_mask, value_mask, None, attention_mask, use_causal_mask
         )

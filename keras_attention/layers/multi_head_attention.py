@@ -1,17 +1,18 @@
 """Multi-head attention, with groups of heads, positions and a cache for decoding."""
 
-import inspect
+import numbers
 
 import keras
 from keras import ops
 
 from keras_attention import checks
+from keras_attention.dense import EinsumDense
 from keras_attention.functional import cache as caches
 from keras_attention.functional import masks
 from keras_attention.functional.shapes import reshape
 from keras_attention.layers.base import WindowedLayer
 from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
-from keras_attention.scores import ScaledDotScore, Score
+from keras_attention.scores import ScaledDotScore, Score, SumScore
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -21,10 +22,13 @@ class MultiHeadAttention(WindowedLayer):
         head_h = softmax(Q_h K_g^T / sqrt(key_dim)) V_g;  output = sum_h head_h W_h + b
 
     where Q_h, K_g and V_g are linear projections of query, key and value, and g = h unless heads
-    share keys and values in groups. A drop-in for `keras.layers.MultiHeadAttention`: the same
-    argument names, and `ours.set_weights(theirs.get_weights())` gives the same output, but for
-    queries with nothing to attend to (theirs average the padding; ours output the bias b alone)
-    and causal masks with T != S (theirs align at the start). Costs O(B H T S) memory.
+    share keys and values in groups. Costs O(B H T S) memory.
+
+    **Coming from `keras.layers.MultiHeadAttention`.** Its arguments have the same names and the
+    same positions here, and `ours.set_weights(theirs.get_weights())` gives the same output, but for
+    three differences. A query with nothing to attend to gets the bias b alone (theirs averages the
+    padding). Causal masks and windows with T != S are aligned at the end (theirs at the start). And
+    attention runs over one axis, so that inputs have three: `attention_axes` is refused.
 
     **Positions.** Attention alone can't tell the order of its steps. With a `position` queries and
     keys are rotated, or scores of their distance are added to the scaled dot product. Positions
@@ -48,27 +52,34 @@ class MultiHeadAttention(WindowedLayer):
         num_heads: Positive integer H, the number of query heads.
         key_dim: Positive integer, the size of a head's queries and keys.
         value_dim: Positive integer, the size of a head's values; `None` for `key_dim`.
+        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        use_bias: Whether the projections have biases.
+        output_shape: Positive integer or tuple, the shape of an output step; `None` for the
+            query's size.
+        attention_axes: `None`, or 1, the axis of the steps. Fold further axes into the batch or
+            into the steps by `keras.layers.Reshape`.
+        sliding_window: Keras' name for `window`; give one of the two.
+        flash_attention: Accepted and kept in the config, without effect: a fused kernel is chosen
+            wherever the machine has one, see `ka.query_blocks`.
+        kernel_initializer, bias_initializer: Initializers of the projections.
+        kernel_regularizer, bias_regularizer: Regularizers of the projections, or `None`.
+        activity_regularizer: Regularizer of the projections' outputs, or `None`.
+        kernel_constraint, bias_constraint: Constraints of the projections, or `None`.
+        use_gate: Whether each head's context is multiplied by a gate `sigmoid(query W_g + b_g)`.
+        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
         num_key_value_heads: Positive integer that divides `num_heads`: this many heads of keys
             and values, each shared by a group of query heads (grouped-query attention; 1 is
             multi-query). `None` for `num_heads`.
         position: A `RotaryPositionEmbedding`, a `Score` of distances such as `ALiBiScore` or
             `RelativePositionScore`, or `None`. A score is called with the query `(B, H, T, K)` and
             the key `(B, G, S, K)` for G heads of keys and returns what broadcasts to
-            `(B, H, T, S)`; for decoding it takes a `start_index`, the query's first step.
+            `(B, H, T, S)`.
         window: Positive integer W: steps W or more apart don't see each other; `None` for all. With
             a causal mask a step sees itself and the W - 1 before it. Costs O(T W) then, unless
             weights are returned.
         num_global: Integer, so many first steps see all steps and are seen by all, despite the
             window (unless the causal mask hides them).
         normalizer: As in `ContentAttention`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        use_bias: Whether the four projections have biases.
-        output_shape: Positive integer or tuple, the shape of an output step; `None` for the
-            query's size.
-        kernel_initializer, bias_initializer: Initializers of the projections.
-        kernel_regularizer, bias_regularizer: Regularizers of the projections, or `None`.
-        kernel_constraint, bias_constraint: Constraints of the projections, or `None`.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
     Call arguments:
         query: Float tensor `(B, T, D_query)`.
@@ -98,6 +109,7 @@ class MultiHeadAttention(WindowedLayer):
         Ainslie et al., 2023, section 2.2 (groups), https://arxiv.org/abs/2305.13245
         Su et al., 2021, eq. 16 (rotary), https://arxiv.org/abs/2104.09864
         Press, Smith & Lewis, 2022, section 3 (ALiBi), https://arxiv.org/abs/2108.12409
+        Qiu et al., 2025, section 2.2 (gate), https://arxiv.org/abs/2505.06708
         As in the papers, with biases as Keras has them.
     """
 
@@ -106,24 +118,41 @@ class MultiHeadAttention(WindowedLayer):
         num_heads,
         key_dim,
         value_dim=None,
-        num_key_value_heads=None,
-        position=None,
-        *,
-        window=None,
-        num_global=0,
-        normalizer="softmax",
         dropout=0.0,
         use_bias=True,
         output_shape=None,
+        attention_axes=None,
+        sliding_window=None,
+        flash_attention=None,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
         kernel_regularizer=None,
         bias_regularizer=None,
+        activity_regularizer=None,
         kernel_constraint=None,
         bias_constraint=None,
+        use_gate=False,
         seed=None,
+        *,
+        num_key_value_heads=None,
+        position=None,
+        window=None,
+        num_global=0,
+        normalizer="softmax",
         **kwargs,
     ):
+        if sliding_window is not None and window is not None:
+            raise ValueError(
+                "`sliding_window` is Keras' name for `window`: give one of them. Received: "
+                f"sliding_window={sliding_window}, window={window}"
+            )
+        window = checks.positive_integer("sliding_window", sliding_window, optional=True) or window
+        if attention_axes not in (None, 1, (1,), [1]):
+            raise ValueError(
+                "`attention_axes` must be `None` or 1: attention runs over the axis of the steps. "
+                "Fold further axes into the batch or into the steps by `keras.layers.Reshape`. "
+                f"Received: attention_axes={attention_axes}"
+            )
         super().__init__(
             normalizer=normalizer,
             dropout=dropout,
@@ -152,12 +181,16 @@ class MultiHeadAttention(WindowedLayer):
                 f"Received: key_dim={key_dim}"
             )
         self.use_bias = bool(use_bias)
+        self.use_gate = bool(use_gate)
+        self.flash_attention = flash_attention
         # Not `self.output_shape`: Keras' functional models read an attribute of that name.
         self.step_shape = _step_shape(output_shape)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        # Not `self.activity_regularizer`: Keras would regularize this layer's output by it.
+        self.projection_regularizer = keras.regularizers.get(activity_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
 
@@ -165,6 +198,13 @@ class MultiHeadAttention(WindowedLayer):
         key_shape = checks.attention_shapes(query_shape, value_shape, key_shape)
         self.query_dense = self._dense_to_heads("query", self.num_heads, self.key_dim)
         self.key_dense = self._dense_to_heads("key", self.num_key_value_heads, self.key_dim)
+        # In the order in which Keras' layer makes them, so that lists of weights fit.
+        self.gate_dense = None
+        if self.use_gate:
+            self.gate_dense = self._dense_to_heads(
+                "gate", self.num_heads, self.value_dim, "sigmoid"
+            )
+            self.gate_dense.build(query_shape)
         self.value_dense = self._dense_to_heads("value", self.num_key_value_heads, self.value_dim)
         self.query_dense.build(query_shape)
         self.key_dense.build(key_shape)
@@ -175,14 +215,7 @@ class MultiHeadAttention(WindowedLayer):
             "attention_output", f"abhk,hk{axes}->ab{axes}", (None, *step_shape), axes
         )
         self.output_dense.build((*query_shape[:2], self.num_heads, self.value_dim))
-        # Its own score would be built here, but a scaled dot product has no weights.
-        self.dot_score = ScaledDotScore(dtype=self.dtype_policy, name="score")
-        self.dot_score.build((None, None, self.key_dim), (None, None, self.key_dim))
-        if isinstance(self.position, Score) and not self.position.built:  # a loaded one is
-            self.position.build(
-                (None, self.num_heads, None, self.key_dim),
-                (None, self.num_key_value_heads, None, self.key_dim),
-            )
+        self.score_of_heads = self._score()
         self.built = True
 
     def call(
@@ -198,6 +231,7 @@ class MultiHeadAttention(WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
+        query, value, key = self.floats(query, value, key)
         mask, seen_query = masks.of_pairs(
             query, value, query_mask, value_mask, key_mask, attention_mask, self.num_heads
         )  # (B or 1, H or 1, T or 1, S) and (B, 1, T, 1)
@@ -206,13 +240,15 @@ class MultiHeadAttention(WindowedLayer):
         )
 
         rule = self._rule(use_causal_mask, query, value)
+        gate = self.gate_dense(query) if self.use_gate else None  # (B, T, H, V)
         first = ops.shape(value)[1] - ops.shape(query)[1]  # the query's first step, in the key's
         query = self._to_heads(query, self.query_dense, first)  # (B, H, T, K)
         key = self._to_heads(key, self.key_dense, 0)  # (B, G, S, K)
         value = self._to_heads(value, self.value_dense)  # (B, G, S, V)
-        output, weights = self._attend_heads(
+        context, weights = self._attend_heads(
             query, value, key, mask, seen_query, first, rule, return_attention_scores, training
         )
+        output = self._output(context, gate)
         return (output, weights) if return_attention_scores else output
 
     def initial_cache(self, batch_size, max_length):
@@ -272,7 +308,9 @@ class MultiHeadAttention(WindowedLayer):
         self._check_can_step(index)
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
         query = masks.blank(ops.cast(query, self.compute_dtype), query_mask)
+        gate = self.gate_dense(query) if self.use_gate else None  # (B, T, H, V)
         if index is not None:
+            index = self._index(index)
             cache = self._write(cache, query, index, query_mask)
         key, value, kept, first = cache["key"], cache["value"], cache["mask"], index
         rule = None if index is None else masks.rule(True, self.window, self.num_global)
@@ -282,9 +320,10 @@ class MultiHeadAttention(WindowedLayer):
             query, ops.expand_dims(kept, -1), query_mask, kept, num_heads=self.num_heads
         )
         query = self._to_heads(query, self.query_dense, index)
-        output, weights = self._attend_heads(
+        context, weights = self._attend_heads(
             query, value, key, mask, seen_query, first, rule, return_attention_scores
         )
+        output = self._output(context, gate)
         return (output, weights, cache) if return_attention_scores else (output, cache)
 
     def get_config(self):
@@ -296,7 +335,12 @@ class MultiHeadAttention(WindowedLayer):
             "num_key_value_heads": self.num_key_value_heads,
             "position": self.position and keras.saving.serialize_keras_object(self.position),
             "use_bias": self.use_bias,
+            "use_gate": self.use_gate,
             "output_shape": self.step_shape,
+            "attention_axes": None,  # the only one there is
+            "sliding_window": None,  # it is `window`
+            "flash_attention": self.flash_attention,
+            "activity_regularizer": keras.regularizers.serialize(self.projection_regularizer),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
@@ -312,62 +356,62 @@ class MultiHeadAttention(WindowedLayer):
             x = ops.cast(self.position(x, start_index=start_index), self.compute_dtype)
         return x
 
+    def _score(self):
+        """Scaled dot products, and what the position adds to them."""
+        score = ScaledDotScore(dtype=self.dtype_policy, name="score")
+        score.build((None, None, self.key_dim), (None, None, self.key_dim))
+        position = self.position
+        if not isinstance(position, Score):
+            return score
+        if not position.built:  # a loaded one is
+            position.build(
+                (None, self.num_heads, None, self.key_dim),
+                (None, self.num_key_value_heads, None, self.key_dim),
+            )
+        if self.num_key_value_heads != self.num_heads:
+            position = _OfGroups(position, dtype=self.dtype_policy)
+            position.built = True
+        score = SumScore([score, position], dtype=self.dtype_policy)
+        score.built = True
+        return score
+
+    @property
+    def uses_positions(self):
+        return self.position is not None or super().uses_positions
+
     def _attend_heads(
         self, query, value, key, mask, query_mask, first, rule, return_weights, training=False
     ):
-        """The output `(B, T, D)` and the weights `(B, H, T, S)` for queries from step `first` on.
+        """Contexts `(B, T, H, V)` and weights `(B, H, T, S)` for queries from position `first` on.
 
         Heads of one group share keys and values by broadcasting, never by a copy.
         """
         groups, heads = self.num_key_value_heads, self.num_heads
         batch, steps = ops.shape(query)[0], ops.shape(query)[2]
         if groups != heads:
-            query, mask, query_mask = map(self._in_groups, (query, mask, query_mask))
+            query, mask, query_mask = (_in_groups(x, groups) for x in (query, mask, query_mask))
             key, value = ops.expand_dims(key, 2), ops.expand_dims(value, 2)  # (B, G, 1, S, K)
-        has_scores = isinstance(self.position, Score)
-        takes_start = has_scores and _takes_start(self.position)
-
-        def score(query, key, start):
-            content = self.dot_score(query, key)
-            if not has_scores:
-                return content
-            if groups != heads:  # a position knows no groups
-                query = reshape(query, (batch, heads, *ops.shape(query)[-2:]))
-                key = ops.squeeze(key, 2)
-            where = {"start_index": start} if takes_start else {}
-            location = ops.cast(self.position(query, key, **where), self.compute_dtype)
-            return content + (self._in_groups(location) if groups != heads else location)
-
         context, weights = self._attend(
             query,
             value,
             key,
             mask,
-            score,
+            self.score_of_heads,
             training,
             query_mask=query_mask,
             rule=rule,
             first=first,
-            variables=self.position.variables if has_scores else [],
-            # A score that does not say which queries it got has to get all of them.
-            return_weights=return_weights or (has_scores and not takes_start),
-            dot_scale=None if has_scores else self.key_dim**-0.5,
+            return_weights=return_weights,
         )
         if groups != heads:
             context = reshape(context, (batch, heads, steps, self.value_dim))
         if groups != heads and return_weights:
             weights = reshape(weights, (batch, heads, steps, ops.shape(weights)[-1]))
-        return self.output_dense(ops.transpose(context, (0, 2, 1, 3))), weights
+        return ops.transpose(context, (0, 2, 1, 3)), weights
 
-    def _in_groups(self, x):
-        """`(B, H, T, S)` becomes `(B, G, H / G, T, S)`; a single head broadcasts to all."""
-        if x is None or len(x.shape) < 3:  # a mask (T, S) broadcasts as it is
-            return x
-        if x.shape[1] == 1:
-            return ops.expand_dims(x, 2)
-        batch, heads, *rest = ops.shape(x)
-        groups = self.num_key_value_heads
-        return reshape(x, (batch, groups, heads // groups, *rest))
+    def _output(self, context, gate):
+        """The output `(B, T, D)` from contexts `(B, T, H, V)` and their gate or `None`."""
+        return self.output_dense(context if gate is None else context * gate)
 
     def _write(self, cache, x, index, mask):
         """The cache with the keys, values and mask of the steps `x` from `index` on."""
@@ -394,6 +438,7 @@ class MultiHeadAttention(WindowedLayer):
         size, length = self.window - 1 + (steps or 0), kept.shape[1]
         if steps is None or length is None or size >= length:
             return key, value, kept, index
+        index = ops.convert_to_tensor(index, "int32")
         start = ops.clip(index - (self.window - 1), 0, length - size)
         key, value = (
             ops.slice(x, (0, 0, start, 0), (*ops.shape(x)[:2], size, x.shape[3]))
@@ -401,6 +446,15 @@ class MultiHeadAttention(WindowedLayer):
         )
         kept = ops.slice(kept, (0, start), (ops.shape(kept)[0], size))
         return key, value, kept, index - start
+
+    def _index(self, index):
+        """An index as a Python integer, or a tensor as int32."""
+        if isinstance(index, numbers.Integral):  # NumPy's too
+            return int(index)
+        index = ops.convert_to_tensor(index)
+        if "int" not in keras.backend.standardize_dtype(index.dtype) or len(index.shape):
+            raise ValueError(f"`index` must be an integer or `None`. Received: index={index!r}")
+        return ops.cast(index, "int32")
 
     def _check_can_step(self, index=None):
         if not self.built:
@@ -414,25 +468,22 @@ class MultiHeadAttention(WindowedLayer):
                 "A memory has no position relative to the steps that read it: reading one needs "
                 f"a layer with `position=None`. Received: index=None, position={self.position}"
             )
-        if not _takes_start(self.position):
-            raise ValueError(
-                "Decoding with a cache needs a `position` that takes a `start_index`, as "
-                f"`ALiBiScore` does. Received: position={self.position}"
-            )
 
-    def _dense_to_heads(self, name, num_heads, size):
-        return self._dense(name, "abc,chk->abhk", (None, num_heads, size), "hk")
+    def _dense_to_heads(self, name, num_heads, size, activation=None):
+        return self._dense(name, "abc,chk->abhk", (None, num_heads, size), "hk", activation)
 
-    def _dense(self, name, equation, output_shape, bias_axes):
-        return keras.layers.EinsumDense(
+    def _dense(self, name, equation, output_shape, bias_axes, activation=None):
+        return EinsumDense(
             equation,
             output_shape=output_shape,
+            activation=activation,
             bias_axes=bias_axes if self.use_bias else None,
             # Fresh copies: one initializer object gives kernels of one shape the same values.
             kernel_initializer=self.kernel_initializer.clone(),
             bias_initializer=self.bias_initializer.clone(),
             kernel_regularizer=self.kernel_regularizer,
             bias_regularizer=self.bias_regularizer,
+            activity_regularizer=self.projection_regularizer,
             kernel_constraint=self.kernel_constraint,
             bias_constraint=self.bias_constraint,
             dtype=self.dtype_policy,
@@ -451,8 +502,42 @@ def _position(position):
     )
 
 
-def _takes_start(position):
-    return "start_index" in inspect.signature(position.call).parameters
+class _OfGroups(Score):
+    """A position's score for heads in groups: the position itself knows no groups."""
+
+    def __init__(self, position, **kwargs):
+        super().__init__(**kwargs)
+        self.position = position
+
+    def prepare_key(self, key):
+        return self.position.prepare_key(ops.squeeze(key, 2))  # of (B, G, 1, S, K)
+
+    def compare(self, query, prepared, start):
+        batch, groups, heads, *rest = ops.shape(query)  # (B, G, H / G, T, K)
+        query = reshape(query, (batch, groups * heads, *rest))
+        return _in_groups(self.position.compare(query, prepared, start), groups)
+
+    @property
+    def is_relative(self):
+        return self.position.is_relative
+
+    @property
+    def uses_positions(self):
+        return self.position.uses_positions
+
+    @property
+    def pair_size(self):
+        return self.position.pair_size
+
+
+def _in_groups(x, groups):
+    """`(B, H, T, S)` becomes `(B, G, H / G, T, S)`; a single head broadcasts to all."""
+    if x is None or len(x.shape) < 3:  # a mask (T, S) broadcasts as it is
+        return x
+    if x.shape[1] == 1:
+        return ops.expand_dims(x, 2)
+    batch, heads, *rest = ops.shape(x)
+    return reshape(x, (batch, groups, heads // groups, *rest))
 
 
 def _step_shape(output_shape):

@@ -1,14 +1,17 @@
 """Learned position embedding."""
 
+import numbers
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
+from keras_attention.layer import BaseLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class PositionEmbedding(keras.layers.Layer):
+class PositionEmbedding(BaseLayer):
     """Adds a learned vector of its position to each step.
 
         output[t] = x[t] + P[t]      P: (max_length, D)
@@ -66,8 +69,9 @@ class PositionEmbedding(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, start_index=0):
+        inputs = self.floats(inputs)
         end = inputs.shape[1]
-        if isinstance(start_index, int) and end is not None:
+        if isinstance(start_index, numbers.Integral) and end is not None:
             end += start_index
         if end is not None and end > self.max_length:
             raise ValueError(

@@ -21,7 +21,8 @@ class ReinforceLoss(TracedLayer):
     unbiased, but it is noisy: it takes more steps.
 
     Use it at the end of a training model that takes the target as an input, compiled without any
-    other loss; a second model over the same layers, without the target, predicts.
+    other loss; a second model over the same layers, without the target, predicts. Not under a
+    `keras.RematScope`, where an added loss has no gradient, in any Keras layer.
 
     Args:
         reward_weight: Number r of at least 0.

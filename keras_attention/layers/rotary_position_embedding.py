@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
+from keras_attention.layer import BaseLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class RotaryPositionEmbedding(keras.layers.Layer):
+class RotaryPositionEmbedding(BaseLayer):
     """Turns each pair of features by an angle that grows with the position.
 
         (x[t, 2i], x[t, 2i + 1]) is turned by t / base^(2i / D)
@@ -56,6 +57,7 @@ class RotaryPositionEmbedding(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, start_index=0):
+        inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[-2], start_index)  # (T,) or (B, T)
         if len(steps.shape) == 2 and len(inputs.shape) == 4:
             steps = ops.expand_dims(steps, 1)  # (B, 1, T)

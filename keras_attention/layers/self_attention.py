@@ -90,14 +90,17 @@ class SelfAttention(WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
+        inputs = self.floats(inputs)
         steps = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
         allowed, seen_query = masks.of_pairs(inputs, inputs, steps, steps, None, attention_mask)
-        # A step that no query may see may still be a query: only padding is blanked.
-        inputs = masks.blank(inputs, steps)
+        # A step that no query may see may still be a query, and one that sees none still be seen.
+        query, value, key = masks.blank_unseen(
+            inputs, inputs, None, steps, steps, None, attention_mask
+        )
         context, weights = self._attend(
-            inputs,
-            inputs,
-            inputs,
+            query,
+            value,
+            key,
             allowed,
             self.score,
             training,

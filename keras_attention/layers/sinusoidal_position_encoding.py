@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
+from keras_attention.layer import BaseLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class SinusoidalPositionEncoding(keras.layers.Layer):
+class SinusoidalPositionEncoding(BaseLayer):
     """Adds sines and cosines of its position to each step.
 
         output[t, 2i] = x[t, 2i] + sin(t / base^(2i / D))
@@ -52,6 +53,7 @@ class SinusoidalPositionEncoding(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, start_index=0):
+        inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[1], start_index)  # (T,) or (B, T)
         waves = positions.sinusoids(steps, inputs.shape[-1], self.base)
         return inputs + ops.cast(waves, inputs.dtype)  # (B, T, D)

@@ -77,10 +77,14 @@ class SpatialAttention(TracedLayer):
         self.built = True
 
     def call(self, inputs, mask=None, return_attention_scores=False):
+        inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)
         pooled = pool.mean_and_max_of_features(inputs)  # (B, H, W, 2)
-        weights = masks.blank(ops.sigmoid(self.conv(pooled)), mask)  # (B, H, W, 1)
+        # Of an empty grid TensorFlow's convolution returns the input.
+        is_empty = 0 in tuple(inputs.shape[:3])
+        weights = pooled[..., :1] if is_empty else self.conv(pooled)
+        weights = masks.blank(ops.sigmoid(weights), mask)  # (B, H, W, 1)
         weights = ops.cast(weights, inputs.dtype)
         output = inputs * weights
         return (output, ops.squeeze(weights, -1)) if return_attention_scores else output

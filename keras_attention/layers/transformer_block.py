@@ -1,6 +1,6 @@
 """What both transformer blocks share: sub-layers with residuals and norms, and the last of them."""
 
-import inspect
+import weakref
 
 import keras
 from keras import ops
@@ -8,6 +8,8 @@ from keras import ops
 from keras_attention import checks
 from keras_attention.layers.base import TracedLayer
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
+
+_owners = weakref.WeakKeyDictionary()  # of each given attention layer, the block that has it
 
 
 class TransformerBlock(TracedLayer):
@@ -61,10 +63,15 @@ class TransformerBlock(TracedLayer):
             "seed": self.seed,
         }
 
-    def _build_attention(self, name, given, inputs_shape, memory_shape, salt=0):
-        """The given attention layer, or a `MultiHeadAttention`, built; and its norm."""
+    def _build_attention(self, name, given, inputs_shape, memory_shape, salt=0, **kwargs):
+        """The given attention layer, or a `MultiHeadAttention`, built; and its norm.
+
+        It has to take the `kwargs`.
+        """
         size = inputs_shape[-1]
-        if given is None:
+        if given is not None:
+            self._own(name, given)
+        else:
             if size % self.num_heads:
                 raise ValueError(
                     "`num_heads` must divide the number of features. Received: "
@@ -78,15 +85,34 @@ class TransformerBlock(TracedLayer):
                 dtype=self.dtype_policy,
                 name=name,
             )
-        shapes = inputs_shape, memory_shape
+        shapes = {"query": inputs_shape, "value": memory_shape}
+        specs = {k: keras.KerasTensor(x, dtype=self.compute_dtype) for k, x in shapes.items()}
         # A symbolic call builds any layer, whatever its `build` takes, and tells its output.
-        output = given(*(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes))
+        try:
+            output = given(**specs, **kwargs)
+        except TypeError as error:
+            raise ValueError(
+                f"`{name}` must be a layer called with `({', '.join([*specs, *kwargs])})`, such as "
+                f"`MultiHeadAttention`, or `None`. Received: {name}={given!r}, which says: {error}"
+            ) from error
         if output.shape[-1] != size:
             raise ValueError(
                 f"`{name}` must return as many features as it gets, for the residual. Received: "
                 f"inputs_shape={tuple(inputs_shape)}, output of {name}: {tuple(output.shape)}"
             )
         return given, self._build_norm(f"{name}_norm", inputs_shape)
+
+    def _own(self, name, layer):
+        """Raises a `ValueError` if the layer is that of another block, or has another place."""
+        owner, place = _owners.setdefault(layer, (weakref.ref(self), name))
+        if owner() is None:
+            _owners[layer] = weakref.ref(self), name
+        elif owner() is not self or place != name:
+            raise ValueError(
+                f"`{name}` must be a layer of its own: a model whose blocks share one cannot be "
+                "loaded from a file. To use weights twice, call one block twice. Received: "
+                f"{name}={layer!r}, which is the {place} of {owner()!r}"
+            )
 
     def _build_feedforward(self, inputs_shape):
         self.hidden_dense = keras.layers.Dense(
@@ -112,7 +138,7 @@ class TransformerBlock(TracedLayer):
         output = ops.cast(output, x.dtype)  # a given layer may have a precision of its own
         if training and self.dropout:
             output = keras.random.dropout(output, self.dropout, seed=self.seed_generator)
-        x = ops.add(x, output)
+        x = x + output  # not `ops.add`, which on TensorFlow may take one of them for a bias
         return (x if self.norm_first else norm(x)), other
 
     def _feedforward(self, x, training=False):
@@ -126,20 +152,16 @@ def attend(layer, query, value, return_attention_scores, **kwargs):
     """Calls an attention layer with those arguments that say something: it may lack the others."""
     kwargs = {name: x for name, x in kwargs.items() if x is not None and x is not False}
     if return_attention_scores:
-        return layer(query, value, return_attention_scores=True, **kwargs)
-    return layer(query, value, **kwargs), None
+        return layer(query=query, value=value, return_attention_scores=True, **kwargs)
+    return layer(query=query, value=value, **kwargs), None
 
 
 def attention_layer(name, layer):
-    """A layer that is called with a query and a value, or `None`, from itself or its config."""
+    """An attention layer or `None`, from itself or its config."""
     if isinstance(layer, dict):
         layer = keras.saving.deserialize_keras_object(layer)
-    if layer is None:
-        return None
-    if isinstance(layer, keras.layers.Layer):
-        arguments = list(inspect.signature(layer.call).parameters)
-        if arguments[:2] == ["query", "value"]:
-            return layer
+    if layer is None or isinstance(layer, keras.layers.Layer):
+        return layer
     raise ValueError(
         f"`{name}` must be a layer called with `(query, value)`, such as `MultiHeadAttention`, or "
         f"`None`. Received: {name}={layer!r}"

@@ -1,7 +1,5 @@
 """Transformer decoder block."""
 
-import inspect
-
 import keras
 
 from keras_attention import checks
@@ -99,11 +97,6 @@ class TransformerDecoderBlock(TransformerBlock):
             **kwargs,
         )
         self.memory_attention = attention_layer("memory_attention", memory_attention)
-        if attention is not None and not _takes(self.attention, "use_causal_mask"):
-            raise ValueError(
-                "`attention` must take `use_causal_mask`, so that no step sees a later one. "
-                f"Received: attention={self.attention!r}"
-            )
         if num_heads is None and attention is None:
             raise ValueError(
                 "Give either `num_heads` or `attention`. Received: num_heads=None, attention=None"
@@ -117,7 +110,7 @@ class TransformerDecoderBlock(TransformerBlock):
     def build(self, inputs_shape, memory_shape=None):
         checks.sequence("inputs", inputs_shape)
         self.self_attention, self.attention_norm = self._build_attention(
-            "attention", self.attention, inputs_shape, inputs_shape
+            "attention", self.attention, inputs_shape, inputs_shape, use_causal_mask=True
         )
         self.uses_memory = memory_shape is not None
         if self.uses_memory:
@@ -150,6 +143,7 @@ class TransformerDecoderBlock(TransformerBlock):
         training=None,
     ):
         self._check_memory(memory is not None)
+        inputs, memory = self.floats(inputs, memory)
         mask = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
         if self.uses_memory:
             memory_mask = masks.of_steps("memory", memory, memory_mask=memory_mask)
@@ -260,7 +254,3 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def get_config(self):
         return {**super().get_config(), "memory_attention": serialize(self.memory_attention)}
-
-
-def _takes(layer, argument):
-    return argument in inspect.signature(layer.call).parameters

@@ -18,11 +18,14 @@ class TransformerEncoderBlock(TransformerBlock):
     a warm-up; put a `LayerNormalization` after the last block. Costs what its attention costs.
 
     Any attention layer fits in: `attention=ka.MultiHeadAttention(8, 64, num_key_value_heads=2,
-    position=ka.RotaryPositionEmbedding())`, or one of another kind. It is used as it is: two
-    blocks given the same layer share its weights.
+    position=ka.RotaryPositionEmbedding())`, or one of another kind. Each block needs
+    a layer of its own; to use weights twice, call one block twice.
 
     Masking: masked steps may hold anything, no other step sees them, and they come out as zeros.
     The mask is passed on.
+
+    On TensorFlow a gradient of a gradient through Keras' `LayerNormalization` is wrong
+    (`tf.nn.moments` stops a part of it): for a gradient penalty take the JAX backend.
 
     Args:
         intermediate_dim: Positive integer, the size of the feed-forward network's hidden layer.
@@ -108,6 +111,7 @@ class TransformerEncoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
+        inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
 
         def attention(x):

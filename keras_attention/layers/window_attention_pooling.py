@@ -94,6 +94,7 @@ class WindowAttentionPooling(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        value, query = self.floats(value, query)
         mask = masks.attention(query, value, query_mask, value_mask)
         value, query = masks.blank(value, value_mask), masks.blank(query, query_mask)
         seed = self._seed(training)
@@ -119,5 +120,7 @@ class WindowAttentionPooling(AttentionLayer):
         """Sums over the windows of `x`, a tensor `(B, S, _)`."""
         if self.padding == "same":
             around = ((self.window - 1) // 2, self.window // 2)  # as a convolution pads
+            if x.shape[1] == 0:
+                return x
             x = ops.pad(x, ((0, 0), around, (0, 0)))
         return ops.average_pool(x, self.window, strides=1, padding="valid") * self.window

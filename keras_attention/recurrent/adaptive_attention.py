@@ -94,13 +94,14 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         self.sentinel_dense.build((None, value_shape[-1]))
 
     def step(self, query, memory, state, training=None, sentinel=None, cell_state=None):
+        query, sentinel = self.floats(query, sentinel)
         if sentinel is None:
             inputs, before, after = (cell_state[k] for k in ("inputs", "previous", "current"))
             sentinel = self.gate(inputs, before[0], after[-1])  # (B, D_value)
         # The sentinel is one more step of the memory.
         more = {"value": sentinel, "key": self.sentinel_dense(sentinel)}
         if "mask" in memory:
-            more["mask"] = ops.ones_like(memory["mask"][:, 0])
+            more["mask"] = ops.ones_like(sentinel[:, 0], dtype="bool")
         memory = {
             name: ops.concatenate([memory[name], ops.expand_dims(x, 1)], axis=1)
             for name, x in more.items()
@@ -121,7 +122,9 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         return_attention_scores=False,
         training=None,
     ):
+        query, sentinel = self.floats(query, sentinel)
         memory = self._prepare_call(value, key, value_mask, key_mask)
         given = {"sentinel": sentinel} if cell_state is None else {"cell_state": cell_state}
-        context, weights, _ = self._attend_in_time(query, memory, query_mask, training, **given)
+        state = self.initial_state(memory)
+        context, weights, _ = self.steps(query, memory, state, query_mask, training, **given)
         return (context, weights) if return_attention_scores else context

@@ -42,6 +42,6 @@ class AdditiveRecurrentAttention(RecurrentAttention):
         """Context `(B, D_value)` and weights `(B, S)` for the term `past` `(B, S, U)`."""
 
         def score(query, key):
-            return self.energy.compare(query, key, ops.expand_dims(past, 1))
+            return self.energy.compare(query, key, past=ops.expand_dims(past, 1))
 
         return self._attend_once(query, memory, score, training)

@@ -1,15 +1,13 @@
 """A recurrent decoder that attends to a memory at every step."""
 
-import contextlib
-import inspect
-
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.base import TracedLayer
-from keras_attention.recurrent.base import RecurrentAttention, recurrent
+from keras_attention.recurrent import cells
+from keras_attention.recurrent.base import recurrent
 from keras_attention.recurrent.time_loop import hold, time_loop
 
 ORDERS = ("luong", "bahdanau")
@@ -38,6 +36,12 @@ class AttentionDecoder(TracedLayer):
     that `beam_search` can pick its rows. What depends on the memory alone, such as projected keys,
     is computed once. Costs O(B S) memory a step for the weights, and O(B T S) if they are returned.
 
+    A long sequence may come in several calls, of one step or of many. Each goes on where the last
+    one stopped, and together they give what one call gives:
+
+        outputs, state = decoder(first, memory, return_state=True)
+        outputs, state = decoder(then, memory, initial_state=state, return_state=True)
+
     Masking: a masked input step gives zeros, and the state passes it by unchanged; a masked memory
     step is invisible. The inputs' mask is passed on.
 
@@ -45,8 +49,9 @@ class AttentionDecoder(TracedLayer):
         cell: A Keras cell: `GRUCell`, `LSTMCell`, `SimpleRNNCell`, `StackedRNNCells` or one of
             your own. Its dropout masks are drawn once a sequence, as in `keras.layers.RNN`.
         attention: The attention: `ContentAttention` with any score, one with a past (a
-            `RecurrentAttention`), or any layer that treats its queries alike, such as
-            `MultiHeadAttention`. With the same dtype policy as the decoder.
+            `RecurrentAttention`), `LocalAttention`, or any layer called with `query`, `value` and
+            `return_attention_scores` that treats its queries alike, such as `MultiHeadAttention`
+            without positions and without a window. With the same dtype policy as the decoder.
         attention_size: Positive integer A, the size of the attentional vector; `None` for the
             size of the cell's output. In Bahdanau's order `None` leaves this layer out.
         input_feeding: Whether a_{t-1} is fed to the cell with the input (Luong's order). Without
@@ -58,17 +63,24 @@ class AttentionDecoder(TracedLayer):
     Call arguments:
         inputs: Float tensor `(B, T, D)`, the embedded tokens before each output.
         memory: Float tensor `(B, S, M)`.
-        initial_state: The cell's first state, as `cell.get_initial_state` gives it, a tensor or a
-            structure of tensors `(B, _)`, often the encoder's last; `None` for zeros.
+        initial_state: The state that the call before returned; or the cell's first state alone, as
+            `cell.get_initial_state` gives it, a tensor or a structure of tensors `(B, _)`, often
+            the encoder's last; `None` for zeros.
         inputs_mask: Boolean `(B, T)`; Keras fills it from the inputs' implicit mask.
         memory_mask: Boolean `(B, S)`; Keras fills it from the memory's implicit mask.
         return_attention_scores: Whether to return the weights too (Keras' name for them).
-        return_state: Whether to return the cell's last state too.
+        return_state: Whether to return the last state too: a dict of `"cell"`, the cell's state as
+            a list; `"attention"`, what the attention keeps of its past; and what enters the next
+            step, `"fed"` (input feeding) or `"output"` (Bahdanau's order).
         training: Whether cell and attention drop and draw.
 
     Returns:
         The outputs `(B, T, A)`, or `(B, T, D_cell)` in Bahdanau's order without `attention_size`;
         then, where asked for, the weights `(B, T, S)` and the state.
+
+    Raises:
+        ValueError: For an attention that reads the position of its query (a window, a score of
+            positions), and for a state that does not fit.
 
     Example:
         >>> decoder = ka.AttentionDecoder(keras.layers.GRUCell(7), ka.ContentAttention("additive"))
@@ -117,7 +129,6 @@ class AttentionDecoder(TracedLayer):
                 "Bahdanau's order always feeds the context to the cell. Received: "
                 f"order={order!r}, input_feeding={input_feeding!r}"
             )
-        _check_call(attention)
         recurrent(attention)  # or an error
         self.uses_cell_state = getattr(attention, "uses_cell_state", False)
         if order == "bahdanau" and self.uses_cell_state:
@@ -150,12 +161,10 @@ class AttentionDecoder(TracedLayer):
                     f"`{part.name}` must compute in the decoder's dtype. Received: "
                     f"{part.compute_dtype} there, {self.compute_dtype} in the decoder"
                 )
-        batch, size = inputs_shape[0], _output_size(self.cell)
+        batch, size = inputs_shape[0], cells.output_size(self.cell)
         attentional_size = self.attention_size or size
         query_shape = (batch, None, size)
-        if not self.uses_cell_state and not self.attention.built:  # a loaded one comes built
-            self.attention.build(query_shape, memory_shape)
-        context_size = self._context_size(query_shape, memory_shape)
+        context_size = self._build_attention(query_shape, memory_shape)
         if self.order == "bahdanau":
             self.fed_size = context_size
         else:
@@ -197,21 +206,23 @@ class AttentionDecoder(TracedLayer):
         return_state=False,
         training=None,
     ):
-        inputs = masks.blank(inputs, masks.of_steps("inputs", inputs, inputs_mask=inputs_mask))
-        if self._feeds or self.uses_cell_state:
-            outputs, weights, cell = self._attend_in_the_loop(
-                inputs, memory, initial_state, inputs_mask, memory_mask, training
-            )
-        else:
-            outputs, weights, cell = self._attend_after_the_loop(
-                inputs, memory, initial_state, inputs_mask, memory_mask, training
-            )
-        found = [outputs]
+        inputs, memory = self.floats(inputs, memory)
+        inputs_mask = masks.of_steps("inputs", inputs, inputs_mask=inputs_mask)
+        inputs = masks.blank(inputs, inputs_mask)
+        if memory is not None and memory.shape[0] == 1 != inputs.shape[0]:  # one for all rows
+            memory = ops.broadcast_to(memory, (ops.shape(inputs)[0], *ops.shape(memory)[1:]))
+        state = self.initial_state(memory, memory_mask, initial_state)
+        memory = state.pop("memory")  # the same at every step: not carried through a loop
+        in_the_loop = self._feeds or self.uses_cell_state
+        attend = self._attend_in_the_loop if in_the_loop else self._attend_after_the_loop
+        outputs, weights, state = attend(inputs, memory, state, inputs_mask, training)
+        recurrent(self.attention).finish(state["attention"])
+        found = [masks.blank(outputs, inputs_mask)]
         if return_attention_scores:
             found.append(weights)
         if return_state:
-            found.append(cell)
-        return tuple(found) if len(found) > 1 else outputs
+            found.append(state)
+        return tuple(found) if len(found) > 1 else found[0]
 
     def initial_state(self, memory, memory_mask=None, cell_state=None):
         """The state before the first `step`.
@@ -219,28 +230,32 @@ class AttentionDecoder(TracedLayer):
         Args:
             memory: Float tensor `(B, S, M)`.
             memory_mask: Boolean `(B, S)` or `None`.
-            cell_state: As `initial_state` in the call.
+            cell_state: As `initial_state` in the call: the cell's state, or a whole one.
 
         Returns:
             A dict of structures of tensors `(B, ...)`.
+
+        Raises:
+            ValueError: For a memory or a state that does not fit.
         """
+        memory = self.floats(memory)
         self._check_memory(memory)
         memory_mask = masks.of_steps("memory", memory, memory_mask=memory_mask)
         memory = ops.cast(memory, self.compute_dtype)
         batch = ops.shape(memory)[0]
         attention = recurrent(self.attention)
         prepared = attention.prepare(memory, mask=memory_mask)
-        cell_state = self._cell_state(batch, cell_state)
-        state = {
-            "memory": prepared,
-            "cell": cell_state,
-            "attention": attention.initial_state(prepared),
-        }
+        is_whole = isinstance(cell_state, dict)
+        cell = self._cell_state(batch, None if is_whole else cell_state)
+        state = {"cell": cell, "attention": attention.initial_state(prepared)}
         if self.order == "bahdanau":
-            state["output"] = self._first_output(batch, cell_state)
+            state["output"] = self._first_output(batch, cell)
         elif self.input_feeding:
             state["fed"] = ops.zeros((batch, self.fed_size), self.compute_dtype)
-        return state
+        if is_whole:
+            state = _fitting(cell_state, state)
+            state["attention"] = attention.resume(state["attention"])
+        return {"memory": prepared, **state}
 
     def step(self, inputs, state):
         """One step of decoding.
@@ -252,15 +267,17 @@ class AttentionDecoder(TracedLayer):
         Returns:
             The output `(B, A)`, the weights `(B, S)` and the next state.
         """
-        state = dict(state)
-        if "memory" not in state:
+        if not isinstance(state, dict) or "memory" not in state:
+            is_dict = isinstance(state, dict)
             raise ValueError(
                 "`state` must be what `initial_state` or the step before returned. Received: "
-                f"a dict of {sorted(state)}"
+                + (f"a dict of {sorted(state)}" if is_dict else type(state).__name__)
             )
+        state = dict(state)
         memory = state.pop("memory")
         inputs = ops.cast(inputs, self.compute_dtype)
-        hidden, context, weights, state = self._step(inputs, memory, state, training=False)
+        cell = cells.of_one_call(self.cell)
+        hidden, context, weights, state = self._step(cell, inputs, memory, state, training=False)
         output = state["fed"] if "fed" in state else self._output(hidden, context)
         return output, weights, {**state, "memory": memory}
 
@@ -284,7 +301,7 @@ class AttentionDecoder(TracedLayer):
     def _check_memory(self, memory):
         if not self.built:
             raise ValueError(f"Build or call the layer {self.name!r} before it decodes")
-        shape = memory.shape
+        shape = getattr(memory, "shape", ())
         if len(shape) != 3 or shape[-1] != self.memory_size:
             raise ValueError(
                 f"`memory` must have the shape (batch, steps, {self.memory_size}) that the layer "
@@ -296,96 +313,78 @@ class AttentionDecoder(TracedLayer):
         """Whether something of the attention enters the cell."""
         return self.order == "bahdanau" or self.input_feeding
 
-    def _attend_in_the_loop(self, inputs, memory, cell, inputs_mask, memory_mask, training):
-        state = self.initial_state(memory, memory_mask, cell)
-        memory = state.pop("memory")  # the same at every step: not carried through the loop
+    def _attend_in_the_loop(self, inputs, memory, state, inputs_mask, training):
+        """Outputs, weights and the last state, where each step of the cell has its attention."""
 
-        def step(x, state):
-            hidden, context, weights, state = self._step(x, memory, state, training)
+        def step(cell, x, state):
+            hidden, context, weights, state = self._step(cell, x, memory, state, training)
             if "fed" in state:
                 return (state["fed"], weights), state
             return (hidden, weights, context), state
 
         (hidden, weights, *context), state = self._loop(step, inputs, inputs_mask, state, training)
-        recurrent(self.attention).finish(state["attention"])
         if len(weights.shape) > 3:  # (B, T, H, S) to (B, H, T, S)
             weights = ops.swapaxes(weights, 1, 2)
         outputs = self._output(hidden, *context) if context else hidden
-        return masks.blank(outputs, inputs_mask), weights, state["cell"]
+        return outputs, weights, state
 
-    def _attend_after_the_loop(self, inputs, memory, cell, inputs_mask, memory_mask, training):
-        """Where nothing is fed, the cell needs no attention: all its steps can ask at once."""
-        hidden, cell = self._loop(
-            lambda x, state: self._run_cell(x, state, training),
-            inputs,
-            inputs_mask,
-            self._cell_state(ops.shape(inputs)[0], cell),
-            training,
+    def _attend_after_the_loop(self, inputs, memory, state, inputs_mask, training):
+        """The same where nothing is fed: the cell needs no attention, and all its steps can ask
+        at once.
+        """
+
+        def step(cell, x, state):
+            return _run(cell, x, state, training)
+
+        hidden, cell = self._loop(step, inputs, inputs_mask, state["cell"], training)
+        context, weights, past = recurrent(self.attention).steps(
+            hidden, memory, state["attention"], query_mask=inputs_mask, training=training
         )
-        context, weights = self.attention(
-            hidden,
-            memory,
-            query_mask=inputs_mask,
-            value_mask=memory_mask,
-            return_attention_scores=True,
-            training=training,
-        )
-        return masks.blank(self._output(hidden, context), inputs_mask), weights, cell
+        return self._output(hidden, context), weights, {"cell": cell, "attention": past}
 
     def _loop(self, step, inputs, mask, state, training):
         """`time_loop` whose masked steps give zeros and leave the state as it is."""
+        batch = ops.shape(inputs)[0]
+        cell = cells.of_one_call(self.cell, training, batch, self.cell_input_size)
 
         def masked(inputs, state):
             x, mask = inputs
-            found, new = step(x, state)
+            found, new = step(cell, x, state)
             nothing = keras.tree.map_structure(ops.zeros_like, found)
             return hold(mask, found, nothing), hold(mask, new, state)
 
-        draws = training and any(_draws(part) for part in (*_cells(self.cell), self.attention))
-        if training:
-            self._draw_dropout_masks(ops.shape(inputs)[0])
-        try:
-            layer = self if draws else None
-            return time_loop(masked, (inputs, mask), state, layer=layer, training=bool(training))
-        finally:
-            self._forget_dropout_masks()
+        parts = *cells.cells_in(self.cell), self.attention
+        layer = self if training and any(map(_draws, parts)) else None
+        return time_loop(masked, (inputs, mask), state, layer=layer, training=bool(training))
 
-    def _step(self, x, memory, state, training):
+    def _step(self, cell, x, memory, state, training):
         """What the cell gives, the context, the weights and the next state."""
         attention = recurrent(self.attention)
         if self.order == "bahdanau":
             context, weights, past = attention.step(
                 state["output"], memory, state["attention"], training=training
             )
-            hidden, cell = self._run_cell(_concat(x, context), state["cell"], training)
-            return hidden, context, weights, {"cell": cell, "attention": past, "output": hidden}
+            hidden, new = _run(cell, _concat(x, context), state["cell"], training)
+            return hidden, context, weights, {"cell": new, "attention": past, "output": hidden}
 
         x = _concat(x, state["fed"]) if self.input_feeding else x
-        hidden, cell = self._run_cell(x, state["cell"], training)
+        hidden, new = _run(cell, x, state["cell"], training)
         hook = {}
         if self.uses_cell_state:
-            previous, current = keras.tree.flatten(state["cell"]), keras.tree.flatten(cell)
+            previous, current = keras.tree.flatten(state["cell"]), keras.tree.flatten(new)
             hook = {"cell_state": {"inputs": x, "previous": previous, "current": current}}
         context, weights, past = attention.step(
             hidden, memory, state["attention"], training=training, **hook
         )
-        new = {"cell": cell, "attention": past}
+        state = {"cell": new, "attention": past}
         if self.input_feeding:
-            new["fed"] = self._output(hidden, context)
-        return hidden, context, weights, new
+            state["fed"] = self._output(hidden, context)
+        return hidden, context, weights, state
 
     def _output(self, hidden, context):
         if self.attentional_dense is None:
             return hidden
         return self.attentional_dense(_concat(context, hidden))  # eq. 5 of Luong 2015
-
-    def _run_cell(self, x, state, training):
-        takes_training = "training" in inspect.signature(self.cell.call).parameters
-        kwargs = {"training": training} if takes_training else {}
-        with contextlib.nullcontext() if training else _no_dropout(self.cell):
-            output, new = self.cell(x, state, **kwargs)
-        # Cells are free to return another kind of structure than they were given.
-        return output, keras.tree.pack_sequence_as(state, keras.tree.flatten(new))
 
     def _cell_state(self, batch, given):
         """The cell's first state in its own structure."""
@@ -401,7 +400,7 @@ class AttentionDecoder(TracedLayer):
         wanted = [(None, x.shape[-1]) for x in keras.tree.flatten(state)]
         if [(None, *x.shape[1:]) for x in given] != wanted:
             raise ValueError(
-                f"`initial_state` must fit the cell's state, {wanted}. "
+                f"`initial_state` must fit the cell's state, {wanted}, or be what a call returned. "
                 f"Received: shapes {[tuple(x.shape) for x in given]}"
             )
         given = [ops.cast(x, self.compute_dtype) for x in given]
@@ -410,63 +409,69 @@ class AttentionDecoder(TracedLayer):
     def _first_output(self, batch, cell_state):
         """What the cell gave before the first step: in Keras' cells the first tensor of a state."""
         last = cell_state[-1] if hasattr(self.cell, "cells") else cell_state
-        first, size = keras.tree.flatten(last)[0], _output_size(self.cell)
+        first, size = keras.tree.flatten(last)[0], cells.output_size(self.cell)
         return first if first.shape[-1] == size else ops.zeros((batch, size), self.compute_dtype)
 
-    def _context_size(self, query_shape, memory_shape):
-        if isinstance(self.attention, RecurrentAttention):
+    def _build_attention(self, query_shape, memory_shape):
+        """Builds the attention, but for one that reads the cell; returns the context's size."""
+        attention = self.attention
+        if self.uses_cell_state:
             return memory_shape[-1]
-        return self.attention.compute_output_shape(query_shape, memory_shape)[-1]
-
-    def _draw_dropout_masks(self, batch):
-        """Keras' cells keep one dropout mask a sequence: it must not be drawn inside the loop."""
-        size = self.cell_input_size
-        for cell in _cells(self.cell):
-            if hasattr(cell, "get_dropout_mask"):
-                state_size = keras.tree.flatten(cell.state_size)[0]
-                cell.get_dropout_mask(ops.ones((batch, size), self.compute_dtype))
-                cell.get_recurrent_dropout_mask(ops.ones((batch, state_size), self.compute_dtype))
-            size = _output_size(cell)
-
-    def _forget_dropout_masks(self):
-        for cell in _cells(self.cell):
-            if hasattr(cell, "reset_dropout_mask"):
-                cell.reset_dropout_mask()
-                cell.reset_recurrent_dropout_mask()
-
-
-@contextlib.contextmanager
-def _no_dropout(cell):
-    """Without its rates a Keras cell draws no mask: some do so out of training, inside a loop."""
-    cells = [c for c in _cells(cell) if hasattr(c, "get_dropout_mask")]
-    rates = [(c.dropout, c.recurrent_dropout) for c in cells]
-    for c in cells:
-        c.dropout = c.recurrent_dropout = 0.0
-    try:
-        yield
-    finally:
-        for c, (rate, recurrent_rate) in zip(cells, rates, strict=True):
-            c.dropout, c.recurrent_dropout = rate, recurrent_rate
+        if getattr(attention, "takes_steps", False):
+            if not attention.built:  # a loaded one comes built
+                attention.build(query_shape, memory_shape)
+            return memory_shape[-1]
+        query, value = (
+            keras.KerasTensor(shape, self.compute_dtype) for shape in (query_shape, memory_shape)
+        )
+        try:
+            if not attention.built:
+                attention.build(query_shape, memory_shape)
+            found = attention.compute_output_spec(
+                query=query, value=value, return_attention_scores=True
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "`attention` must be a layer called with `query` and `value` that can return its "
+                "weights, by `return_attention_scores`. Received: "
+                f"attention={attention!r}, which says: {error}"
+            ) from error
+        return keras.tree.flatten(found)[0].shape[-1]
 
 
-def _check_call(attention):
-    if isinstance(attention, RecurrentAttention):
-        return
-    arguments = list(inspect.signature(attention.call).parameters)
-    if arguments[:2] != ["query", "value"] or "return_attention_scores" not in arguments:
+def _run(cell, x, state, training):
+    output, new = cell(x, state, **cells.arguments_of(cell, training))
+    # Cells are free to return another kind of structure than they were given.
+    return output, keras.tree.pack_sequence_as(state, keras.tree.flatten(new))
+
+
+def _fitting(given, first):
+    """A state that a call or a step returned, as one of the structure of the first state."""
+    given = {name: part for name, part in given.items() if name != "memory"}
+    if set(given) != set(first):
         raise ValueError(
-            "`attention` must be a layer called with `(query, value)` that can return its weights. "
-            f"Received: attention={attention!r}, called with ({', '.join(arguments)})"
+            "`initial_state` must be a state of the cell, or what a call of this layer returned: "
+            f"a dict of {sorted(first)}. Received: a dict of {sorted(given)}"
         )
 
+    def fit(name):
+        old, new = (keras.tree.flatten(part[name]) for part in (first, given))
+        new = [ops.convert_to_tensor(x) for x in new]
+        shapes = [[tuple(x.shape) for x in some] for some in (old, new)]
+        if len(old) != len(new) or not all(map(_may_be, *shapes)):
+            raise ValueError(
+                f"`initial_state[{name!r}]` must have the shapes {shapes[0]}, as this layer has "
+                f"for this memory. Received: shapes {shapes[1]}"
+            )
+        new = [ops.cast(x, y.dtype) for x, y in zip(new, old, strict=True)]
+        return keras.tree.pack_sequence_as(first[name], new)
 
-def _cells(cell):
-    return getattr(cell, "cells", [cell])
+    return {name: fit(name) for name in first}
 
 
-def _output_size(cell):
-    size = getattr(cell, "output_size", None)
-    return size if isinstance(size, int) else keras.tree.flatten(cell.state_size)[0]
+def _may_be(shape, other):
+    pairs = zip(shape, other, strict=False)
+    return len(shape) == len(other) and all(a is None or b is None or a == b for a, b in pairs)
 
 
 def _draws(layer):

@@ -21,6 +21,13 @@ class CoverageAttention(AdditiveRecurrentAttention):
     `min(weights_ti, coverage_ti)`, averaged over all queries t that are not masked, added to the
     model's loss. Costs O(B S units) memory a query, and the queries come one by one.
 
+    Where an `AttentionDecoder` takes a sequence in several calls, each going on from the last one's
+    state, the coverage goes on, and the loss of each call is the mean over its own queries.
+
+    Under `keras.RematScope` Keras keeps the value of an added loss and drops its gradient, in every
+    layer: train this one outside of it, or with `loss_weight=0` and a loss of your own on the
+    returned weights.
+
     Masking: see the contract at `AttentionLayer`. A masked query leaves the coverage as it is and
     has no loss.
 
@@ -71,16 +78,22 @@ class CoverageAttention(AdditiveRecurrentAttention):
         self.coverage_dense.build((None, None, 1))
 
     def initial_state(self, memory):
-        nothing = ops.zeros_like(memory["value"][..., 0], dtype="float32")  # (B, S)
-        count = ops.zeros_like(nothing[:, 0])  # (B,)
-        return {"coverage": nothing, "repeated": count, "steps": count}
+        batch, length = ops.shape(memory["value"])[:2]
+        coverage = ops.zeros((batch, length), self.state_dtype)
+        return self.resume({"coverage": coverage})
+
+    def resume(self, state):
+        # Each call's loss is the mean over its own queries.
+        count = ops.zeros_like(ops.sum(state["coverage"], axis=1))  # (B,)
+        return {"coverage": state["coverage"], "repeated": count, "steps": count}
 
     def step(self, query, memory, state, training=None):
+        query = self.floats(query)
         coverage = state["coverage"]
         past = ops.cast(ops.expand_dims(coverage, -1), query.dtype)  # (B, S, 1)
         past = self.coverage_dense(past)  # (B, S, U)
         context, weights = self._attend_with(past, query, memory, training)
-        new = ops.cast(weights, "float32")
+        new = ops.cast(weights, self.state_dtype)
         repeated = ops.sum(ops.minimum(new, coverage), axis=-1)  # (B,)
         state = {
             "coverage": coverage + new,
@@ -92,7 +105,8 @@ class CoverageAttention(AdditiveRecurrentAttention):
     def finish(self, state):
         if self.loss_weight:
             steps = ops.maximum(ops.sum(state["steps"]), 1.0)
-            self.add_loss(self.loss_weight * ops.sum(state["repeated"]) / steps)
+            loss = self.loss_weight * ops.sum(state["repeated"]) / steps
+            self.add_loss(ops.cast(loss, keras.config.floatx()))  # as Keras' own losses are
 
     def get_config(self):
         return {**super().get_config(), "loss_weight": self.loss_weight}

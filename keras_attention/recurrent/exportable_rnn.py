@@ -1,15 +1,15 @@
 """A recurrent layer that converts to TFLite."""
 
-import inspect
-
 import keras
 from keras import ops
 
+from keras_attention.layer import BaseLayer
+from keras_attention.recurrent import cells
 from keras_attention.recurrent.time_loop import hold, time_loop
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ExportableRNN(keras.layers.RNN):
+class ExportableRNN(BaseLayer, keras.layers.RNN):
     """`keras.layers.RNN` with another loop: it converts to TFLite with unknown batch and length.
 
         output_t, state_t = cell(x_t, state_{t-1})
@@ -18,8 +18,10 @@ class ExportableRNN(keras.layers.RNN):
     weights are Keras': `ExportableRNN(keras.layers.GRUCell(8))` takes the weights of
     `keras.layers.GRU(8)`, and both directions at once are `keras.layers.Bidirectional(...)` of it.
 
-    Masking: at a masked step the state and the output stay what they were, wherever in the
-    sequence it is. Read backwards, a text therefore starts at its own end, not in the padding.
+    Masking: at a masked step the state stays what it was, wherever in the sequence it is, and so
+    does the output, or it is zero (`zero_output_for_mask`; without `return_sequences` this is the
+    output of the step that is read last). Read backwards, a text therefore starts at its own end,
+    not in the padding.
 
     Args:
         cell: A Keras cell such as `keras.layers.GRUCell`, or a list of cells, to be stacked.
@@ -46,33 +48,63 @@ class ExportableRNN(keras.layers.RNN):
         https://keras.io/api/layers/recurrent_layers/rnn
     """
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
-        if self.unroll:
-            return super().inner_loop(sequences, initial_state, mask, training)
-        takes_training = "training" in inspect.signature(self.cell.call).parameters
-        kwargs = {"training": training} if takes_training else {}
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        sequences = self.floats(sequences)
+        batch = ops.shape(sequences)[0]
+        states = self._first_states(batch, initial_state)
+        if self.stateful:
+            self._check_rows(sequences, states)
+        cell = cells.of_one_call(self.cell, training, batch, sequences.shape[-1])
+        if self.unroll:  # Keras' own loop
+            copy = cells.copy_of(self, cell=cell)
+            return keras.layers.RNN.call(copy, sequences, states, mask, training)
+        kwargs = cells.arguments_of(cell, training)
 
         def step(inputs, state):
             x, is_kept = inputs["x"], inputs["mask"]
             output, states = state
-            new_output, new_states = self.cell(x, states, **kwargs)
-            if not keras.tree.is_nested(new_states):
-                new_states = [new_states]
+            new_output, new_states = cell(x, states, **kwargs)
+            # Cells are free to return another kind of structure than they were given.
+            new_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(new_states))
             masked_output = ops.zeros_like(output) if self.zero_output_for_mask else output
-            output = hold(is_kept, new_output, output)
-            shown = hold(is_kept, new_output, masked_output) if self.return_sequences else {}
-            return shown, (output, hold(is_kept, list(new_states), states))
+            output = hold(is_kept, new_output, masked_output)
+            shown = output if self.return_sequences else {}
+            return shown, (output, hold(is_kept, new_states, states))
 
-        size = getattr(self.cell, "output_size", None) or self.state_size[0]
-        first = ops.zeros((ops.shape(sequences)[0], size), dtype=self.cell.compute_dtype)
+        first = ops.zeros((batch, cells.output_size(cell)), dtype=cell.compute_dtype)
         outputs, (last, states) = time_loop(
             step,
             {"x": sequences, "mask": mask},
-            (first, list(initial_state)),
+            (first, states),
             reverse=self.go_backwards,
             training=bool(training),
         )
         if not self.return_sequences:
-            return last, last, states
-        # Keras gives the outputs in the order in which they were made.
-        return last, ops.flip(outputs, axis=1) if self.go_backwards else outputs, states
+            outputs = last
+        elif self.go_backwards:  # Keras gives the outputs in the order in which they were made
+            outputs = ops.flip(outputs, axis=1)
+        outputs, states = keras.tree.map_structure(
+            lambda x: ops.cast(x, self.compute_dtype), (outputs, states)
+        )
+        if self.stateful:
+            for variable, state in zip(
+                *map(keras.tree.flatten, (self.states, states)), strict=True
+            ):
+                variable.assign(state)
+        return (outputs, *states) if self.return_state else outputs
+
+    def _first_states(self, batch, given):
+        """A list of the cell's states, in its dtype."""
+        if given is None:
+            given = self.states if self.stateful else self.get_initial_state(batch_size=batch)
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        dtype = self.cell.compute_dtype
+        return keras.tree.map_structure(lambda x: ops.convert_to_tensor(x, dtype=dtype), given)
+
+    def _check_rows(self, sequences, states):
+        rows, kept = sequences.shape[0], keras.tree.flatten(states)[0].shape[0]
+        if rows is not None and kept is not None and rows != kept:
+            raise ValueError(
+                "`sequences` must have as many rows as the states that a stateful layer keeps. "
+                f"Received: sequences.shape={tuple(sequences.shape)}, states of {kept} rows"
+            )

@@ -73,14 +73,15 @@ class GaussianMixtureAttention(RecurrentAttention):
 
     def prepare(self, value, key=None, mask=None):
         memory = super().prepare(value, None, mask)
-        return {**memory, "positions": masks.positions(value, mask)}  # (B, S)
+        positions = masks.positions(memory["value"], memory.get("mask"))  # (B, S)
+        return {**memory, "positions": ops.cast(positions, self.state_dtype)}
 
     def initial_state(self, memory):
-        first = ops.zeros_like(memory["positions"][:, :1])  # (B, 1)
-        return {"center": ops.repeat(first, self.num_components, axis=1)}  # (B, K)
+        batch = ops.shape(memory["value"])[0]
+        return {"center": ops.zeros((batch, self.num_components), self.state_dtype)}
 
     def step(self, query, memory, state, training=None):
-        window = ops.cast(self.window_dense(query), "float32")
+        window = ops.cast(self.window_dense(self.floats(query)), self.state_dtype)
         importance, sharpness, stride = ops.split(window, 3, axis=-1)  # (B, K) each
         importance = ops.exp(ops.minimum(importance, _LARGEST_IMPORTANCE))
         sharpness = ops.exp(ops.minimum(sharpness, _LARGEST_EXPONENT))

@@ -98,18 +98,22 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
         self.location_dense.build((None, None, self.filters))
 
     def initial_state(self, memory):
-        nothing = ops.zeros_like(memory["value"][..., 0], dtype="float32")  # (B, S)
+        nothing = ops.zeros(ops.shape(memory["value"])[:2], self.state_dtype)  # (B, S)
         state = {"weights": nothing}
         return {**state, "cumulative": nothing} if self.use_cumulative_weights else state
 
     def step(self, query, memory, state, training=None):
+        query = self.floats(query)
         before = [state["weights"]]
         if self.use_cumulative_weights:
             before.append(state["cumulative"])
         past = ops.cast(ops.stack(before, axis=-1), query.dtype)  # (B, S, 1 or 2)
-        past = self.location_dense(self.location_conv(past))  # (B, S, U)
+        seen = self.location_conv(past)  # (B, S, filters)
+        if 0 in past.shape[:2]:  # without steps TensorFlow gives as many features as there were
+            seen = ops.reshape(seen, (*ops.shape(past)[:2], self.filters))
+        past = self.location_dense(seen)  # (B, S, U)
         context, weights = self._attend_with(past, query, memory, training)
-        new = {"weights": ops.cast(weights, "float32")}
+        new = {"weights": ops.cast(weights, self.state_dtype)}
         if self.use_cumulative_weights:
             new["cumulative"] = state["cumulative"] + new["weights"]
         return context, weights, new

@@ -100,14 +100,17 @@ class MonotonicAttention(AdditiveRecurrentAttention):
         )
 
     def initial_state(self, memory):
-        nothing = ops.zeros_like(memory["value"][..., 0], dtype="float32")  # (B, S)
-        steps = ops.arange(ops.shape(nothing)[1], dtype="int32")
-        return {"weights": ops.add(nothing, ops.cast(ops.equal(steps, 0), "float32"))}
+        batch, length = ops.shape(memory["value"])[:2]
+        is_first = ops.equal(ops.arange(length, dtype="int32"), 0)
+        nothing = ops.zeros((batch, 1), self.state_dtype)
+        return {"weights": nothing + ops.cast(is_first, self.state_dtype)}  # (B, S)
 
     def step(self, query, memory, state, training=None):
-        energy = self._energies(query, memory["key"])  # (B, S)
+        energy = self._energies(self.floats(query), memory["key"])  # (B, S)
         if training and self.noise:
-            noise = keras.random.normal(ops.shape(energy), seed=self.seed_generator)
+            noise = keras.random.normal(
+                ops.shape(energy), dtype=self.state_dtype, seed=self.seed_generator
+            )
             energy = energy + self.noise * noise
         probability = normalize.sigmoid(energy, memory.get("mask"))
         form = "parallel" if training and self.form == "hard" else self.form
@@ -127,10 +130,10 @@ class MonotonicAttention(AdditiveRecurrentAttention):
 
     def _energies(self, query, key):
         hidden = self.energy.hidden(ops.expand_dims(query, 1), key)[:, 0]  # (B, S, U)
-        direction = ops.cast(self.energy.score_dense.kernel[:, 0], "float32")  # (U,)
-        direction = direction * ops.rsqrt(ops.sum(ops.square(direction)) + 1e-12)
-        gain, offset = ops.cast(self.gain, "float32"), ops.cast(self.offset, "float32")
-        return gain * ops.sum(ops.cast(hidden, "float32") * direction, axis=-1) + offset
+        parts = hidden, self.energy.score_dense.kernel[:, 0], self.gain, self.offset
+        hidden, direction, gain, offset = (ops.cast(x, self.state_dtype) for x in parts)
+        direction = direction * ops.rsqrt(ops.sum(ops.square(direction)) + 1e-12)  # (U,)
+        return gain * ops.sum(hidden * direction, axis=-1) + offset
 
 
 def parallel(probability, before):

@@ -46,6 +46,7 @@ class SentinelGate(TracedLayer):
         self.built = True
 
     def call(self, inputs, hidden, memory):
+        inputs, hidden, memory = self.floats(inputs, hidden, memory)
         gate = ops.sigmoid(self.inputs_dense(inputs) + self.hidden_dense(hidden))  # (..., U)
         return gate * ops.tanh(memory)
 

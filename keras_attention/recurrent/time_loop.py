@@ -3,14 +3,18 @@
 import keras
 from keras import ops
 
+from keras_attention import checks
+from keras_attention.functional.for_tflite import is_for_tflite
+from keras_attention.functional.under_xla import is_under_xla
+
 
 def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
     """Runs `step` over axis 1 of the inputs.
 
         outputs_t, state_t = step(inputs_t, state_{t-1})
 
-    Differentiable, compiles under XLA, and converts to TFLite with unknown batch and length. No
-    step at all gives empty outputs and the first state.
+    Differentiable, as often as the step is, compiles under XLA, and converts to TFLite with unknown
+    batch and length. No step at all gives empty outputs and the first state.
 
     Args:
         step: Function `(inputs_t, state) -> (outputs_t, state)`. Shapes and dtypes of the state
@@ -20,8 +24,8 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
         layer: The layer whose random numbers the steps draw, if they draw any: its seeds, and all
             else that it does not train, then go from step to step.
         reverse: Whether to start at the last step. Outputs keep the order of the inputs.
-        training: Whether it is differentiated and not exported: then TensorFlow writes the outputs
-            in a way that TFLite does not have, without a copy of them all.
+        training: Whether it is differentiated and not exported: then TensorFlow reads and writes in
+            a way that TFLite does not have, whose gradient costs less.
 
     Returns:
         The outputs, a structure of tensors `(B, T, ...)`, and the last state.
@@ -61,8 +65,11 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
         state, _ = _flatten((state, values))
         return outputs, [_like(new, old) for new, old in zip(state, first, strict=True)]
 
-    loops = {"jax": _scan, "tensorflow": _while_training if training else _while}
-    run = loops.get(keras.backend.backend(), _while)
+    run = _scan if keras.backend.backend() == "jax" else _while
+    if keras.backend.backend() == "tensorflow" and (training or is_under_xla()):
+        run = _while_of_arrays
+    if any(isinstance(n, int) and n == 0 for n in (*lengths, sequences[0].shape[0])):
+        run = _no_loop
     outputs, last = run(flat_step, sequences, first, reverse)
     last, values = as_state(last)
     for variable, value in zip(variables, values, strict=True):
@@ -74,6 +81,7 @@ def hold(mask, new, old):
     """`new` in the rows where the mask `(B,)` is true, elsewhere `old`: structures `(B, ...)`."""
     if mask is None:
         return new
+    checks.boolean("mask", mask)
     mask = ops.cast(mask, "bool")
 
     def select(new, old):
@@ -82,63 +90,75 @@ def hold(mask, new, old):
     return keras.tree.map_structure(select, new, old)
 
 
+def _no_loop(step, sequences, state, reverse):
+    """Where there are no steps, or no rows, as all know."""
+    batch, length = ops.shape(sequences[0])[:2]
+    example = _example(step, sequences, state)
+    return [ops.zeros((batch, length, *ops.shape(x)[1:]), x.dtype) for x in example], state
+
+
 def _while(step, sequences, state, reverse):
     """On TensorFlow: only this form converts to TFLite with unknown sizes."""
     batch, length = ops.shape(sequences[0])[:2]
     example = _example(step, sequences, state)
-    written = [ops.zeros((batch, length, *ops.shape(x)[1:]), x.dtype) for x in example]
+    is_padded = [_may_be_empty(x) for x in example]
+    example = [_pad(x) if padded else x for x, padded in zip(example, is_padded, strict=True)]
+    written = [ops.zeros((length, *ops.shape(x)), x.dtype) for x in example]  # (T, B, ...)
+    # Without rows there is nothing to write, which TensorFlow takes for an error.
+    number = length if isinstance(batch, int) and batch else ops.where(batch > 0, length, 0)
 
     def body(t, written, state):
         now = length - 1 - t if reverse else t
         outputs, state = step([ops.take(x, now, axis=1) for x in sequences], state)
+        outputs = [_pad(x) if padded else x for x, padded in zip(outputs, is_padded, strict=True)]
         written = [_write(old, x, now) for x, old in zip(outputs, written, strict=True)]
         return t + 1, tuple(written), tuple(state)
 
     _, written, state = ops.while_loop(
-        lambda t, *_: ops.less(t, length),
+        lambda t, *_: ops.less(t, number),
         body,
         (ops.zeros((), "int32"), tuple(written), tuple(state)),
         maximum_iterations=length,
     )
-    return list(written), list(state)
+    written = [x[..., :-1] if padded else x for x, padded in zip(written, is_padded, strict=True)]
+    return [ops.swapaxes(x, 0, 1) for x in written], list(state)
+
+
+def _may_be_empty(x):
+    """Whether a row of `x` `(B, ...)` may have no number, as weights of a memory without steps."""
+    return not is_for_tflite() and any(not size for size in x.shape[1:])
+
+
+def _pad(x):
+    """`x` `(..., N)` with one more zero: `(..., N + 1)`."""
+    return ops.pad(x, [[0, 0]] * (len(x.shape) - 1) + [[0, 1]])
 
 
 def _write(written, x, now):
-    """`written` `(B, T, ...)` with `x` `(B, ...)` as its step `now`.
-
-    TensorFlow copies the whole once for that, which a choice by step number does twice over.
-    """
-
-    def put(steps, x):
-        return ops.slice_update(steps, (0, now, *[0] * (len(steps.shape) - 2)), x)
-
-    x = ops.expand_dims(x, 1)
-    if keras.backend.backend() != "tensorflow" or not x.dtype.is_floating:
-        return put(written, x)
+    """`written` `(T, B, ...)` with `x` `(B, ...)` as its step `now`."""
+    if keras.backend.backend() != "tensorflow" or is_for_tflite():
+        # Half the time in a TFLite file, but TensorFlow has no gradient of it.
+        return ops.slice_update(written, (now, *[0] * len(x.shape)), ops.expand_dims(x, 0))
     import tensorflow as tf
 
-    @tf.custom_gradient
-    def write(written, x):
-        def backward(upstream):  # which TensorFlow has none of
-            of_x = ops.expand_dims(ops.take(upstream, now, axis=1), 1)
-            return put(upstream, ops.zeros_like(of_x)), of_x
-
-        return put(written, x), backward
-
-    return write(written, x)
+    return tf.tensor_scatter_nd_update(written, ops.reshape(now, (1, 1)), ops.expand_dims(x, 0))
 
 
-def _while_training(step, sequences, state, reverse):
-    """On TensorFlow, with outputs and the inputs' gradients written a step at a time."""
+def _while_of_arrays(step, sequences, state, reverse):
+    """On TensorFlow in training and under XLA, whose gradient is written a step at a time."""
     import tensorflow as tf
 
     known = [x.shape[1] for x in sequences if x.shape[1] is not None]
     length = known[0] if known else tf.shape(sequences[0])[1]
+    if not known and is_under_xla():  # which reads a step of no steps too, but never runs that
+        more = [0, tf.maximum(1 - length, 0)]
+        sequences = [tf.pad(x, [[0, 0], more] + [[0, 0]] * (len(x.shape) - 2)) for x in sequences]
+    sizes = [length if known else tf.shape(x)[1] for x in sequences]
     read = [
-        tf.TensorArray(x.dtype, length, element_shape=(x.shape[0], *x.shape[2:])).unstack(
+        tf.TensorArray(x.dtype, n, element_shape=(x.shape[0], *x.shape[2:])).unstack(
             ops.swapaxes(x, 0, 1)
         )
-        for x in sequences
+        for x, n in zip(sequences, sizes, strict=True)
     ]
     # With something in it, also without steps: else its shape may be unknown.
     size = max(length, 1) if known else tf.maximum(length, 1)

@@ -1,15 +1,15 @@
 """Scores: how alike a query and a key are. One class a file."""
 
-import keras
-
 from keras_attention.scores.additive import AdditiveScore
 from keras_attention.scores.alibi import ALiBiScore
 from keras_attention.scores.bilinear import BilinearScore
 from keras_attention.scores.concat import ConcatScore
 from keras_attention.scores.cosine import CosineScore
 from keras_attention.scores.dot import DotScore
+from keras_attention.scores.dot_product import DotProductScore
 from keras_attention.scores.euclidean import EuclideanScore
 from keras_attention.scores.location import LocationScore
+from keras_attention.scores.names import SCORES, get
 from keras_attention.scores.relative_position import RelativePositionScore
 from keras_attention.scores.scaled_dot import ScaledDotScore
 from keras_attention.scores.score import Score
@@ -23,6 +23,7 @@ __all__ = [
     "BilinearScore",
     "ConcatScore",
     "CosineScore",
+    "DotProductScore",
     "DotScore",
     "EuclideanScore",
     "LocationScore",
@@ -33,38 +34,3 @@ __all__ = [
     "TanhDotScore",
     "get",
 ]
-
-SCORES = {
-    "additive": AdditiveScore,
-    "alibi": ALiBiScore,
-    "bilinear": BilinearScore,
-    "concat": ConcatScore,
-    "cosine": CosineScore,
-    "dot": DotScore,
-    "euclidean": EuclideanScore,
-    "general": BilinearScore,
-    "scaled_dot": ScaledDotScore,
-    "tanh_dot": TanhDotScore,
-}
-
-
-def get(identifier, dtype=None):
-    """The score for a name, a `Score` or its saved config.
-
-    Args:
-        identifier: One of the names in `SCORES`, a `Score` instance, or a config dictionary.
-        dtype: Dtype or policy of a score made from a name.
-
-    Raises:
-        ValueError: for anything else, with the names that exist.
-    """
-    if isinstance(identifier, Score):
-        return identifier
-    if isinstance(identifier, str) and identifier in SCORES:
-        return SCORES[identifier](dtype=dtype)
-    if isinstance(identifier, dict):
-        return get(keras.saving.deserialize_keras_object(identifier))
-    raise ValueError(
-        f"`score` must be one of {', '.join(map(repr, SCORES))} or an instance of a subclass of "
-        f"`Score`. Received: score={identifier!r}"
-    )

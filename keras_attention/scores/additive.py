@@ -51,7 +51,7 @@ class AdditiveScore(Score):
     def prepare_key(self, key):
         return self.key_dense(key)  # (..., S, U)
 
-    def compare(self, query, prepared, past=None):
+    def compare(self, query, prepared, start=None, past=None):
         return ops.squeeze(self.score_dense(self.hidden(query, prepared, past)), -1)
 
     def hidden(self, query, prepared, past=None):

@@ -25,7 +25,7 @@ class ALiBiScore(Score):
     Call arguments:
         query: Tensor `(B, T, D)`, or with heads `(B, H, T, D)`.
         key: Tensor `(B, S, D)`, or with heads `(B, G, S, D)`.
-        start_index: Integer or scalar tensor, the step of the first query; `None` for S - T.
+        start: Integer or scalar tensor, the position of the first query; `None` for S - T.
 
     Returns:
         Scores `(1, T, S)`, with heads `(1, H, T, S)`: the same for the whole batch.
@@ -55,8 +55,10 @@ class ALiBiScore(Score):
             )
         self.built = True
 
-    def call(self, query, key, start_index=None):
-        distance = positions.distances(ops.shape(query)[-2], ops.shape(key)[-2], start_index)
+    uses_positions = True
+
+    def compare(self, query, key, start):
+        distance = positions.distances(ops.shape(query)[-2], ops.shape(key)[-2], start)
         heads = query.shape[-3] if len(query.shape) > 3 else 1
         slopes = self.slopes or positions.alibi_slopes(heads)
         slopes = ops.reshape(ops.convert_to_tensor(slopes, "float32"), (1, heads, 1, 1))

@@ -3,16 +3,16 @@
 import keras
 from keras import ops
 
-from keras_attention.scores.score import Score, dots
+from keras_attention.scores.dot_product import DotProductScore
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class BilinearScore(Score):
+class BilinearScore(DotProductScore):
     """A learned bilinear form of query and key; Luong's "general" score.
 
         score(q, k) = q^T W k      W: (D_query, D_key)
 
-    Takes queries and keys of different sizes. Costs O(T S D_key) time and O(T S) memory.
+    Takes queries and keys of different sizes. Costs O(T S D_query) time and O(T S) memory.
 
     Args:
         kernel_initializer: Initializer of W.
@@ -41,19 +41,10 @@ class BilinearScore(Score):
         self.query_features = query_shape[-1]
         self.built = True
 
-    def call(self, query, key):
-        return dots(self.query_dense(query), key)
-
-    # The product of W with the keys serves all queries that come one by one; `call` multiplies
-    # the queries, which are often fewer.
-
-    def prepare_key(self, key):
+    def prepare_key(self, key):  # once, also for queries that come one by one
         # Through the layer, which may be quantized or have a low-rank part: W = I W.
         kernel = self.query_dense(ops.eye(self.query_features, dtype=key.dtype))
         return ops.matmul(key, ops.transpose(kernel))  # (..., S, D_query)
-
-    def compare(self, query, prepared):
-        return dots(query, prepared)
 
     def get_config(self):
         return {

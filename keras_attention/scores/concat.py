@@ -103,9 +103,9 @@ class ConcatScore(Score):
         """The key's own term, and the key itself for the terms of both, where there are such."""
         layers = dict(zip(self.terms, self.term_dense, strict=True))
         projected = [layers["k"](key)] if "k" in layers else []  # (..., S, U)
-        return projected + ([key] if set(self.terms) & set(_PAIRWISE) else [])
+        return projected + ([key] if set(self.terms) & set(_PAIRWISE) or not projected else [])
 
-    def compare(self, query, prepared):
+    def compare(self, query, prepared, start):
         query_step = ops.expand_dims(query, -2)  # (..., T, 1, D)
         prepared = [ops.expand_dims(x, -3) for x in prepared]  # (..., 1, S, _)
         hidden = 0.0
@@ -119,7 +119,11 @@ class ConcatScore(Score):
             hidden = hidden + part  # (..., T, S, U) by broadcasting
         if not self._is_linear:
             hidden = self.score_dense(self.activation(hidden))
-        return ops.squeeze(hidden, -1)
+        scores = ops.squeeze(hidden, -1)
+        if len(self.terms) == 1 and self.terms[0] in "qk":  # of one side alone
+            pairs = (*ops.shape(query)[:-1], ops.shape(prepared[0])[-2])
+            scores = ops.broadcast_to(scores, pairs)
+        return scores
 
     @property
     def pair_size(self):

@@ -4,11 +4,11 @@ import keras
 from keras import ops
 
 from keras_attention import checks
-from keras_attention.scores.score import Score, dots
+from keras_attention.scores.dot_product import DotProductScore
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class CosineScore(Score):
+class CosineScore(DotProductScore):
     """Cosine of the angle between query and key, times a strength.
 
         score(q, k) = beta * (q . k) / (|q| |k|)
@@ -49,10 +49,9 @@ class CosineScore(Score):
     def prepare_key(self, key):
         return _unit(key)
 
-    def compare(self, query, prepared):
+    def prepare_query(self, query):
         strength = self.strength if self.use_learned_scale else self.scale
-        cosine = dots(_unit(query), prepared)
-        return cosine * ops.cast(strength, cosine.dtype)
+        return _unit(query) * ops.cast(strength, query.dtype)
 
     def get_config(self):
         return {
@@ -64,6 +63,6 @@ class CosineScore(Score):
 
 def _unit(x):
     """`x` at length 1; squares overflow float16, and a zero vector must keep a finite gradient."""
-    wide = ops.cast(x, "float32")
+    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
     square = ops.sum(ops.square(wide), axis=-1, keepdims=True)
     return ops.cast(wide * ops.rsqrt(square + 1e-12), x.dtype)

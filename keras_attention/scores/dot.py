@@ -2,11 +2,11 @@
 
 import keras
 
-from keras_attention.scores.score import Score, dots
+from keras_attention.scores.dot_product import DotProductScore
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class DotScore(Score):
+class DotScore(DotProductScore):
     """Dot product of query and key.
 
         score(q, k) = q . k
@@ -26,6 +26,3 @@ class DotScore(Score):
     def build(self, query_shape, key_shape):
         self.check_same_size(query_shape, key_shape)
         self.built = True
-
-    def compare(self, query, prepared):
-        return dots(query, prepared)

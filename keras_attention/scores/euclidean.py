@@ -32,8 +32,9 @@ class EuclideanScore(Score):
         self.check_same_size(query_shape, key_shape)
         self.built = True
 
-    def call(self, query, key):
-        query, key = ops.cast(query, "float32"), ops.cast(key, "float32")  # squares overflow
+    def compare(self, query, key, start):
+        wide = "float64" if self.compute_dtype == "float64" else "float32"  # squares overflow
+        query, key = ops.cast(query, wide), ops.cast(key, wide)
         difference = ops.expand_dims(query, -2) - ops.expand_dims(key, -3)  # (..., T, S, D)
         square = ops.sum(ops.square(difference), axis=-1)  # (..., T, S)
         # The gradient of the root is infinite at 0, and infinity times zero is NaN: the root of 0

@@ -33,6 +33,8 @@ class LocationScore(Score):
         There the steps beyond W are ignored; here they are an error.
     """
 
+    is_relative = False
+
     def __init__(self, max_length, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.max_length = checks.positive_integer("max_length", max_length)
@@ -44,14 +46,10 @@ class LocationScore(Score):
         self.query_dense.build(query_shape)
         self.built = True
 
-    def call(self, query, key):
+    def compare(self, query, key, start):
         self._check_length(query.shape, key.shape)
         scores = self.query_dense(query)  # (..., T, max_length)
         return positions.leading(scores, ops.shape(key)[-2], axis=-1)  # (..., T, S)
-
-    @property
-    def is_relative(self):
-        return False
 
     def get_config(self):
         return {

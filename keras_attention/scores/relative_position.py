@@ -35,7 +35,7 @@ class RelativePositionScore(Score):
     Call arguments:
         query: Tensor `(B, T, D)`, or with heads `(B, H, T, D)`.
         key: Tensor `(B, S, D)`, or with heads `(B, G, S, D)`.
-        start_index: Integer or scalar tensor, the step of the first query; `None` for S - T.
+        start: Integer or scalar tensor, the position of the first query; `None` for S - T.
 
     Returns:
         Scores `(B, T, S)`, with heads `(B, H, T, S)`; in buckets the same for the whole batch,
@@ -91,9 +91,11 @@ class RelativePositionScore(Score):
         )
         self.built = True
 
-    def call(self, query, key, start_index=None):
+    uses_positions = True
+
+    def compare(self, query, key, start):
         steps = ops.shape(query)[-2], ops.shape(key)[-2]
-        distance = positions.distances(*steps, start_index)  # (T, S)
+        distance = positions.distances(*steps, start)  # (T, S)
         kernel = ops.cast(self.distance_kernel, query.dtype)
         if self.num_buckets is not None:
             bucket = positions.relative_buckets(
@@ -105,6 +107,8 @@ class RelativePositionScore(Score):
         scores = ops.matmul(query, ops.transpose(kernel))  # (..., T, 2 k + 1)
         index = ops.clip(distance, -self.max_distance, self.max_distance) + self.max_distance
         index = ops.broadcast_to(index, (*ops.shape(query)[:-2], *steps))
+        if 0 in index.shape:  # TensorFlow gathers from no row only where there is nothing to gather
+            return ops.zeros(ops.shape(index), scores.dtype)
         return ops.take_along_axis(scores, index, axis=-1)  # (..., T, S)
 
     def get_config(self):

@@ -4,11 +4,11 @@ import math
 
 import keras
 
-from keras_attention.scores.score import Score, dots
+from keras_attention.scores.dot_product import DotProductScore
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ScaledDotScore(Score):
+class ScaledDotScore(DotProductScore):
     """Dot product of query and key over the square root of their size.
 
         score(q, k) = q . k / sqrt(D)
@@ -27,8 +27,5 @@ class ScaledDotScore(Score):
 
     def build(self, query_shape, key_shape):
         self.check_same_size(query_shape, key_shape)
+        self.dot_scale = 1.0 / math.sqrt(query_shape[-1])
         self.built = True
-
-    def compare(self, query, prepared):
-        query = query * (1.0 / math.sqrt(query.shape[-1]))  # the smaller tensor is scaled
-        return dots(query, prepared)

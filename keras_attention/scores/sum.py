@@ -1,8 +1,9 @@
 """Sum of scores."""
 
 import keras
+from keras import ops
 
-from keras_attention import scores as registry
+from keras_attention.scores import names
 from keras_attention.scores.score import Score
 
 
@@ -35,7 +36,7 @@ class SumScore(Score):
                 "`scores` must be a list of at least one name or `Score`. Received: "
                 f"scores={scores!r}"
             )
-        self.scores = [registry.get(score, dtype=self.dtype_policy.name) for score in scores]
+        self.scores = [names.get(score, dtype=self.dtype_policy.name) for score in scores]
 
     def build(self, query_shape, key_shape):
         for score in self.scores:
@@ -44,11 +45,16 @@ class SumScore(Score):
         self.built = True
 
     def prepare_key(self, key):
-        return [score.halves()[0](key) for score in self.scores]
+        return [score.prepare_key(key) for score in self.scores]
 
-    def compare(self, query, prepared, start_index=None):
+    def compare(self, query, prepared, start):
         pairs = zip(self.scores, prepared, strict=True)
-        return sum(score.by_rows()[1](query, part, start_index) for score, part in pairs)
+        parts = [score.compare(query, part, start) for score, part in pairs]
+        return sum(ops.cast(part, self.compute_dtype) for part in parts)
+
+    @property
+    def uses_positions(self):
+        return any(score.uses_positions for score in self.scores)
 
     @property
     def is_relative(self):

@@ -3,11 +3,11 @@
 import keras
 
 from keras_attention import checks
-from keras_attention.scores.score import Score, dots
+from keras_attention.scores.dot_product import DotProductScore
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class TanhDotScore(Score):
+class TanhDotScore(DotProductScore):
     """Dot product of the query with a hidden layer over the key.
 
         score(q, k) = q . tanh(W k + b)      W: (D_key, U), q: (U)
@@ -51,9 +51,6 @@ class TanhDotScore(Score):
 
     def prepare_key(self, key):
         return self.key_dense(key)  # (..., S, U)
-
-    def compare(self, query, prepared):
-        return dots(query, prepared)
 
     def query_size(self, key_size):
         return self.units or key_size

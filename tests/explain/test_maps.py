@@ -1,5 +1,8 @@
 """attention_maps."""
 
+import functools
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -172,3 +175,52 @@ def test_rejects_compiled_code():
 
     with pytest.raises(ValueError, match="weights of 'pool' can't be read"):
         ka.attention_maps(Compiled(), X)
+
+
+def test_threads_see_only_their_own_weights():
+    inputs = keras.Input((None, 4))
+    x = ka.SelfAttention(name="attention")(inputs)
+    model = keras.Model(inputs, ka.AttentionPooling(name="pool")(x))
+    batches = [np.full((1, 3 + n, 4), n, "float32") + X[:1, :1] for n in range(6)]
+    expected = [ka.attention_maps(model, batch) for batch in batches]
+    outputs = [to_numpy(model(batch)) for batch in batches]
+    errors = []
+
+    def read(n):
+        try:
+            for _ in range(5):
+                maps = ka.attention_maps(model, batches[n])
+                assert list(maps) == ["attention", "pool"]
+                for name, weights in maps.items():
+                    np.testing.assert_allclose(weights, expected[n][name], rtol=1e-6)
+        except Exception as error:
+            errors.append(error)
+
+    def use(n):
+        try:
+            for _ in range(20):
+                np.testing.assert_allclose(model(batches[n]), outputs[n], rtol=1e-6)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=f, args=(n,)) for f in (read, use) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert all("call" not in vars(layer) for layer in model.layers)
+
+
+def test_a_call_of_the_layers_own_is_put_back():
+    layer = ka.AttentionPooling(name="pool")
+    model = keras.Sequential([keras.Input((5, 4)), layer])
+    original = layer.call
+
+    @functools.wraps(original)
+    def call(*args, **kwargs):
+        return original(*args, **kwargs)
+
+    object.__setattr__(layer, "call", call)
+    assert ka.attention_maps(model, X)["pool"].shape == (2, 5)
+    assert layer.call is call

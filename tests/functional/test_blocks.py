@@ -47,7 +47,7 @@ SELF = {
     "window, global": (lambda: ka.MultiHeadAttention(4, 2, window=5, num_global=3), {}),
     "window, global, causal, in groups": (
         lambda: ka.MultiHeadAttention(
-            4, 2, 3, 2, position=ka.ALiBiScore(), window=7, num_global=2
+            4, 2, 3, num_key_value_heads=2, position=ka.ALiBiScore(), window=7, num_global=2
         ),
         CAUSAL,
     ),
@@ -62,20 +62,13 @@ SELF = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "_FEWEST_ROWS", 4)
-    monkeypatch.setattr(blocks, "_LEAST_BAND", 4)
-    monkeypatch.setattr(block_walk, "_LEAST_PIECE", 20)
-
-
 def in_blocks():
     """Blocks of a few queries of what is below, whatever its size."""
-    return blocks.query_blocks(threshold=0, block=9 * 50 * 8 * 4)
+    return ka.query_blocks(threshold=0, block=9 * 50 * 8 * 4, rows=9)
 
 
 def whole():
-    return blocks.query_blocks(threshold=None)
+    return ka.query_blocks(threshold=None)
 
 
 def arguments(layer, kind):
@@ -286,9 +279,9 @@ def test_small_heads_go_together(monkeypatch):
 
     monkeypatch.setattr(block_walk.Blocks, "of_heads", refuse)
     x = np.ones((40, 16, 4), "float32")  # a head's scores are 1 KiB
-    with ka.query_blocks(threshold=0, block=2**14 + 1):
+    with ka.query_blocks(threshold=0, block=2**14 + 1, rows=4):
         ka.ContentAttention("dot")(x, x)
-    with ka.query_blocks(threshold=0, block=2**14), pytest.raises(AssertionError):
+    with ka.query_blocks(threshold=0, block=2**14, rows=4), pytest.raises(AssertionError):
         ka.ContentAttention("dot")(x, x)
 
 
@@ -298,7 +291,7 @@ class TableScore(ka.Score):
     def prepare_key(self, key):
         return key, key[0]  # (B, S, D) and (S, D)
 
-    def compare(self, query, prepared):
+    def compare(self, query, prepared, start):
         return ops.matmul(query, ops.transpose(prepared[1])) + ops.sum(prepared[0], -1)[:, None]
 
     @property
@@ -311,7 +304,7 @@ class TableScore(ka.Score):
     ("score", "jit", "training", "expected"),
     [
         ("additive", False, False, 1),
-        ("bilinear", False, False, 50),  # no hidden layer for each pair
+        ("euclidean", False, False, 50),  # no hidden layer for each pair
         ("additive", True, False, 50),  # XLA joins what a block computes
         ("additive", False, True, 50),  # dropout draws for all examples
         (TableScore(), False, False, 50),
@@ -327,9 +320,9 @@ def test_examples_go_one_by_one_where_pairs_take_a_hidden_layer(
     layer = ka.ContentAttention(score, dropout=0.3)
     compare = layer.score.compare
 
-    def watched(query, prepared):
+    def watched(query, *others):
         batches.add(query.shape[0])
-        return compare(query, prepared)
+        return compare(query, *others)
 
     x = RNG.normal(size=(50, 50, 8)).astype("float32")
     whole_context, _ = layer(x, x, return_attention_scores=True)
@@ -445,7 +438,7 @@ def test_a_causal_walk_meets_no_keys_that_no_query_sees(steps):
     query, key = RNG.normal(size=(1, 100, 8)), RNG.normal(size=(1, steps, 8))
     query, key = query.astype("float32"), key.astype("float32")
     mask = RNG.random((1, 100, steps)) < 0.7
-    with ka.query_blocks(threshold=0, block=1):
+    with ka.query_blocks(threshold=0, rows=20):
         found, _ = attend(
             query,
             key,
@@ -486,6 +479,27 @@ def test_dropout_differs_between_blocks_and_calls():
     np.testing.assert_allclose(first.mean(), 1, atol=0.1)
 
 
+@pytest.mark.parametrize("score", ["dot", "additive"])
+def test_every_draw_of_every_block_is_another_one(score):
+    """Two draws a step: which of two equal scores is taken, and whether dropout keeps it.
+
+    Rows of the same draw would be alike: two steps that are kept would take the same value more
+    often than every other time, and the one taken would be kept more often.
+    """
+    layer = ka.ContentAttention(score, normalizer="hard", dropout=0.5, seed=1)
+    query, value = np.zeros((64, 64, 2), "float32"), np.eye(2, dtype="float32")[None].repeat(64, 0)
+    key = np.zeros_like(value)
+    layer(query, value, key)
+    with ka.query_blocks(threshold=0, rows=1):
+        context = to_numpy(layer(query, value, key, training=True))
+    kept, taken = context.any(axis=-1), context.argmax(axis=-1)  # (B, T)
+    np.testing.assert_allclose(kept.mean(), 0.5, atol=0.04)  # five standard deviations
+    for distance in range(1, 49):
+        both = kept[:, distance:] & kept[:, :-distance]
+        is_same = (taken[:, distance:] == taken[:, :-distance])[both]
+        np.testing.assert_allclose(is_same.mean(), 0.5, atol=2.5 / is_same.size**0.5)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_stays_finite(dtype):
     layer = ka.MultiHeadAttention(4, 2, window=9, dtype=dtype)
@@ -498,10 +512,52 @@ def test_half_precision_stays_finite(dtype):
         assert np.isfinite(x.astype("float32")).all()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_sums_gradients_over_many_blocks(dtype):
+    """A sum of many numbers in half precision stands still: 256 + 1 is 256 in bfloat16."""
+    steps = 8192
+    value = np.array([[[0.5], [-0.25], [1.0]]], "float32")
+
+    class Summed(keras.layers.Layer):
+        def call(self, value):
+            return ops.sum(attention(query, value, key), axis=1)
+
+    gradients = []
+    for policy in (dtype, "float32"):
+        query, key = np.ones((1, steps, 1), "float32"), 2 * value
+        attention = ka.ContentAttention("dot", dtype=policy)
+        with ka.query_blocks(threshold=0, block=1):
+            layer, given = Summed(dtype=policy), {"value": value}
+            gradients.append(run(layer, given, jit=True)[2]["value"])  # compiled loops are fast
+    half, full = (gradient.astype("float32") for gradient in gradients)
+    np.testing.assert_allclose(half, full, rtol=0.01)
+
+
 def test_a_block_may_be_asked_for_in_one_place():
-    with blocks.query_blocks(threshold=0, block=1), blocks.query_blocks(threshold=None):
-        assert blocks._sizes.get() == (None, blocks.BLOCK)
-    assert blocks._sizes.get() == (blocks.THRESHOLD, blocks.BLOCK)
+    x, sizes = np.ones((1, 70, 4), "float32"), []
+
+    def normalizer(scores, mask=None):
+        sizes.append(scores.shape[-2])
+        return softmax(scores, mask)
+
+    layer = ka.ContentAttention("additive", normalizer)
+    with ka.query_blocks(threshold=0, rows=10), ka.query_blocks(threshold=None):
+        layer(x, x)
+    assert set(sizes) == {70}
+    layer(x, x)
+    assert set(sizes) == {70}
+    with ka.query_blocks(threshold=0, rows=10):
+        layer(x, x)
+    assert set(sizes) == {70, 10}
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True])
+def test_rejects_blocks_of_no_query(bad):
+    with (
+        pytest.raises(ValueError, match="`rows` must be a positive integer"),
+        ka.query_blocks(rows=bad),
+    ):
+        pass
 
 
 def test_a_tflite_file_has_no_blocks(monkeypatch):

@@ -1,6 +1,7 @@
 """functional.masks."""
 
 import numpy as np
+import pytest
 
 from keras_attention.functional import masks
 from tests.backend import to_numpy
@@ -70,3 +71,15 @@ def test_positions_count_the_allowed_steps():
 def test_causal_from_a_step_on():
     mask = to_numpy(masks.causal(2, 5, query_start=1))
     np.testing.assert_array_equal(mask, [[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_a_step_that_only_padding_sees_is_blank(heads):
+    """Query 1 is padding, and alone sees key 2; key 0 is padding, and all that query 2 sees."""
+    pairs = np.array([[1, 1, 0], [0, 0, 1], [1, 0, 0]], "bool")
+    pairs = np.broadcast_to(pairs, (1, 2, 3, 3)) if heads else pairs[None]
+    x = np.ones((1, 3, 2), "float32")
+    query_mask, value_mask = np.array([[True, False, True]]), np.array([[False, True, True]])
+    query, value, _ = masks.blank_unseen(x, x, None, query_mask, value_mask, None, pairs)
+    np.testing.assert_array_equal(to_numpy(query)[0, :, 0], [1, 0, 0])
+    np.testing.assert_array_equal(to_numpy(value)[0, :, 0], [0, 1, 0])

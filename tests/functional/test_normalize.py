@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_attention.functional import normalize
-from tests.backend import to_numpy
+from tests.backend import run, to_numpy
 
 RNG = np.random.default_rng(0)
 SCORES = np.concatenate([RNG.normal(size=(6, 7)) * s for s in (0.1, 1, 3, 30)]).astype("float32")
@@ -155,3 +155,23 @@ def test_softmax_of_rows_is_softmax_where_a_row_has_a_step():
     np.testing.assert_allclose(found[:2], expected, rtol=1e-5)
     assert (found[0] == 0).tolist() == [False, False, True, True, False]
     assert np.isfinite(found[2]).all()
+
+
+@pytest.mark.parametrize("name", ["sparsemax", "entmax15"])
+@pytest.mark.parametrize("scale", [1.0, 3.0, 30.0])
+@pytest.mark.parametrize("use_mask", [False, True])
+def test_scores_that_xla_computes_twice_give_the_eager_weights(name, scale, use_mask):
+    """For the threshold, and for what lies above it: XLA may round them differently."""
+    rng = np.random.default_rng(0)
+    x, a, b = (rng.normal(size=(64, 40)).astype("float32") for _ in range(3))
+    mask = rng.random((64, 40)) > 0.3 if use_mask else None
+
+    class Scaled(keras.layers.Layer):
+        def call(self, x):
+            return normalize.get(name)(scale * (x * a + b), mask)
+
+    layer = Scaled()
+    expected = to_numpy(layer(x))
+    output, _, gradients = run(layer, {"x": x}, jit=True)
+    np.testing.assert_allclose(output, expected, atol=1e-4)
+    assert np.isfinite(gradients["x"]).all()

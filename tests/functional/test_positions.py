@@ -42,3 +42,15 @@ def test_buckets_of_raffel_2020_start_at_powers_of_two():
     for first, number in ((8, 8), (16, 10), (32, 12), (64, 14)):
         assert list(bucket[[first - 1, first]]) == [number - 1, number]
     assert bucket[128] == bucket[129] == 15
+
+
+@pytest.mark.parametrize("first", [0, 1_000, -7, 1_000_000, 2**24])
+def test_angles_keep_their_digits_at_any_position(first):
+    steps, frequencies = np.arange(first, first + 9), 10000.0 ** (-np.arange(0, 64, 2) / 64)
+    angles = steps[:, None] * frequencies
+    expected = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(9, 64)
+    got = positions.sinusoids(positions.steps(9, first), 64)
+    np.testing.assert_allclose(got, expected, atol=4e-5 + 1e-9 * abs(first))
+    pair = np.tile([1.0, 0.0], (9, 32)).astype("float32")
+    turned = to_numpy(positions.rotate(pair, positions.steps(9, first)))
+    np.testing.assert_allclose(turned[:, 0::2], np.cos(angles), atol=4e-5 + 1e-9 * abs(first))

@@ -73,6 +73,34 @@ def test_it_learns_where_to_look():
     assert at_square.mean() > maps.mean() + 0.1
 
 
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_it_trains_under_xla_after_a_normalization(activation):
+    """XLA computes a normalized feature map twice, rounded in two ways; see `functional/pool.py`.
+
+    Behind relu many maxima are zeros that tie.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(16, 12, 11, 3)).astype("float32")
+    y = rng.normal(size=(16, 1)).astype("float32")
+    histories = []
+    for settings in ({"jit_compile": True}, {"jit_compile": False, "run_eagerly": True}):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.layers.Conv2D(8, 3, padding="same"),
+                keras.layers.BatchNormalization(),
+                keras.layers.Activation(activation),
+                ka.ConvBlockAttention(2, 3),
+                keras.layers.Conv2D(4, 3),
+                keras.layers.GlobalAveragePooling2D(),
+                keras.layers.Dense(1),
+            ]
+        )
+        model.compile("sgd", "mse", **settings)
+        histories.append(model.fit(x, y, epochs=3, batch_size=8, shuffle=False, verbose=0).history)
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-4)
+
+
 def test_rejects_bad_kernel_size():
     with pytest.raises(ValueError, match="`kernel_size` must be.* kernel_size=2.5"):
         ka.ConvBlockAttention(kernel_size=2.5)

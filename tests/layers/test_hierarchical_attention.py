@@ -9,18 +9,19 @@ from tests.backend import needs_tensorflow, to_numpy
 from tests.contract import Case, LayerContract
 
 
-def _case(**kwargs):
+def _case(is_slow=False, **kwargs):
     return Case(
         lambda **kw: ka.HierarchicalAttention(**kwargs, **kw),
         tensors={"inputs": "BTSE"},  # T sentences of S words
         weights={"words": "BTS", "sentences": "BT"},
         masks={"mask": "inputs"},
+        is_slow=is_slow,
     )
 
 
 class TestContract(LayerContract):
     cases = {
-        "gru": _case(units=3),
+        "gru": _case(is_slow=True, units=3),
         "no encoder, sparsemax": _case(
             word_encoder=None, sentence_encoder=None, score="additive", normalizer="sparsemax"
         ),

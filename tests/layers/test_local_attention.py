@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from keras_attention.scores.names import SCORES
 from tests.backend import to_numpy
 from tests.contract import Case, LayerContract
 
@@ -168,6 +169,59 @@ def test_local_p_learns_a_planted_alignment():
     assert within_one_step.mean() > 0.95
     mean_of_all = np.square(target).mean()
     assert model.evaluate(test, target, verbose=0) < 0.5 * mean_of_all
+
+
+BROADCAST = {
+    (1, 1): np.ones((1, 1), "bool"),
+    (4, 1): np.array([[True], [False], [True], [True]]),
+    (1, 9): MASK[1:],
+    (1, 4, 1): np.array([[[True], [True], [False], [True]]]),
+    (2, 1, 9): MASK[:, None],
+    (2, 4, 1): np.array([[[True]] * 4, [[True], [False], [False], [True]]]),
+}
+
+
+@pytest.mark.parametrize("center", ["predictive", "monotonic"])
+@pytest.mark.parametrize("shape", BROADCAST)
+def test_a_broadcast_mask_is_counted_at_full_size(center, shape):
+    layer = ka.LocalAttention(1, "dot", center=center)
+    query, small = TARGET[:, :4], BROADCAST[shape]
+    layer(query, SOURCE)
+    for given in ({}, {"use_causal_mask": True}, {"value_mask": MASK[:1]}):
+        full = np.broadcast_to(small, (2, 4, 9))
+        expected = layer(query, SOURCE, attention_mask=full, **given)
+        got = layer(query, SOURCE, attention_mask=small, **given)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+        centers = layer.centers(query, SOURCE, attention_mask=small, **given)
+        expected = layer.centers(query, SOURCE, attention_mask=full, **given)
+        np.testing.assert_allclose(centers, expected, rtol=1e-5)
+        if small.all():
+            plain = layer(query, SOURCE, **given)
+            np.testing.assert_allclose(got, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("center", ["predictive", "monotonic"])
+@pytest.mark.parametrize("score", [*sorted(SCORES), ka.DotScore() + ka.ALiBiScore([0.5])], ids=str)
+def test_the_steps_near_a_centre_alone_equal_the_whole(center, score):
+    """For short windows keys and values are gathered: S > W (D_key + D_value) here."""
+    rng = np.random.default_rng(1)
+    query, value = rng.normal(size=(2, 5, 2)), rng.normal(size=(2, 30, 2))
+    layer = ka.LocalAttention(1, score, center=center)
+    layer(query, value)
+    value_mask = np.arange(30) < np.array([[30], [17]])
+    query_mask = np.array([[True] * 5, [True, False, True, True, False]])
+    for given in (
+        {},
+        {"value_mask": value_mask, "query_mask": query_mask},
+        {"value_mask": value_mask[1:], "query_mask": query_mask[1:]},
+        {"use_causal_mask": True, "value_mask": value_mask},
+    ):
+        whole, _ = layer(query, value, **given, return_attention_scores=True)
+        with ka.query_blocks(threshold=0, block=1):
+            near = layer(query, value, **given)
+            empty = layer(query[:, :0], value)
+        np.testing.assert_allclose(near, whole, rtol=1e-4, atol=1e-5)
+        assert empty.shape == (2, 0, 2)
 
 
 def test_rejects_bad_half_width():

@@ -1,6 +1,7 @@
 """MultiHeadAttention."""
 
 import dataclasses
+import inspect
 
 import keras
 import numpy as np
@@ -283,3 +284,101 @@ def test_rejects_bad_position(bad):
 def test_rejects_rotary_heads_of_an_odd_size():
     with pytest.raises(ValueError, match="`key_dim` must be even. Received: key_dim=3"):
         ka.MultiHeadAttention(num_heads=3, key_dim=3, position=ka.RotaryPositionEmbedding())
+
+
+def test_the_arguments_of_keras_have_their_names_and_places():
+    theirs = list(inspect.signature(keras.layers.MultiHeadAttention.__init__).parameters)
+    ours = inspect.signature(ka.MultiHeadAttention.__init__).parameters
+    theirs.remove("kwargs")
+    if BACKEND != "torch" and keras.__version__ >= "3.15":
+        assert list(ours)[: len(theirs)] == theirs
+    by_position = ka.MultiHeadAttention(2, 4, 5, 0.1, False, 6)
+    assert by_position.dropout == 0.1 and not by_position.use_bias
+    assert by_position.step_shape == (6,) and by_position.value_dim == 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_gate": True},
+        {"use_gate": True, "use_bias": False},
+        {"sliding_window": 2},
+        {"sliding_window": 3, "use_causal_mask": True},
+        {"flash_attention": False, "attention_axes": (1,)},
+    ],
+)
+def test_keras_options_give_keras_numbers(options):
+    options = dict(options)
+    call = {"use_causal_mask": options.pop("use_causal_mask", False)}
+    x = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
+    theirs, ours = (
+        cls(2, 4, **options) for cls in (keras.layers.MultiHeadAttention, ka.MultiHeadAttention)
+    )
+    theirs(x, x), ours(x, x)
+    rng = np.random.default_rng(1)
+    weights = [0.4 * rng.normal(size=w.shape) for w in theirs.weights]
+    theirs.set_weights(weights), ours.set_weights(weights)
+    np.testing.assert_allclose(ours(x, x, **call), theirs(x, x, **call), rtol=1e-4, atol=1e-5)
+    again = type(ours).from_config(ours.get_config())
+    again(x, x)
+    again.set_weights(weights)
+    np.testing.assert_array_equal(again(x, x, **call), to_numpy(ours(x, x, **call)))
+
+
+@pytest.mark.parametrize("groups", [None, 1])
+def test_a_gate_counts_in_a_cached_step(groups):
+    x = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
+    layer = ka.MultiHeadAttention(2, 4, use_gate=True, num_key_value_heads=groups)
+    expected = layer(x, x, use_causal_mask=True)
+    got, _ = layer.step(x, layer.initial_cache(2, 5), 0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_activity_regularizer_is_that_of_the_projections():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
+    theirs, ours = (
+        cls(2, 4, activity_regularizer="l2")
+        for cls in (keras.layers.MultiHeadAttention, ka.MultiHeadAttention)
+    )
+    theirs(x, x), ours(x, x)
+    ours.set_weights(theirs.get_weights())
+    theirs(x, x), ours(x, x)
+    np.testing.assert_allclose(
+        sum(map(to_numpy, ours.losses)), sum(map(to_numpy, theirs.losses)), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5])
+@pytest.mark.parametrize("use_gate", [False, True])
+def test_a_bias_is_added_to_its_head_whatever_the_sizes(steps, use_gate):
+    # Keras takes a bias (H, 1) for one of channels that come first, where there are H steps.
+    x = np.random.default_rng(steps).normal(size=(2, steps, 3)).astype("float32")
+    layer = ka.MultiHeadAttention(2, 1, use_gate=use_gate, output_shape=(2, 1))
+    layer(x, x)
+    rng = np.random.default_rng(1)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
+    w = {"/".join(v.path.split("/")[-2:]): to_numpy(v.value) for v in layer.weights}
+
+    def project(name):
+        heads = np.einsum("btd,dhk->bhtk", x, w[f"{name}/kernel"])
+        return heads + w[f"{name}/bias"][:, None]
+
+    scores = project("query") @ np.swapaxes(project("key"), -1, -2)
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    context = weights @ project("value")
+    if use_gate:
+        context = context / (1 + np.exp(-project("gate")))
+    expected = np.einsum("bhtk,hkde->btde", context, w["attention_output/kernel"])
+    expected = expected + w["attention_output/bias"]
+    np.testing.assert_allclose(layer(x, x), expected, rtol=1e-4, atol=1e-5)
+    layer.query_dense.quantize("int8")
+    np.testing.assert_allclose(layer(x, x), expected, atol=0.2)
+
+
+def test_rejects_two_windows_and_other_axes():
+    with pytest.raises(ValueError, match="Keras' name for `window`.*sliding_window=2, window=3"):
+        ka.MultiHeadAttention(2, 4, sliding_window=2, window=3)
+    with pytest.raises(ValueError, match="`sliding_window` must be a positive integer"):
+        ka.MultiHeadAttention(2, 4, sliding_window=0)
+    with pytest.raises(ValueError, match=r"Reshape`. Received: attention_axes=\(1, 2\)"):
+        ka.MultiHeadAttention(2, 4, attention_axes=(1, 2))

@@ -184,8 +184,27 @@ def test_rejects_a_memory_with_positions():
             read(_inputs(3))
 
 
-def test_rejects_positions_that_cannot_start_later():
-    layer = ka.MultiHeadAttention(2, 4, position=ka.DotScore())
-    layer(_inputs(3), _inputs(3))
-    with pytest.raises(ValueError, match="takes a `start_index`.*position=<DotScore"):
-        layer.step(_inputs(3), layer.initial_cache(2, 4), 0)
+def test_any_score_may_be_a_position():
+    layer, x = ka.MultiHeadAttention(2, 4, position=ka.DotScore()), _inputs(3)
+    expected = layer(x, x, use_causal_mask=True)
+    got, _ = layer.step(x, layer.initial_cache(2, 4), 0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("kind", [int, np.int32, np.int64, np.uint8, keras.ops.convert_to_tensor])
+def test_any_integer_is_an_index(kind, window):
+    layer, x = ka.MultiHeadAttention(2, 4, window=window), _inputs(3)
+    expected = to_numpy(layer(x, x, use_causal_mask=True))
+    cache = layer.initial_cache(2, 6)
+    for step in range(3):
+        got, cache = layer.step(x[:, step : step + 1], cache, kind(step))
+        np.testing.assert_allclose(got, expected[:, step : step + 1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [1.0, np.float32(1), np.array([1])])
+def test_rejects_an_index_that_is_no_integer(bad):
+    layer, x = ka.MultiHeadAttention(2, 4), _inputs(3)
+    layer(x, x)
+    with pytest.raises(ValueError, match="`index` must be an integer.*index="):
+        layer.step(x[:, :1], layer.initial_cache(2, 6), bad)

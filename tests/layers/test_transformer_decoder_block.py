@@ -18,6 +18,7 @@ class TestContract(LayerContract):
             weights={"inputs": "BHTT", "memory": "BHTS"},
             masks={"inputs_mask": "inputs", "memory_mask": "memory"},
             has_residual=True,
+            has_norm=True,
         ),
         "without": Case(
             lambda **kw: ka.TransformerDecoderBlock(5, 8, norm_first=True, **kw),
@@ -26,6 +27,7 @@ class TestContract(LayerContract):
             masks={"mask": "inputs"},
             attention_mask="BHTT",
             has_residual=True,
+            has_norm=True,
         ),
     }
 
@@ -172,8 +174,12 @@ def test_rejects_attention_layers_that_do_not_fit_the_call():
         ka.TransformerDecoderBlock(7, 2, memory_attention=attention)(x)
     with pytest.raises(ValueError, match="no use where both.*num_heads=2"):
         ka.TransformerDecoderBlock(7, 2, attention=attention, memory_attention=attention)
-    with pytest.raises(ValueError, match="must take `use_causal_mask`.*MonotonicAttention"):
-        ka.TransformerDecoderBlock(7, attention=ka.MonotonicAttention())
+    wanted = r"called with `\(query, value, use_causal_mask\).*MonotonicAttention"
+    with pytest.raises(ValueError, match=wanted):
+        ka.TransformerDecoderBlock(7, attention=ka.MonotonicAttention())(x)
+    shared = ka.MultiHeadAttention(2, 2)
+    with pytest.raises(ValueError, match="`memory_attention` must be a layer of its own"):
+        ka.TransformerDecoderBlock(7, attention=shared, memory_attention=shared)(x, memory)
     with pytest.raises(ValueError, match="either `num_heads` or `attention`"):
         ka.TransformerDecoderBlock(7)
 

@@ -1,5 +1,7 @@
 """TransformerEncoderBlock."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ def _case(axes, *args, **kwargs):
         attention_mask="BHTT",
         is_causal=True,
         has_residual=True,
+        has_norm=True,
     )
 
 
@@ -129,12 +132,26 @@ def test_masked_steps_come_out_as_zeros():
     assert np.abs(output[:, :2]).max() > 0
 
 
-def test_blocks_given_one_layer_share_its_weights():
-    attention = ka.MultiHeadAttention(2, 4)
+def test_rejects_a_layer_of_another_block():
+    attention, x = ka.MultiHeadAttention(2, 4), np.ones((2, 3, 8))
     first, second = (ka.TransformerEncoderBlock(5, attention=attention) for _ in range(2))
-    x = np.ones((2, 3, 8))
-    first(x), second(x)
-    assert first.self_attention is second.self_attention is attention
+    first(x), first(x)
+    with pytest.raises(ValueError, match="layer of its own.*call one block twice.*Encoder"):
+        second(x)
+    del first  # whose layer is free then
+    gc.collect()
+    assert second(x).shape == (2, 3, 8)
+
+
+def test_a_block_called_twice_shares_its_weights_and_is_saved(tmp_path):
+    inputs = keras.Input((3, 8))
+    block = ka.TransformerEncoderBlock(5, attention=ka.MultiHeadAttention(2, 4))
+    model = keras.Model(inputs, block(block(inputs)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(2, 3, 8)).astype("float32")
+    assert len(loaded.weights) == len(model.weights) == 16
+    np.testing.assert_array_equal(loaded(x), to_numpy(model(x)))
 
 
 def test_dropout_differs_from_sublayer_to_sublayer_and_stops_outside_training():
@@ -165,9 +182,9 @@ def test_rejects_both_or_neither_of_heads_and_attention():
 
 
 def test_rejects_what_is_not_called_with_query_and_value():
-    for bad in (ka.SelfAttention(), "dot", keras.layers.Dense(3)):
+    for bad in (ka.SelfAttention(), "dot", keras.layers.Dense(3), keras.layers.Attention()):
         with pytest.raises(ValueError, match=r"`attention` must be a layer called with `\(query"):
-            ka.TransformerEncoderBlock(8, attention=bad)
+            ka.TransformerEncoderBlock(8, attention=bad)(np.ones((2, 3, 3)))
 
 
 def test_rejects_heads_that_do_not_divide_the_features():

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from concurrent import futures
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from keras import layers, ops
 
 import keras_attention as ka
-from tests.backend import needs_tensorflow, run, to_numpy
+from tests.backend import call, needs_tensorflow, run, to_numpy
 from tests.contract import Case, LayerContract
 
 RNG = np.random.default_rng(0)
@@ -60,9 +61,32 @@ class TestContract(LayerContract):
             np.testing.assert_array_equal(of_inputs["memory"][0], 0)
             assert all(np.isfinite(g).all() for g in (*of_weights, *of_inputs.values()))
 
+    @pytest.mark.parametrize("how", ["eager", "graph", "XLA"])
+    def test_4_axes_of_length_0_give_zeros(self, case, how):
+        """No memory is as good as one that is masked; no inputs and no rows give empty outputs."""
+        layer, tensors = case.built(), case.inputs()
+        mask = np.zeros((2, 5), "bool")
+        expected = to_numpy(layer(**tensors, memory_mask=mask))
+        few = tensors | {"memory": tensors["memory"][:, :0]}
+        np.testing.assert_allclose(_call(layer, few, how), expected, rtol=1e-5, atol=1e-6)
+        assert layer(**few, return_attention_scores=True)[1].shape == (2, 3, 0)
+        few = tensors | {"inputs": tensors["inputs"][:, :0]}
+        assert _call(layer, few, how).shape == (2, 0, 7)
+        if isinstance(layer.cell, layers.LSTMCell) and keras.backend.backend() == "tensorflow":
+            return  # Keras' own cell adds its bias in a way that TensorFlow refuses without rows
+        few = {name: x[:0] for name, x in tensors.items()}
+        assert _call(layer, few, how).shape == (0, 3, 7)
 
-def _decoder(cell=None, score="additive", **kwargs):
-    return ka.AttentionDecoder(cell or layers.GRUCell(7), ka.ContentAttention(score), **kwargs)
+
+def _call(layer, tensors, how):
+    if how == "eager":
+        return to_numpy(layer(**tensors))
+    return call(layer, tensors, jit=how == "XLA", use_graph=True)
+
+
+def _decoder(cell=None, score="additive", attention=None, **kwargs):
+    attention = attention or ka.ContentAttention(score)
+    return ka.AttentionDecoder(cell or layers.GRUCell(7), attention, **kwargs)
 
 
 def _softmax(x):
@@ -153,8 +177,202 @@ def test_steps_equal_teacher_forcing(cell, settings):
         output, weight, state = layer.step(INPUTS[:, t], state)
         np.testing.assert_allclose(output, to_numpy(outputs)[:, t], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(weight, to_numpy(weights)[:, t], rtol=1e-5, atol=1e-6)
-    for a, b in zip(keras.tree.flatten(last), keras.tree.flatten(state["cell"]), strict=True):
+    del state["memory"]
+    keras.tree.assert_same_structure(last, state)
+    for a, b in zip(keras.tree.flatten(last), keras.tree.flatten(state), strict=True):
         np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-5, atol=1e-6)
+
+
+ATTENTIONS = {
+    "content": lambda: ka.ContentAttention("additive"),
+    "sum": lambda: ka.ContentAttention(ka.DotScore() + ka.LocationScore(9)),
+    "coverage": lambda: ka.CoverageAttention(6),
+    "location sensitive": lambda: ka.LocationSensitiveAttention(6, 2, 3),
+    "cumulative": lambda: ka.LocationSensitiveAttention(6, 2, 3, use_cumulative_weights=True),
+    "monotonic": lambda: ka.MonotonicAttention(6, initial_offset=0.3),
+    "hard monotonic": lambda: ka.MonotonicAttention(6, form="hard", initial_offset=0.3),
+    "adaptive": lambda: ka.AdaptiveAttention(6),
+    "mixture": lambda: ka.GaussianMixtureAttention(3),
+    "local-m": lambda: ka.LocalAttention(1, "additive", center="monotonic"),
+    "local-p": lambda: ka.LocalAttention(1, "additive"),
+    "heads": lambda: ka.MultiHeadAttention(2, 3),
+    "Keras' heads": lambda: layers.MultiHeadAttention(2, 3),
+}
+LONG = RNG.normal(size=(2, 6, 4)).astype("float32")
+LONG_MASK = np.array(
+    [[True, True, False, True, True, False], [False, True, True, True, False, True]]
+)
+SQUARE = RNG.normal(size=(2, 5, 7)).astype("float32")  # a memory as wide as the cells
+IN_CHUNKS = [
+    *((attention, settings, "gru") for attention in ATTENTIONS for settings in SETTINGS),
+    *(
+        (attention, "input feeding", cell)
+        for attention in ("coverage", "local-m")
+        for cell in CELLS
+    ),
+    *(("content", settings, "stacked") for settings in SETTINGS),
+]
+LENGTHS = [[1] * 6, [2, 3, 1], [4, 0, 2]]
+MASKED = [None, LONG_MASK]
+if keras.backend.backend() == "jax":  # which compiles each call
+    IN_CHUNKS = [one for one in IN_CHUNKS if one[1] in ("input feeding", "no input feeding")]
+    LENGTHS, MASKED = LENGTHS[2:], MASKED[1:]
+
+
+@pytest.mark.parametrize("attention, settings, cell", IN_CHUNKS)
+def test_chunks_and_steps_equal_the_whole(attention, settings, cell):
+    if attention == "adaptive" and "bahdanau" in settings:
+        pytest.skip("reads the cell after it ran")
+    layer = _decoder(CELLS[cell](), attention=ATTENTIONS[attention](), **SETTINGS[settings])
+    layer(LONG, SQUARE)
+    _randomize(layer)
+    given = {"memory_mask": MEMORY_MASK, "return_attention_scores": True, "return_state": True}
+
+    def close(got, expected):
+        keras.tree.assert_same_structure(got, expected)
+        for a, b in zip(*map(keras.tree.flatten, (got, expected)), strict=True):
+            np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=2e-4, atol=1e-5)
+
+    for mask in MASKED:
+        outputs, weights, last = layer(LONG, SQUARE, inputs_mask=mask, **given)
+        for lengths in LENGTHS:
+            parts, state, t = [], None, 0
+            for length in lengths:
+                now = slice(t, t + length)
+                seen = None if mask is None else mask[:, now]
+                *part, state = layer(LONG[:, now], SQUARE, state, inputs_mask=seen, **given)
+                parts.append(to_numpy(part))
+                t += length
+            close(np.concatenate([part[0] for part in parts], 1), outputs)
+            close(np.concatenate([part[1] for part in parts], -2), weights)
+            # What a loss counts starts anew with each call.
+            for some in (state, last):
+                for name in {"repeated", "steps"} & set(some["attention"]):
+                    del some["attention"][name]
+            close(state, last)
+    outputs, weights, _ = layer(LONG, SQUARE, **given)
+    state = layer.initial_state(SQUARE, MEMORY_MASK)
+    for t in range(4):
+        output, weight, state = layer.step(LONG[:, t], state)
+        close(output, to_numpy(outputs)[:, t])
+        close(weight, to_numpy(weights)[..., t, :])
+    # And a call goes on where steps have stopped, as steps do where a call has.
+    *rest, _ = layer(LONG[:, 4:], SQUARE, state, **given)
+    close(rest, [to_numpy(outputs)[:, 4:], to_numpy(weights)[..., 4:, :]])
+    *_, state = layer(LONG[:, :4], SQUARE, **given)
+    state = layer.initial_state(SQUARE, MEMORY_MASK, state)
+    close(layer.step(LONG[:, 4], state)[0], to_numpy(outputs)[:, 4])
+
+
+@pytest.mark.parametrize("attention", ["coverage", "local-m"])
+def test_a_saved_model_goes_on_from_its_state_under_xla(attention, tmp_path):
+    layer = _decoder(attention=ATTENTIONS[attention](), name="decoder")
+    inputs, memory = keras.Input((None, 4)), keras.Input((None, 7))
+    first = keras.Model([inputs, memory], layer(inputs, memory, return_state=True))
+    _randomize(layer)
+    state = keras.tree.map_structure(
+        lambda x: keras.Input(x.shape[1:], dtype=x.dtype), first.output[1]
+    )
+    then = keras.Model([inputs, memory, state], layer(inputs, memory, state, return_state=True))
+    for name, model in (("first", first), ("then", then)):
+        model.save(tmp_path / f"{name}.keras")
+    loaded = [keras.models.load_model(tmp_path / f"{name}.keras") for name in ("first", "then")]
+    expected = to_numpy(layer(LONG, SQUARE))
+    for start, goes_on in ((first, then), loaded):
+        for model in (start, goes_on):
+            model.compile(jit_compile=True)
+        some, state = start.predict([LONG[:, :4], SQUARE], verbose=0)
+        more, _ = goes_on.predict([LONG[:, 4:], SQUARE, state], verbose=0)
+        got = np.concatenate([some, more], axis=1)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_of_each_call_is_that_of_its_own_queries():
+    layer = _decoder(attention=ka.CoverageAttention(6))
+    layer(LONG, SQUARE)
+    _randomize(layer)
+    layer(LONG, SQUARE, inputs_mask=LONG_MASK)
+    (whole,) = to_numpy(layer.losses)
+    state, losses = None, []
+    for now in (slice(0, 2), slice(2, 6)):
+        mask = LONG_MASK[:, now]
+        _, state = layer(LONG[:, now], SQUARE, state, inputs_mask=mask, return_state=True)
+        losses.append((to_numpy(layer.losses)[0], mask.sum()))
+    values, numbers = zip(*losses, strict=True)
+    np.testing.assert_allclose(np.average(values, weights=numbers), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("input_feeding", [True, False])
+def test_local_m_of_luong_2015_in_a_decoder(input_feeding):
+    """Query t, by the mask of the inputs, looks at step t, by the mask of the memory."""
+    attention = ka.LocalAttention(1, "dot", center="monotonic")
+    layer = _decoder(attention=attention, input_feeding=input_feeding)
+    outputs, weights = to_numpy(
+        layer(
+            LONG,
+            SQUARE,
+            inputs_mask=LONG_MASK,
+            memory_mask=MEMORY_MASK,
+            return_attention_scores=True,
+        )
+    )
+    cell = layer.cell
+    (w_c,) = layer.attentional_dense.get_weights()
+    for b in range(2):
+        h, fed, n = np.zeros((1, 7), "float32"), np.zeros((1, 7), "float32"), 0
+        steps = np.flatnonzero(MEMORY_MASK[b])
+        for t in range(6):
+            if not LONG_MASK[b, t]:
+                np.testing.assert_array_equal(weights[b, t], 0)
+                continue
+            x = LONG[b : b + 1, t]
+            x = np.concatenate([x, fed], -1) if input_feeding else x
+            h = to_numpy(cell(x, [h])[0])
+            expected = np.zeros(5)
+            near = [s for place, s in enumerate(steps) if abs(place - n) <= 1]
+            if near:
+                expected[near] = _softmax(SQUARE[b, near] @ h[0])
+            np.testing.assert_allclose(weights[b, t], expected, rtol=1e-4, atol=1e-6)
+            fed = np.tanh(np.concatenate([expected @ SQUARE[b], h[0]]) @ w_c)[None]
+            np.testing.assert_allclose(outputs[b, t], fed[0], rtol=1e-4, atol=1e-5)
+            fed, n = fed.astype("float32"), n + 1
+
+
+def _attributes(cell):
+    return {name: id(x) for name, x in vars(cell).items()}
+
+
+@pytest.mark.parametrize("order", ["luong", "bahdanau"])
+def test_threads_train_and_predict_at_once(order):
+    def make():
+        parts = [layers.GRUCell(7, dropout=0.5, recurrent_dropout=0.3, seed=n) for n in (1, 2)]
+        layer = _decoder(layers.StackedRNNCells(parts), order=order)
+        layer(LONG, SQUARE)
+        return layer
+
+    layer, other = make(), make()
+    other.set_weights(layer.get_weights())
+    before = [_attributes(cell) for cell in (layer.cell, *layer.cell.cells)]
+    seen = []
+
+    def spy(cell, inputs, states, training=False, _call=layers.GRUCell.call):
+        seen.append((layer.cell.cells[0].dropout, [_attributes(c) for c in layer.cell.cells]))
+        return _call(cell, inputs, states, training=training)
+
+    expected = to_numpy(other(LONG, SQUARE))
+    trained = [to_numpy(other(LONG, SQUARE, training=True)) for _ in range(3)]
+    with pytest.MonkeyPatch.context() as patch, futures.ThreadPoolExecutor(2) as threads:
+        patch.setattr(layers.GRUCell, "call", spy)
+        trains = threads.submit(
+            lambda: [to_numpy(layer(LONG, SQUARE, training=True)) for _ in range(3)]
+        )
+        predicts = threads.submit(lambda: [to_numpy(layer(LONG, SQUARE)) for _ in range(6)])
+        np.testing.assert_array_equal(trains.result(), trained)
+        np.testing.assert_array_equal(predicts.result(), [expected] * 6)
+    assert not np.allclose(trained[0], trained[1])
+    assert {rate for rate, _ in seen} == {0.5}
+    assert all(attributes == before[1:] for _, attributes in seen)
+    assert [_attributes(cell) for cell in (layer.cell, *layer.cell.cells)] == before
 
 
 def test_masked_inputs_give_zeros_and_pass_the_state_on():
@@ -173,7 +391,7 @@ def test_masked_inputs_give_zeros_and_pass_the_state_on():
     np.testing.assert_allclose(output[0, :2], to_numpy(layer(INPUTS, MEMORY))[0, :2], rtol=1e-5)
     short, last = to_numpy(layer(INPUTS[1:, 1:], MEMORY[1:], return_state=True))
     np.testing.assert_allclose(output[1, 1:], short[0], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(state[0][1], last[0][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state["cell"][0][1], last["cell"][0][0], rtol=1e-5, atol=1e-6)
 
 
 def test_an_encoder_hands_its_state_over():
@@ -196,11 +414,11 @@ def test_dropout_of_the_cell_is_one_mask_a_sequence_and_another_in_the_next():
     states = []
     for _ in range(6):
         _, state = layer(x, MEMORY[:1], return_state=True, training=True)
-        states.append(to_numpy(state[0])[0, :3])
+        states.append(to_numpy(state["cell"][0])[0, :3])
         assert set(np.unique(states[-1])) <= {0.0, 2.0}
     assert len({tuple(s) for s in states}) > 1
     _, state = layer(x, MEMORY[:1], return_state=True)
-    np.testing.assert_array_equal(to_numpy(state[0])[0, :3], 1)  # and none is left behind
+    np.testing.assert_array_equal(to_numpy(state["cell"][0])[0, :3], 1)  # and none is left behind
     assert cell.dropout == 0.5
 
 
@@ -324,7 +542,7 @@ def test_an_attention_may_read_the_cell():
     np.testing.assert_array_equal(inputs[:, 1:, 4:], outputs[:, :-1])
     np.testing.assert_array_equal(previous[:, 0], 0)
     np.testing.assert_array_equal(previous[:, 1:], current[:, :-1])
-    np.testing.assert_array_equal(current[:, -1], np.concatenate(last, -1))
+    np.testing.assert_array_equal(current[:, -1], np.concatenate(last["cell"], -1))
 
 
 def _translator(cell=None, **kwargs):
@@ -444,15 +662,58 @@ def test_rejects_an_attention_that_reads_the_cell_before_it_ran():
 
 
 @pytest.mark.parametrize(
-    "attention",
+    "attention, received",
     [
-        lambda: ka.LocalAttention(2, center="monotonic"),
-        lambda: ka.ContentAttention(ka.DotScore() + ka.ALiBiScore()),
+        (lambda: ka.ContentAttention("additive", window=2), "window=2"),
+        (lambda: ka.MultiHeadAttention(2, 3, window=2), "window=2"),
+        (
+            lambda: ka.MultiHeadAttention(2, 4, position=ka.RotaryPositionEmbedding()),
+            "position=<Rotary",
+        ),
+        (lambda: layers.MultiHeadAttention(2, 3, sliding_window=2), "sliding_window=2"),
+        (lambda: ka.ContentAttention(ka.DotScore() + ka.ALiBiScore()), "score=<SumScore"),
+        (
+            lambda: ka.ContentAttention(
+                ka.AdditiveScore() + ka.ALiBiScore([1.0]) + ka.LocationScore(9)
+            ),
+            "score=<SumScore",
+        ),
+        (
+            lambda: ka.ContentAttention(ka.DotScore() + (ka.DotScore() + ka.ALiBiScore())),
+            "score=<SumScore",
+        ),
+        (lambda: ka.LocalAttention(2, ka.DotScore() + ka.ALiBiScore()), "score=<SumScore"),
     ],
 )
-def test_rejects_an_attention_that_reads_places(attention):
-    with pytest.raises(ValueError, match="Attention` reads at which step its query stands"):
-        ka.AttentionDecoder(layers.GRUCell(7), attention())
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_rejects_an_attention_that_reads_places(attention, received, settings):
+    with pytest.raises(ValueError, match=f"Attention` reads at which step .*{received}"):
+        ka.AttentionDecoder(layers.GRUCell(7), attention(), **SETTINGS[settings])
+
+
+class Halved(ka.ContentAttention):
+    """Has a `call` of its own, which the `step` of its parent knows nothing of."""
+
+    def call(self, query, value, query_mask=None, value_mask=None, return_attention_scores=False):
+        context, weights = super().call(
+            query,
+            value,
+            query_mask=query_mask,
+            value_mask=value_mask,
+            return_attention_scores=True,
+        )
+        return 0.5 * context, 0.5 * weights
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_call_of_ones_own_is_heard_at_every_step(settings):
+    layer = ka.AttentionDecoder(layers.GRUCell(7), Halved("additive"), **SETTINGS[settings])
+    _, weights = layer(INPUTS, MEMORY, memory_mask=MEMORY_MASK, return_attention_scores=True)
+    np.testing.assert_allclose(to_numpy(weights).sum(-1), 0.5, rtol=1e-5)
+    state = layer.initial_state(MEMORY, MEMORY_MASK)
+    for t in range(3):
+        _, weight, state = layer.step(INPUTS[:, t], state)
+        np.testing.assert_allclose(weight, to_numpy(weights)[:, t], rtol=1e-5, atol=1e-6)
 
 
 def test_a_predicted_window_step_by_step():
@@ -484,14 +745,19 @@ def test_rejects_a_memory_to_decode_that_is_another_than_in_training():
             layer.initial_state(memory)
     with pytest.raises(ValueError, match=r"`memory_mask` must have.*shape=\(2, 4\).*\(2, 5, 6\)"):
         layer.initial_state(MEMORY, MEMORY_MASK[:, 1:])
+    with pytest.raises(ValueError, match=r"`state` must be what.*Received: list"):
+        layer.step(INPUTS[:, 0], [np.zeros((2, 7))])
     with pytest.raises(ValueError, match=r"`state` must be what.*\['cell'\]"):
         layer.step(INPUTS[:, 0], {"cell": np.zeros((2, 7))})
 
 
 @pytest.mark.parametrize("make", [ka.SelfAttention, ka.AttentionPooling, lambda: layers.Dense(3)])
 def test_rejects_a_layer_that_is_not_called_with_query_and_value(make):
-    with pytest.raises(ValueError, match=r"called with `\(query, value\)`.*called with \("):
-        ka.AttentionDecoder(layers.GRUCell(7), make())
+    layer = ka.AttentionDecoder(layers.GRUCell(7), make())
+    with pytest.raises(
+        ValueError, match="called with `query` and `value`.*Received: attention=<.*says: "
+    ):
+        layer(INPUTS, MEMORY)
 
 
 def test_rejects_a_memory_without_steps():
@@ -500,8 +766,23 @@ def test_rejects_a_memory_without_steps():
 
 
 def test_rejects_a_state_that_does_not_fit():
+    layer = _decoder(attention=ka.CoverageAttention(6))
     with pytest.raises(ValueError, match=r"cell's state, \[\(None, 7\)\].*shapes \[\(2, 6\)\]"):
-        _decoder()(INPUTS, MEMORY, np.ones((2, 6), "float32"))
+        layer(INPUTS, MEMORY, np.ones((2, 6), "float32"))
+    _, state = layer(INPUTS, MEMORY, return_state=True)
+    assert sorted(state) == ["attention", "cell", "fed"]
+    for part in state:
+        few = {name: x for name, x in state.items() if name != part}
+        with pytest.raises(
+            ValueError, match=rf"dict of \['attention', 'cell', 'fed'\].*\{sorted(few)}"
+        ):
+            layer(INPUTS, MEMORY, few)
+    with pytest.raises(ValueError, match=r"`initial_state\['fed'\]`.*\[\(2, 7\)\].*\[\(2, 8\)\]"):
+        layer(INPUTS, MEMORY, state | {"fed": np.ones((2, 8))})
+    with pytest.raises(ValueError, match=r"`initial_state\['attention'\]`.*\(2, 4\).*\(2, 5\)"):
+        layer(INPUTS, MEMORY[:, 1:], state)
+    with pytest.raises(ValueError, match=r"`initial_state\['cell'\]` must.*\(2, 7\).*shapes \[\]"):
+        layer(INPUTS, MEMORY, state | {"cell": []})
 
 
 def test_rejects_parts_of_another_precision():

@@ -29,7 +29,7 @@ class TiredAttention(RecurrentAttention):
     def step(self, query, memory, state, training=None):
         def score(query, key, start):
             seen = ops.expand_dims(state["seen"], 1)
-            return self.score.halves()[1](query, key) - 3.0 * ops.cast(seen, query.dtype)
+            return self.score.compare(query, key, start) - 3.0 * ops.cast(seen, query.dtype)
 
         mask = memory.get("mask")
         mask = None if mask is None else ops.expand_dims(mask, 1)
@@ -88,17 +88,68 @@ def test_a_step_projects_no_key():
     np.testing.assert_array_equal(after, before)
 
 
-def test_a_score_that_changes_call_is_heard_in_a_step():
-    class Half(ka.AdditiveScore):
-        def call(self, query, key):
-            return 0.5 * super().call(query, key)
+class Half:
+    """Has a `call` of its own, which the `step` of another class knows nothing of."""
 
-    layer = ka.ContentAttention(Half())
-    _, weights = layer(QUERY, VALUE, return_attention_scores=True)
-    steps = recurrent(layer)
-    memory = steps.prepare(ops.convert_to_tensor(VALUE))
-    got = steps.step(ops.convert_to_tensor(QUERY[:, 1]), memory, {})[1]
-    np.testing.assert_allclose(got, to_numpy(weights)[:, 1], rtol=1e-5)
+    def call(self, *args, **kwargs):
+        return [0.5 * x for x in super().call(*args, **kwargs)]
+
+
+def test_a_step_belongs_to_the_call_of_its_class():
+    class Other(ka.ContentAttention):
+        pass
+
+    class HalfContent(Half, ka.ContentAttention):
+        pass
+
+    class Again(HalfContent):
+        def step(self, *args, **kwargs):
+            context, weights, state = super().step(*args, **kwargs)
+            return 0.5 * context, 0.5 * weights, state
+
+    for make, takes_steps in (
+        (ka.ContentAttention, True),
+        (ka.LocalAttention, True),
+        (TiredAttention, True),
+        (Other, True),
+        (HalfContent, False),
+        (Again, True),
+    ):
+        assert make.takes_steps is takes_steps, make
+    assert recurrent(Again("dot")).step.__func__ is Again.step
+    assert not hasattr(recurrent(HalfContent("dot")), "takes_steps")
+
+
+def test_rejects_a_past_whose_step_is_not_that_of_its_call():
+    class HalfTired(Half, TiredAttention):
+        pass
+
+    with pytest.raises(ValueError, match="`HalfTired` must define a `step`.*`call` of its own"):
+        recurrent(HalfTired())
+
+
+@pytest.mark.parametrize("make", [TiredAttention, RecurrentAttention])
+def test_rejects_a_score_of_positions(make):
+    with pytest.raises(ValueError, match=f"`{make.__name__}` reads at which step .*score=<SumSco"):
+        make(ka.DotScore() + ka.ALiBiScore())
+
+
+def test_one_mask_for_all_rows_is_prepared_for_each():
+    for layer in (TiredAttention(), ka.ContentAttention("additive"), ka.LocalAttention(1)):
+        layer(QUERY, VALUE)
+        memory = recurrent(layer).prepare(ops.convert_to_tensor(VALUE), mask=MASK[:1])
+        np.testing.assert_array_equal(memory["mask"], np.repeat(MASK[:1], 2, axis=0))
+    with pytest.raises(ValueError, match="`value_mask` must be boolean.*dtype=float32"):
+        recurrent(layer).prepare(ops.convert_to_tensor(VALUE), mask=MASK.astype("float32"))
+
+
+def test_the_steps_take_integers():
+    for layer in (ka.ContentAttention("additive"), ka.LocalAttention(1), ka.CoverageAttention(3)):
+        query, value = (np.abs(5 * x).astype("int32") for x in (QUERY, VALUE))
+        _, expected = layer(query, value, return_attention_scores=True)
+        memory = layer.prepare(ops.convert_to_tensor(value))
+        got = layer.step(ops.convert_to_tensor(query[:, 0]), memory, layer.initial_state(memory))
+        np.testing.assert_allclose(got[1], to_numpy(expected)[:, 0], rtol=1e-5, atol=1e-6)
 
 
 def test_heads_step_by_step_equal_the_whole():

@@ -32,3 +32,10 @@ def test_save_and_load_give_the_same_bits(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(tensors), model(tensors))
+
+
+def test_integers_are_cast_at_the_door():
+    gate, tensors = ka.SentinelGate(), [np.abs(5 * x).astype("uint8") for x in _inputs()]
+    expected = to_numpy(gate(*(x.astype("float32") for x in tensors)))
+    assert np.abs(expected).max() > 0.5
+    np.testing.assert_array_equal(gate(*tensors), expected)

@@ -1,12 +1,14 @@
 """The loop over time."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_attention.recurrent.time_loop import hold, time_loop
-from tests.backend import run, to_numpy
+from tests.backend import call, needs_tensorflow, run, to_numpy, twice
 
 X = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
 
@@ -121,6 +123,103 @@ def test_hold_keeps_masked_rows():
     np.testing.assert_array_equal(kept["a"], [[1, 1, 1], [0, 0, 0]])
     np.testing.assert_array_equal(kept["b"][0], [1, 0])
     assert hold(None, new, old) is new
+
+
+def test_hold_rejects_a_mask_of_floats():
+    with pytest.raises(ValueError, match=r"`mask` must be boolean.*mask.dtype=float64"):
+        hold(np.array([0.0, -1e9]), np.ones((2, 3)), np.zeros((2, 3)))
+
+
+ONES = np.ones((2, 3, 4), "float32")
+FEW = [(X, ONES), (X, ONES[:, :0]), (X[:0], ONES[:0]), (X[:, :0], ONES)]
+
+
+@both
+@pytest.mark.parametrize("how", ["eager", "graph", "XLA"])
+def test_rows_without_numbers_and_no_rows_at_all(training, how):
+    """Weights `(B, T, S)` of a memory without steps, known or not before it runs."""
+
+    class Widths(keras.layers.Layer):
+        def call(self, x, memory):
+            def step(x, state):
+                return (state + x, ops.matmul(memory, x[..., None])[..., 0]), state + x
+
+            state = ops.zeros((ops.shape(x)[0], x.shape[-1]))
+            (sums, widths), last = time_loop(step, x, state, training=training)
+            return sums, widths, last
+
+    layer = Widths()
+    for x, memory in FEW:
+        tensors = {"x": x, "memory": memory}
+        if how == "eager":
+            got = to_numpy(layer(**tensors))
+        else:
+            got = call(layer, tensors, jit=how == "XLA", use_graph=True)
+        sums = np.cumsum(x, axis=1)
+        widths = np.einsum("bsd,btd->bts", memory, x)
+        last = sums[:, -1] if x.shape[1] else np.zeros((len(x), 4))
+        for a, b in zip(got, (sums, widths, last), strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@needs_tensorflow
+@both
+@pytest.mark.parametrize("jit", [False, True])
+def test_sizes_of_0_that_only_the_run_knows(training, jit):
+    import tensorflow as tf
+
+    layer = Loop()
+    layer(X)
+
+    def first(x, memory):
+        def step(x, state):
+            return ops.matmul(memory, x[..., None])[..., 0], state
+
+        return time_loop(step, x, {}, training=training)[0]
+
+    signature = [tf.TensorSpec((None, None, 4)), tf.TensorSpec((None, None, 4))]
+    function = tf.function(first, input_signature=signature, jit_compile=jit)
+    for x, memory in FEW:
+        expected = np.einsum("bsd,btd->bts", memory, x)
+        got = to_numpy(function(x, memory))
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@both
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_gradient_has_a_gradient(training, jit, reverse):
+    layer = Loop(reverse)
+    layer(X)
+    layer.call = functools.partial(layer.call, training=training)
+    first, second = twice(layer, {"x": X}, jit)
+    rng = np.random.default_rng(5)
+    direction, bump = rng.normal(size=X.shape), 1e-4
+    rows = np.random.default_rng(0).normal(size=X.shape).astype("float32").astype("float64")
+    kernel = layer.get_weights()[0].astype("float64")
+
+    def squares(x):
+        return np.sum(_gradient(x, kernel, reverse, rows) ** 2)
+
+    x = X.astype("float64")
+    np.testing.assert_allclose(
+        first["x"], _gradient(x, kernel, reverse, rows), rtol=1e-4, atol=1e-4
+    )
+    slope = (squares(x + bump * direction) - squares(x - bump * direction)) / (2 * bump)
+    np.testing.assert_allclose(np.sum(second["x"] * direction), slope, rtol=1e-3)
+
+
+def _gradient(x, kernel, reverse, rows):
+    """By the inputs, of the sum of rows * hidden: back through time, in NumPy."""
+    hidden = _loops(x, kernel, reverse)[0]
+    steps = list(reversed(range(x.shape[1])) if reverse else range(x.shape[1]))
+    of_x, later = np.zeros_like(x), np.zeros_like(x[:, 0])
+    for t in reversed(steps):
+        of_x[:, t] = (rows[:, t] + later) * (1 - hidden[:, t] ** 2)
+        later = of_x[:, t] @ kernel.T
+    return of_x
 
 
 def test_rejects_inputs_of_different_lengths():

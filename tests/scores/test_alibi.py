@@ -27,7 +27,7 @@ def test_queries_are_aligned_at_the_end():
     got = to_numpy(score(QUERY, KEY))  # T = 3, S = 5
     np.testing.assert_array_equal(got[0, 0], [-2, -1, 0, -1, -2])
     np.testing.assert_array_equal(got[0, 2], [-4, -3, -2, -1, 0])
-    np.testing.assert_array_equal(to_numpy(score(QUERY, KEY, start_index=0))[0, 0], -np.arange(5))
+    np.testing.assert_array_equal(to_numpy(score(QUERY, KEY, start=0))[0, 0], -np.arange(5))
 
 
 def test_half_precision_keeps_the_order_of_long_distances():

@@ -70,7 +70,7 @@ def test_a_query_alone_scores_as_in_its_sequence(num_buckets):
     whole = to_numpy(score(KEY, KEY))
     np.testing.assert_allclose(score(KEY[:, -2:], KEY), whole[:, -2:], rtol=1e-5)  # at the end
     for step in range(5):
-        alone = score(KEY[:, step : step + 1], KEY, start_index=np.int32(step))
+        alone = score(KEY[:, step : step + 1], KEY, start=np.int32(step))
         np.testing.assert_allclose(alone, whole[:, step : step + 1], rtol=1e-5)
 
 

@@ -40,11 +40,12 @@ def test_equation_5_of_shaw_2018_is_a_sum():
     check(ka.DotScore() + bilinear + ka.DotScore(), KEY, lambda q, k: 2 * q @ k + q @ w @ k)
 
 
-def test_the_halves_for_decoders_give_the_same():
-    score = ka.SumScore(["additive", ka.LocationScore(5)])
-    expected = to_numpy(score(QUERY, WIDE))
-    prepare, compare = score.halves()
-    np.testing.assert_allclose(compare(QUERY, prepare(WIDE)), expected, rtol=1e-5)
+def test_a_sum_hands_on_what_its_parts_can():
+    plain = ka.SumScore(["additive", ka.DotScore() + ka.LocationScore(5)])
+    assert not plain.uses_positions and not plain.is_relative
+    of_positions = plain + (ka.DotScore() + ka.ALiBiScore([1.0]))
+    assert of_positions.uses_positions and not of_positions.is_relative
+    assert (ka.DotScore() + ka.ALiBiScore([1.0])).is_relative
 
 
 def test_config_round_trip():

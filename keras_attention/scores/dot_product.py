@@ -1,0 +1,56 @@
+"""The base class of the scores that end in a dot product."""
+
+from keras import ops
+
+from keras_attention.functional.average import with_shared
+from keras_attention.scores.score import Score
+
+
+class DotProductScore(Score):
+    """A dot product of what a query and a key become.
+
+        score(q, k) = dot_scale * prepare_query(q) . prepare_key(k)
+
+    A subclass defines `prepare_query`, `prepare_key` or both, each from `(..., steps, features)` to
+    the same with as many features as the other, and may set `dot_scale`, a number. Attention takes
+    its fastest way then: keys are transposed once, heads are computed one by one, and a fused
+    kernel is used where the machine has one.
+
+    Example:
+        >>> @keras.saving.register_keras_serializable(package="docs")
+        ... class PositiveScore(ka.DotProductScore):
+        ...     def prepare_query(self, query):
+        ...         return keras.ops.relu(query)
+        ...     def prepare_key(self, key):
+        ...         return keras.ops.relu(key)
+        >>> layer = ka.ContentAttention(score=PositiveScore())
+        >>> layer(keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))).shape == (2, 3, 4)
+        True
+    """
+
+    dot_scale = 1.0
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "compare" in vars(cls):
+            raise TypeError(
+                "A `DotProductScore` must define `prepare_query`, `prepare_key` or both. Derive a "
+                f"score with a `compare` of its own from `Score`. Received: `{cls.__name__}`"
+            )
+
+    def prepare_query(self, query):
+        return query
+
+    def compare(self, query, prepared, start):
+        return dots(self.prepare_query(query) * self.dot_scale, prepared)
+
+
+def dots(query, key):
+    """Dot products `(..., T, S)` of each query `(..., T, D)` with each key `(..., S, D)`."""
+    return with_shared(_dots, query, key)
+
+
+def _dots(query, key):
+    if query.shape[-2] == 1:  # the same numbers; keys are read, and differentiated, as they lie
+        return ops.swapaxes(ops.matmul(key, ops.swapaxes(query, -2, -1)), -2, -1)
+    return ops.matmul(query, ops.swapaxes(key, -2, -1))
