@@ -1,6 +1,7 @@
 # make setup   the environment alone (.venv)
 # make demo    train the sentiment recipe on toy data, export it, read one sentence with it
 # make test    every test, on TensorFlow;  make test-jax: those of the package, on JAX
+# make test-fuzz   3,000 random cases against NumPy (500 on JAX: KERAS_BACKEND=jax); SEED=7 repeats
 # make lint    ruff
 
 VENV := .venv
@@ -12,7 +13,7 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup demo test test-jax lint clean
+.PHONY: setup demo test test-jax test-fuzz lint clean
 
 setup: $(READY)
 
@@ -52,6 +53,13 @@ test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 test-jax: setup
 	KERAS_BACKEND=jax $(PYTEST) --ignore tests/recipes
+
+# Others at each call, unless SEED is given, as to repeat a failure.
+test-fuzz: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+test-fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
+test-fuzz: setup
+	@echo "SEED=$(SEED)"
+	$(PYTHON) -m pytest -n 2 --dist load tests/fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
 lint: setup
 	$(PYTHON) -m ruff check .

@@ -5,7 +5,6 @@ import importlib.util
 
 import numpy as np
 
-from recipes.environment import accelerators
 from recipes.errors import UserError
 from recipes.records import read_history
 
@@ -15,16 +14,14 @@ def set_up_keras(seed, *, mixed_precision=False):
 
     Args:
         seed: Integer.
-        mixed_precision: Boolean, whether layers compute in 16 bits: float16 on a GPU, bfloat16
-            otherwise (CPUs have no fast float16). Weights and losses stay float32.
+        mixed_precision: Boolean, whether layers compute in 16 bits: bfloat16, as Keras' loss
+            scaling for float16 may let weights of an embedding become NaN (docs/performance.md,
+            "Half precision"). Weights and losses stay float32.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
-    policy = "float32"
-    if mixed_precision:
-        policy = "mixed_float16" if accelerators() else "mixed_bfloat16"
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_dtype_policy("mixed_bfloat16" if mixed_precision else "float32")
 
 
 def training_callbacks(run, *, monitor, mode, patience, use_average=False, tensorboard=None):

@@ -6,6 +6,7 @@ import random
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 pytest.register_assert_rewrite("tests.contract")
 
@@ -13,6 +14,24 @@ pytest.register_assert_rewrite("tests.contract")
 MOST_MEMORY_MAPS = 20_000  # Linux has 65,530
 
 keras.utils.set_random_seed(7)
+
+# Random cases (tests/fuzz): so many in all. JAX compiles each, which takes ten times as long.
+_RANDOM_CASES = {
+    "ci": {"tensorflow": 200, "jax": 40},
+    "fuzz": {"tensorflow": 3000, "jax": 500},
+}
+for _profile, _numbers in _RANDOM_CASES.items():
+    settings.register_profile(
+        _profile,
+        max_examples=_numbers.get(keras.backend.backend(), 60),
+        derandomize=_profile == "ci",
+        print_blob=_profile == "fuzz",
+        database=None,
+        deadline=None,
+        phases=set(Phase) - {Phase.explain},
+        suppress_health_check=list(HealthCheck),
+    )
+settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items):

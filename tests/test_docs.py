@@ -1,7 +1,10 @@
 """The documents' Python that needs no trained recipe."""
 
+import keras
+import numpy as np
 import pytest
 
+from tests.backend import needs_tensorflow
 from tests.documents import ROOT, run_blocks
 
 
@@ -10,3 +13,23 @@ def test_abcnn_beats_the_same_network_without_attention():
     accuracy = run_blocks(ROOT / "docs" / "abcnn.md")["accuracy"]
     assert accuracy["ABCNN-3"] > 0.8
     assert accuracy["ABCNN-3"] > accuracy["without attention"] + 0.2
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_loss_scale_of_the_documents_sees_every_occurrence_of_a_token(jit_compile):
+    """Two texts of the same tokens: the first has a gradient past float16, the second has none."""
+    checked = run_blocks(ROOT / "docs" / "performance.md")["CheckedLossScale"]
+    keras.utils.set_random_seed(0)
+    ids, target = np.array([[1, 2], [1, 2]]), np.array([[100.0], [0.0]])
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(5, 4, dtype="mixed_float16"),
+            keras.layers.GlobalAveragePooling1D(dtype="mixed_float16"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(checked(keras.optimizers.Adam()), "mse", jit_compile=jit_compile)
+    model.fit(ids, target, epochs=12, verbose=0, shuffle=False)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert float(model.optimizer.dynamic_scale) < 2**15

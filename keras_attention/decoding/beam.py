@@ -5,7 +5,7 @@ import dataclasses
 from keras import ops
 
 from keras_attention import checks
-from keras_attention.decoding.stepper import Stepper, integer, pick, write
+from keras_attention.decoding.stepper import Stepper, integer, pick, plain, write
 
 # The score of a hypothesis that is none. Finite, as infinities make NaN; far below any real one.
 _NONE = -1e30
@@ -58,8 +58,8 @@ def beam_search(
         n_best: Positive integer N, at most `num_beams`: how many hypotheses of a row are returned.
         length_penalty: Number of at least 0. From 0.6 to 1 is usual; more favours longer rows.
         coverage_penalty: Number of at least 0; 0.2 is usual.
-        memory_mask: Boolean `(B, S)`, the steps of the memory that must be covered; only with
-            `coverage_penalty`, and needed there.
+        memory_mask: Boolean `(B, S)` or `(1, S)`, the steps of the memory that must be covered;
+            only with `coverage_penalty`, and needed there.
         early_stop: Whether a row stops as soon as `num_beams` of its hypotheses have finished, as
             in many libraries. Saves steps, and may miss a better one.
 
@@ -88,10 +88,10 @@ def beam_search(
         Departures: no pruning by a distance from the best, and a memory step without any weight
         counts as covered by 1e-20, as its logarithm would be infinite.
     """
-    checks.positive_integer("max_length", max_length)
-    checks.positive_integer("num_beams", num_beams)
-    checks.positive_integer("n_best", n_best)
-    integer("pad_token", pad_token)
+    max_length = checks.positive_integer("max_length", plain(max_length))
+    num_beams = checks.positive_integer("num_beams", plain(num_beams))
+    n_best = checks.positive_integer("n_best", plain(n_best))
+    pad_token, end_token = integer("pad_token", pad_token), plain(end_token)
     if n_best > num_beams:
         raise ValueError(
             "`n_best` must be at most `num_beams`. Received: "
@@ -107,6 +107,7 @@ def beam_search(
         )
     if memory_mask is not None:
         memory_mask = ops.convert_to_tensor(memory_mask)
+        checks.boolean("memory_mask", memory_mask)
         if len(memory_mask.shape) != 2:
             raise ValueError(
                 "`memory_mask` must have the shape (batch, memory steps). "
@@ -158,7 +159,9 @@ class _BeamSearch:
         if self.coverage_penalty:
             # A step that need not be covered is so from the start.
             padding = ops.cast(ops.logical_not(ops.cast(memory_mask, "bool")), "float32")
-            live["coverage"] = ops.repeat(ops.expand_dims(padding, 1), beams, axis=1)
+            steps = ops.shape(padding)[1]
+            padding = ops.expand_dims(padding, 1)  # (B or 1, 1, S)
+            live["coverage"] = ops.broadcast_to(padding, (batch, beams, steps))
         finished = {
             "score": ops.full((batch, size), _NONE, dtype="float32"),
             "tokens": ops.full((batch, size, self.max_length), pad_token, dtype="int32"),

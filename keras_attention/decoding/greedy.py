@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_attention import checks
-from keras_attention.decoding.stepper import Stepper, integer, pick, write
+from keras_attention.decoding.stepper import Stepper, integer, pick, plain, write
 
 
 def greedy_search(step, start_token, state, max_length, end_token=None, *, pad_token=0):
@@ -67,8 +67,8 @@ def decode(stepper, max_length, end_token, pad_token, choose):
         max_length, end_token, pad_token: As in `greedy_search`.
         choose: Function `(log probabilities (B, V), number of the step) -> token (B,)`.
     """
-    checks.positive_integer("max_length", max_length)
-    integer("pad_token", pad_token)
+    max_length = checks.positive_integer("max_length", plain(max_length))
+    pad_token, end_token = integer("pad_token", pad_token), plain(end_token)
     token = stepper.token  # (B,)
     batch = ops.shape(token)[0]
 

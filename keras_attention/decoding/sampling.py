@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.decoding.greedy import decode
-from keras_attention.decoding.stepper import Stepper, pick
+from keras_attention.decoding.stepper import Stepper, pick, plain
 from keras_attention.functional import normalize
 
 
@@ -58,6 +58,7 @@ def sample(
         Holtzman et al., 2020, eq. 2 and 3 (top-p), https://arxiv.org/abs/1904.09751
         As in the papers; with both, top-p is of what top-k has left.
     """
+    max_length, top_k = plain(max_length), plain(top_k)
     _check(temperature, top_k, top_p)
     checks.positive_integer("max_length", max_length)
     stepper = Stepper(step, start_token, state, end_token)

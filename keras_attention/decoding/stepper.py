@@ -1,5 +1,7 @@
 """What all searches stand on: one checked step, and reading and writing by index."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -32,7 +34,7 @@ class Stepper:
                 f"Received: step={step!r}"
             )
         if end_token is not None:
-            integer("end_token", end_token)
+            end_token = integer("end_token", end_token)
         self._step, self._end_token, self._structure = step, end_token, state
         leaves = [ops.convert_to_tensor(x) for x in keras.tree.flatten(state) if x is not None]
         self.token = _start(start_token, leaves)
@@ -96,9 +98,16 @@ class Stepper:
 
 def integer(name, value):
     """`value`, or a `ValueError` that names the argument."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"`{name}` must be an integer. Received: {name}={value!r}")
     return value
+
+
+def plain(value):
+    """NumPy's integers as Python's own; anything else as it is."""
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return int(value) if is_integer else value
 
 
 def pick(x, index):

@@ -247,6 +247,39 @@ def test_a_state_that_is_handed_on_untouched_now_and_then_is_reordered():
         assert scores[row, rank] == pytest.approx(score, abs=1e-4)
 
 
+def test_numpy_s_integers_are_integers_and_one_mask_does_for_all_rows():
+    table = Table()
+    mask = table.mask[:1]
+    penalties = {"length_penalty": 0.6, "coverage_penalty": 0.2}
+    expected = ka.beam_search(
+        table.step,
+        table.start,
+        table.state,
+        STEPS,
+        END,
+        num_beams=2,
+        n_best=2,
+        pad_token=7,
+        memory_mask=np.repeat(mask, ROWS, axis=0),
+        **penalties,
+    )
+    for dtype in (np.int64, np.uint8, np.int16):
+        got = ka.beam_search(
+            table.step,
+            table.start.astype(dtype),
+            table.state,
+            dtype(STEPS),
+            dtype(END),
+            num_beams=dtype(2),
+            n_best=dtype(2),
+            pad_token=dtype(7),
+            memory_mask=mask,
+            **penalties,
+        )
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
 def test_a_vocabulary_of_one():
     def step(token, state):
         return ops.zeros((4, 1)), state
@@ -265,6 +298,10 @@ def test_a_vocabulary_of_one():
         ({"coverage_penalty": -1}, "`coverage_penalty` must be a number of at least 0.*=-1"),
         ({"coverage_penalty": 0.2}, "go together.*coverage_penalty=0.2, memory_mask=None"),
         ({"memory_mask": np.ones((3, 6))}, "go together.*coverage_penalty=0.0, memory_mask=a m"),
+        (
+            {"coverage_penalty": 0.2, "memory_mask": np.zeros((3, 6), "float32")},
+            "`memory_mask` must be boolean.*memory_mask.dtype=float32",
+        ),
         (
             {"coverage_penalty": 0.2, "memory_mask": np.ones(6, "bool")},
             r"`memory_mask` must have the shape \(batch.*memory_mask.shape=\(6,\)",

@@ -78,6 +78,17 @@ def test_one_start_token_serves_all_rows_of_the_state():
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("dtype", [np.int64, np.int16, np.uint8])
+def test_numpy_s_integers_are_integers(dtype):
+    table = Table()
+    expected = ka.greedy_search(table.step, table.start, table.state, STEPS, END, pad_token=9)
+    start, numbers = table.start.astype(dtype), (dtype(STEPS), dtype(END))
+    got = ka.greedy_search(table.step, start, table.state, *numbers, pad_token=dtype(9))
+    for a, b in zip(to_numpy(got), to_numpy(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+
+
 def test_a_state_may_lose_its_static_shape():
     import tensorflow as tf
 

@@ -96,11 +96,10 @@ def test_tensorboard(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("mixed_precision", "dtype"), [(True, "bfloat16"), (False, "float32")])
-def test_set_up_keras(mixed_precision, dtype, monkeypatch):
+def test_set_up_keras(mixed_precision, dtype):
     import keras
 
     before = keras.config.dtype_policy()
-    monkeypatch.setattr(fitting, "accelerators", list)
     drawn = []
     for _ in range(2):
         fitting.set_up_keras(3, mixed_precision=mixed_precision)
