@@ -30,6 +30,7 @@ class EinsumDense(keras.layers.EinsumDense):
 
     On TensorFlow Keras adds a bias `(H, 1)` as if it were one of channels that come first, where
     there are H steps: to the steps, not to the heads. With one step a row there are never H.
+    And nothing stays nothing.
     """
 
     def call(self, inputs, training=None):
@@ -39,11 +40,14 @@ class EinsumDense(keras.layers.EinsumDense):
         return self._by_steps(super().quantized_call, inputs, training)
 
     def _by_steps(self, call, inputs, training):
-        if self.bias is None or self.bias.shape[-1] > 1 or max(self.bias.shape) == 1:
-            return call(inputs, training=training)
         batch, steps, *features = ops.shape(inputs)
-        rows = ops.reshape(inputs, (-1, 1, *features))  # (B T, 1, ...)
-        outputs = call(rows, training=training)
+        is_column = self.bias is not None and self.bias.shape[-1] == 1 < max(self.bias.shape)
+        if not is_column and 0 not in (inputs.shape[0], inputs.shape[1]):
+            return call(inputs, training=training)
+        if is_column:
+            inputs = ops.reshape(inputs, (-1, 1, *features))  # (B T, 1, ...)
+        outputs = call(inputs, training=training)
+        # Also of no step of no example, of which TensorFlow's `einsum` makes one example.
         return reshape(outputs, (batch, steps, *outputs.shape[2:]))
 
     def quantize(self, mode=None, type_check=True, config=None):

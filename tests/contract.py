@@ -305,7 +305,8 @@ class LayerContract:
             return
         expected = run(layer, clean | mask, return_attention_scores=True)
         _close(run(layer, dirty | mask, return_attention_scores=True), expected)
-        _close(run(layer, dirty | mask, jit=True), run(layer, clean | mask))
+        if self._is_first(case):
+            _close(run(layer, dirty | mask, jit=True), run(layer, clean | mask))
 
     # 4. Nothing to attend to --------------------------------------------------------------------
 
@@ -336,6 +337,8 @@ class LayerContract:
 
     @pytest.mark.parametrize("how", ["eager", "graph", "XLA"])
     def test_4_axes_of_length_0_give_zeros(self, case, how):
+        if how != "eager" and not self._is_first(case):
+            pytest.skip("the cases of a layer differ no more once they are traced")
         layer, tensors = case.built(), case.inputs()
         expected = to_numpy(layer(**tensors, return_attention_scores=True))
         steps = {axis for axes in case.tensors.values() for axis in _steps(axes)}
@@ -410,7 +413,8 @@ class LayerContract:
         for dtype in ("uint8", "int32"):
             given = {k: x.astype(dtype) for k, x in tensors.items()}
             _close(layer(**given, return_attention_scores=True), expected)
-        _close(call(layer, tensors, jit=True), expected[0])
+        if self._is_first(case):
+            _close(call(layer, tensors, jit=True), expected[0])
 
     @pytest.mark.parametrize("dtype", ["float64", "mixed_float16"])
     def test_6_trains_under_xla_with_an_empty_row(self, case, dtype):
@@ -520,8 +524,9 @@ class LayerContract:
                 np.testing.assert_array_equal(got, wanted)
 
     def test_9_a_frozen_layer_stays_frozen(self, case, tmp_path):
-        if not case.built().trainable_weights:
-            pytest.skip("has no weights")
+        learn = (one for one in self.cases.values() if one.built().trainable_weights)
+        if case is not next(learn, None):
+            pytest.skip("a layer's cases are frozen alike, if they have weights")
         layer = case.make(trainable=False)
         model = case.model(layer=layer)
         assert not model.trainable_variables
@@ -535,8 +540,6 @@ class LayerContract:
         ]
         for copy in [model, *copies]:
             assert not copy.trainable_variables
-        if not self._is_first(case):
-            return
         part = next((x for x in layer._flatten_layers(include_self=False) if x.weights), None)
         if part is None:
             return

@@ -1,14 +1,16 @@
 """Attention by content, with any score and any normalizer."""
 
 import keras
+from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.base import WindowedLayer
+from keras_attention.layers.stepwise import Stepwise
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ContentAttention(WindowedLayer):
+class ContentAttention(Stepwise, WindowedLayer):
     """Each query step averages the values whose keys score high.
 
         weights = normalizer(score(query, key));  context = weights value
@@ -121,3 +123,24 @@ class ContentAttention(WindowedLayer):
             return_weights=return_attention_scores,
         )
         return (context, weights) if return_attention_scores else context
+
+    def step(self, query, memory, state, training=None):
+        """One step of a decoder: see `Stepwise`. Keys are projected once, in `prepare`."""
+        query = ops.expand_dims(query, 1)
+        context, weights, state = self.steps(query, memory, state, training=training)
+        return context[:, 0], weights[:, 0], state
+
+    def steps(self, query, memory, state, query_mask=None, training=None):
+        """All steps of a decoder that are known, at once: see `Stepwise`."""
+        query, mask = self.floats(query), memory.get("mask")
+        query_mask = masks.of_steps("query", query, query_mask=query_mask)
+        context, weights = self._attend(
+            masks.blank(query, query_mask),
+            memory["value"],
+            memory["key"],
+            None if mask is None else ops.expand_dims(mask, 1),  # (B, 1, S)
+            self.score.compare,
+            training,
+            query_mask=None if query_mask is None else ops.expand_dims(query_mask, -1),
+        )
+        return context, weights, state

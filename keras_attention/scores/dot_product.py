@@ -52,5 +52,7 @@ def dots(query, key):
 
 def _dots(query, key):
     if query.shape[-2] == 1:  # the same numbers; keys are read, and differentiated, as they lie
-        return ops.swapaxes(ops.matmul(key, ops.swapaxes(query, -2, -1)), -2, -1)
+        # By no transposition: XLA can't differentiate one twice inside a loop.
+        column = ops.expand_dims(ops.squeeze(query, -2), -1)
+        return ops.expand_dims(ops.squeeze(ops.matmul(key, column), -1), -2)
     return ops.matmul(query, ops.swapaxes(key, -2, -1))
