@@ -37,6 +37,8 @@ class AttentionLayer(TracedLayer):
 
     - Masks are boolean, `True` = may be attended to, and combine by AND. Keras fills
       `<argument>_mask` from the argument's implicit mask; a mask passed by hand counts as well.
+      Integers may stand for booleans; a mask of floats is an error.
+    - Integer inputs are cast to the dtype that the layer computes in.
     - Masked steps may hold anything, also `inf` and `nan`: no output and no gradient changes.
     - A query without any step to attend to gets zero weights, a zero context and zero gradients.
     - A causal mask is aligned at the end: the last query sees every step, also for T != S. Keras'

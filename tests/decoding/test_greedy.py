@@ -77,7 +77,6 @@ def test_one_start_token_serves_all_rows_of_the_state():
     np.testing.assert_array_equal(tokens, same)
 
 
-@needs_tensorflow
 @pytest.mark.parametrize("dtype", [np.int64, np.int16, np.uint8])
 def test_numpy_s_integers_are_integers(dtype):
     table = Table()
@@ -89,6 +88,7 @@ def test_numpy_s_integers_are_integers(dtype):
         assert a.dtype == b.dtype
 
 
+@needs_tensorflow
 def test_a_state_may_lose_its_static_shape():
     import tensorflow as tf
 
