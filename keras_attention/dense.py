@@ -30,7 +30,7 @@ class EinsumDense(keras.layers.EinsumDense):
 
     On TensorFlow Keras adds a bias `(H, 1)` as if it were one of channels that come first, where
     there are H steps: to the steps, not to the heads. With one step a row there are never H.
-    And nothing stays nothing.
+    An output of no example and no step has the right shape too.
     """
 
     def call(self, inputs, training=None):

@@ -67,7 +67,7 @@ class BaseLayer(keras.layers.Layer):
 
     def get_build_config(self):
         config, changes = super().get_build_config(), {}
-        for path, layer in _parts(self):
+        for path, layer in layers_below(self):
             change = _change(layer, self.trainable)
             if change:
                 changes[path] = change
@@ -80,7 +80,7 @@ class BaseLayer(keras.layers.Layer):
         changes = config.pop("changes", {})
         if not self.built:
             super().build_from_config(config)
-        for path, layer in _parts(self):
+        for path, layer in layers_below(self):
             _make_again(layer, changes.get(path, {}))
 
 
@@ -88,15 +88,20 @@ def _is_float(x):
     return "float" in keras.backend.standardize_dtype(getattr(x, "dtype", type(x)))
 
 
-def _parts(layer, above="", seen=None):
-    """Pairs of a path and a layer, for all layers below one, each once."""
+def layers_below(layer, above="", seen=None):
+    """Pairs of a path such as `"encoder/attention/query"` and a layer, each layer once."""
     seen = {id(layer)} if seen is None else seen
-    for below in layer._layers:  # Keras has no public way down into a layer that is no model
+    for below in children(layer):
         if id(below) not in seen:
             seen.add(id(below))
             path = f"{above}/{below.name}" if above else below.name
             yield path, below
-            yield from _parts(below, path, seen)
+            yield from layers_below(below, path, seen)
+
+
+def children(layer):
+    """The layers directly inside a layer or a model."""
+    return list(layer._layers)  # Keras has no public way down into a layer that is no model
 
 
 def _change(layer, is_trainable):

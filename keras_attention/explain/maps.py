@@ -9,6 +9,8 @@ import threading
 import keras
 import numpy as np
 
+from keras_attention.layer import layers_below
+
 # What is recorded for the call of `attention_maps` that runs in this thread, `None` for none.
 _records = contextvars.ContextVar("records", default=None)
 _lock = threading.Lock()
@@ -56,7 +58,8 @@ def attention_maps(model, inputs, **kwargs):
     """
     if not model.built:
         model(inputs, **kwargs)
-    paths = dict(_paths(model))
+    paths = {model: model.name}
+    paths |= {below: f"{model.name}/{path}" for path, below in layers_below(model)}
     attention = [layer for layer in paths if _returns_weights(layer)]
     if not attention:
         raise ValueError(
@@ -80,17 +83,6 @@ def attention_maps(model, inputs, **kwargs):
     # Only now: a layer inside a loop has no numbers, but the layer around it may have had them.
     records = [(layer, _concrete(layer, weights)) for layer, weights in records]
     return _by_name(records, paths)
-
-
-def _paths(layer, above="", seen=None):
-    """Pairs of a layer and its path, for the layer and all below it, each once."""
-    seen = set() if seen is None else seen
-    if layer in seen:
-        return
-    seen.add(layer)
-    yield layer, above + layer.name
-    for below in layer._layers:  # Keras has no public way down into a layer that is no model
-        yield from _paths(below, f"{above}{layer.name}/", seen)
 
 
 def _returns_weights(layer):

@@ -1,20 +1,6 @@
-"""The layers inside a model, each with its path."""
+"""The layers inside a model by the names that TensorFlow gives their nodes."""
 
-
-def layers_below(layer, above="", seen=None):
-    """Pairs of a path such as `"encoder/attention/query"` and a layer, each layer once."""
-    seen = {id(layer)} if seen is None else seen
-    for below in children(layer):
-        if id(below) not in seen:
-            seen.add(id(below))
-            path = f"{above}/{below.name}" if above else below.name
-            yield path, below
-            yield from layers_below(below, path, seen)
-
-
-def children(layer):
-    """The layers directly inside a layer or a model."""
-    return list(layer._layers)  # Keras has no public way down into a layer that is no model
+from keras_attention.layer import children, layers_below
 
 
 def along(model, scopes):

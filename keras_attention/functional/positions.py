@@ -6,7 +6,7 @@ from keras import ops
 from keras_attention.functional.shapes import reshape
 from keras_attention.functional.under_xla import is_under_xla
 
-_THOUSAND = 1024
+_STRIDE = 1024
 
 
 def steps(length, start_index=0):
@@ -190,14 +190,14 @@ def _frequencies(size, base):
 def _angles(steps, frequencies):
     """Steps `(..., T)` times frequencies `(F,)`: `(..., T, F)`, but for whole turns.
 
-    Of a large step float32 keeps no digits of the angle. So whole thousands go apart, by an angle
-    that has lost its whole turns beforehand.
+    Of a large step float32 keeps no digits of the angle. So strides of 1,024 steps are counted
+    apart, each with an angle from which whole turns are taken beforehand.
     """
     steps = ops.expand_dims(steps, -1)  # (..., T, 1)
-    thousands = ops.floor_divide(steps + _THOUSAND // 2, _THOUSAND)
-    rest = ops.cast(steps - thousands * _THOUSAND, "float32")
-    turned = np.remainder(_THOUSAND * frequencies, 2 * np.pi).astype("float32")
-    return rest * frequencies.astype("float32") + ops.cast(thousands, "float32") * turned
+    strides = ops.floor_divide(steps + _STRIDE // 2, _STRIDE)
+    rest = ops.cast(steps - strides * _STRIDE, "float32")
+    turned = np.remainder(_STRIDE * frequencies, 2 * np.pi).astype("float32")
+    return rest * frequencies.astype("float32") + ops.cast(strides, "float32") * turned
 
 
 def _interleave(even, odd):

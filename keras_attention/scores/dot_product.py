@@ -13,7 +13,7 @@ class DotProductScore(Score):
 
     A subclass defines `prepare_query`, `prepare_key` or both, each from `(..., steps, features)` to
     the same with as many features as the other, and may set `dot_scale`, a number. Attention takes
-    its fastest way then: keys are transposed once, heads are computed one by one, and a fused
+    its fastest way then: keys are transposed once, heads are computed head by head, and a fused
     kernel is used where the machine has one.
 
     Example:

@@ -35,7 +35,7 @@ def projection(shape):
 
 
 def is_first_maximum(x, of, mask=None):
-    """From the definition, place by place: where the gradient of each maximum goes."""
+    """From the definition, one position at a time: where the gradient of a maximum goes."""
     chosen = np.zeros(x.shape, bool)
     if of == "features":
         for b, i, j in np.ndindex(x.shape[:3]):
