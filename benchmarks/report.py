@@ -9,7 +9,7 @@ import shlex
 import numpy as np
 
 from benchmarks import compiled
-from recipes import environment
+from recipes.kit import environment
 
 JSON, TABLE = "benchmarks.json", "benchmarks.md"
 PACKAGES = "keras-hub", "torch", "jax", "jaxlib", "ai-edge-litert"

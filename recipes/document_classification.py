@@ -36,11 +36,12 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import errors, exports, fitting, flags, records, run_folder, wordpiece
-from recipes.data import text as text_data
-from recipes.data import toy_documents
-from recipes.errors import UserError
-from recipes.flags import argument, option
+from recipes.data import texts as text_data
+from recipes.data.toy import documents as toy_documents
+from recipes.kit import errors, exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError
+from recipes.kit.flags import argument, option
+from recipes.text import wordpiece
 
 NAME = "document_classification"
 FORMS = {
@@ -109,7 +110,7 @@ class PredictConfig:
 
 def load_data(config):
     """The labelled texts of `--data`, with marks where paragraphs end."""
-    from recipes.sentences import mark_paragraphs
+    from recipes.text.sentences import mark_paragraphs
 
     data = text_data.load(
         config.data,
@@ -153,7 +154,8 @@ class Texts:
 
 def prepare(config, data):
     """Learns word pieces, splits texts into sentences, and counts n-grams."""
-    from recipes import ngrams, sentences
+    from recipes.parts import ngrams
+    from recipes.text import sentences
 
     is_large = len(data.train) > 50_000
     # The marks that end sentences are pieces, whether or not a training text has them.
@@ -214,7 +216,8 @@ def build_model(config, texts, pooling="attention"):
     from keras import layers, ops
 
     import keras_attention as ka
-    from recipes import ngrams, sentences
+    from recipes.parts import ngrams
+    from recipes.text import sentences
 
     num_ngrams, num_classes = texts.counts.shape
     vocabulary_size = len(texts.vocabulary)
@@ -479,7 +482,7 @@ def _mean_pooling_accuracy(config, texts, data):
 
 def _card(data):
     """The words of the model card."""
-    from recipes import sentences
+    from recipes.text import sentences
 
     return {
         "What it does": (
@@ -505,8 +508,8 @@ def _card(data):
             "the file itself (it is also a zip archive). `saved_model` takes raw text and loads "
             "after `import tensorflow_text`. The model splits sentences itself; tokenizers do not "
             f"see empty lines, so first put a {sentences.PARAGRAPH} where one ends, as "
-            "`recipes.sentences.mark_paragraphs` does. `grid` holds the ids in sentences, one a "
-            "row, in step with `words`."
+            "`recipes.text.sentences.mark_paragraphs` does. `grid` holds the ids in sentences, one "
+            "per row, in step with `words`."
         ),
     }
 
@@ -573,7 +576,7 @@ class Answer:
 
 def _reader(config):
     """A function from a text to an `Answer`."""
-    from recipes.sentences import mark_paragraphs
+    from recipes.text.sentences import mark_paragraphs
 
     path = config.folder / FORMS[config.form]
     try:

@@ -34,10 +34,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import errors, exports, fitting, flags, records, run_folder
 from recipes.data import captions as caption_data
-from recipes.errors import UserError
-from recipes.flags import argument, option, usual
+from recipes.kit import errors, exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError
+from recipes.kit.flags import argument, option, usual
 
 NAME = "image_captioning"
 FORMS = {
@@ -134,7 +134,7 @@ def load_data(config):
 
 def load_backbone(config):
     """The model from images to a grid, `trainable` only where it is to be trained."""
-    from recipes import backbones
+    from recipes.parts import backbones
 
     name = config.backbone or (backbones.SMALL if config.data == "toy" else "MobileNet")
     return backbones.load(name, config.image_size, trainable=config.fine_tune)
@@ -199,7 +199,7 @@ def build_model(config, backbone, vocabulary_size, attention):
     from keras import layers, ops
 
     import keras_attention as ka
-    from recipes.caption_layers import DoublyStochasticPenalty
+    from recipes.parts.caption_layers import DoublyStochasticPenalty
 
     grid = backbone.output_shape[1:]
     encoder = _encoder(config, grid)
@@ -278,7 +278,7 @@ def _encoder(config, grid):
 
 def _attention(config, attention):
     import keras_attention as ka
-    from recipes.caption_layers import HardAttention, equal_weights
+    from recipes.parts.caption_layers import HardAttention, equal_weights
 
     if attention == "none":
         return ka.ContentAttention("dot", normalizer=equal_weights, name="attention")
@@ -356,7 +356,7 @@ def look(config, backbone, data):
         to an array with a row for each image: grids, or images where the backbone is trained. The
         data without the broken images.
     """
-    from recipes import backbones
+    from recipes.parts import backbones
 
     seen, broken = {}, []
     key = None if backbone.trainable else backbones.fingerprint(backbone) + data.fingerprint

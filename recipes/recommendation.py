@@ -37,10 +37,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import errors, exports, fitting, flags, records, run_folder
 from recipes.data import interactions
-from recipes.errors import UserError
-from recipes.flags import argument, option
+from recipes.kit import errors, exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError
+from recipes.kit.flags import argument, option
 
 NAME = "recommendation"
 FORMS = {
@@ -148,7 +148,7 @@ def _self_attention(config, num_items):
     from keras import layers, ops
 
     import keras_attention as ka
-    from recipes import next_item
+    from recipes.parts import next_item
 
     embed = layers.ReversibleEmbedding(
         num_items + 1, config.size, embeddings_initializer=_normal(0.02),
@@ -257,7 +257,7 @@ def _target_attention(config, num_items):
     from keras import layers, ops
 
     import keras_attention as ka
-    from recipes import next_item
+    from recipes.parts import next_item
 
     embed = layers.Embedding(
         num_items + 1, config.size, embeddings_initializer=_normal(config.size**-0.5), name="items"
@@ -344,7 +344,7 @@ def compile_model(config, model):
 
 
 def recommender(ranking_model, config):
-    """The model as `recipes.ranking` wants it: from a list of histories to scores."""
+    """The model as `recipes.baselines.ranking` wants it: from a list of histories to scores."""
     import tensorflow as tf
 
     from recipes.data.windows import padded
@@ -363,7 +363,7 @@ def fit(config, model, data, score, run):
     """Trains on all but the last two items of each user, watched on the last but one."""
     import keras
 
-    from recipes import ranking
+    from recipes.baselines import ranking
     from recipes.data.windows import Windows
 
     def validate(epoch, logs):
@@ -425,7 +425,7 @@ def _checked(config):
 
 
 def _train(config, data, run):
-    from recipes import ranking
+    from recipes.baselines import ranking
 
     fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
     num_items = len(data.items)

@@ -31,10 +31,11 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import errors, exports, fitting, flags, records, run_folder, wordpiece
-from recipes.data import text as text_data
-from recipes.errors import UserError
-from recipes.flags import argument, option
+from recipes.data import texts as text_data
+from recipes.kit import errors, exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError
+from recipes.kit.flags import argument, option
+from recipes.text import wordpiece
 
 NAME = "sentiment_analysis"
 FORMS = {
@@ -132,7 +133,7 @@ def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
     from keras import layers, ops
 
     import keras_attention as ka
-    from recipes import ngrams
+    from recipes.parts import ngrams
 
     num_ngrams, num_classes = counts.shape
     ids = keras.Input((None,), dtype="int32", name="ids")
@@ -281,7 +282,7 @@ def train(config):
 
 
 def _train(config, data, run):
-    from recipes import ngrams
+    from recipes.parts import ngrams
 
     fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
     is_large = len(data.train) >= 15_000

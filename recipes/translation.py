@@ -34,20 +34,12 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes import (
-    detokenize,
-    errors,
-    exports,
-    fitting,
-    flags,
-    lexicon,
-    records,
-    run_folder,
-    wordpiece,
-)
-from recipes.data import translation as translation_data
-from recipes.errors import UserError
-from recipes.flags import argument, option, usual
+from recipes.baselines import lexicon
+from recipes.data import pairs as translation_data
+from recipes.kit import errors, exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError
+from recipes.kit.flags import argument, option, usual
+from recipes.text import detokenize, wordpiece
 
 NAME = "translation"
 FORMS = {

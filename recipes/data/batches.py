@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from recipes import sentences
+from recipes.text import sentences
 
 
 class PaddedBatches(keras.utils.PyDataset):

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.data import tables, tfds, toy_scenes
-from recipes.errors import UserError
+from recipes.data import tables, tfds
+from recipes.data.toy import scenes as toy_scenes
+from recipes.kit.errors import UserError
 
 _TOY = "toy"
 _WANTED = "captions.csv (columns split, image, caption) beside images/ or images.zip"

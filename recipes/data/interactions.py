@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.data import tables, tfds, toy_interactions
-from recipes.errors import UserError
+from recipes.data import tables, tfds
+from recipes.data.toy import interactions as toy_interactions
+from recipes.kit.errors import UserError
 
 _TOY = "toy"
 MIN_LENGTH = 3  # one item to start from, one to validate on, one to test on

@@ -13,7 +13,7 @@ import gzip
 import json
 import zlib
 
-from recipes.errors import UserError
+from recipes.kit.errors import UserError
 
 FORMATS = ("csv", "tsv", "jsonl")
 SPLIT_NAMES = {

@@ -6,7 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 
-from recipes.errors import UserError
+from recipes.kit.errors import UserError
 
 PREFIX = "tfds:"
 

@@ -2,7 +2,7 @@
 
 import re
 
-from recipes import flags
+from recipes.kit import flags
 
 
 def call_recipe(recipe, *arguments):

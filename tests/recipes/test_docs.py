@@ -17,7 +17,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from recipes import wordpiece
+from recipes.text import wordpiece
 from tests.backend import needs_tensorflow
 from tests.documents import BLOCK, ROOT, run_blocks
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from recipes import document_classification as recipe
-from recipes import exports, sentences, wordpiece
-from recipes.data import toy_documents
+from recipes.data.toy import documents as toy_documents
+from recipes.kit import exports
+from recipes.text import sentences, wordpiece
 from tests.recipes.command import call_recipe, one_line
 
 ANSI = re.compile("\x1b\\[[0-9;]*m")

@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from recipes import backbones, flags
 from recipes import image_captioning as recipe
-from recipes.data import toy_scenes
+from recipes.data.toy import scenes as toy_scenes
+from recipes.kit import flags
+from recipes.parts import backbones
 from tests.backend import needs_tensorflow
 from tests.recipes.command import call_recipe, one_line
 

@@ -12,10 +12,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from recipes import exports, fitting, records
 from recipes import recommendation as recipe
-from recipes.data import interactions, toy_interactions
+from recipes.data import interactions
+from recipes.data.toy import interactions as toy_interactions
 from recipes.data.windows import padded
+from recipes.kit import exports, fitting, records
 from tests.recipes.command import call_recipe, one_line
 
 # What brings the toy readers to most of what can be known in half a minute.
@@ -56,7 +57,7 @@ def loaded(folder):
     import keras
 
     import keras_attention  # noqa: F401  (they make their layers known)
-    from recipes import next_item  # noqa: F401
+    from recipes.parts import next_item  # noqa: F401
 
     return keras.models.load_model(folder / "model.keras")
 

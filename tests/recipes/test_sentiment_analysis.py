@@ -12,9 +12,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from recipes import exports, records, wordpiece
 from recipes import sentiment_analysis as recipe
-from recipes.data import toy_reviews
+from recipes.data.toy import reviews as toy_reviews
+from recipes.kit import exports, records
+from recipes.text import wordpiece
 from tests.recipes.command import call_recipe, one_line
 
 ANSI = re.compile("\x1b\\[[0-9;]*m")

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes import detokenize, exports, fitting, wordpiece
 from recipes import translation as recipe
-from recipes.data import toy_translation
+from recipes.data.toy import translation as toy_translation
+from recipes.kit import exports, fitting
+from recipes.text import detokenize, wordpiece
 from tests.recipes.command import call_recipe, one_line
 
 ROOT = Path(__file__).parent.parent.parent
@@ -197,7 +198,7 @@ def test_bad_data_is_one_line_and_nothing_is_left(
     data = write(tmp_path / "data", **files)
     if pattern is None:
         pattern = "--max-pieces 3"
-        monkeypatch.setattr("recipes.flags.settle", lambda config, examples: _short(config))
+        monkeypatch.setattr("recipes.kit.flags.settle", lambda config, examples: _short(config))
     assert call("train", "--data", data, "--output", tmp_path / "out", *flags) == 2
     one_line(capfd, pattern)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

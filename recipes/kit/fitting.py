@@ -1,0 +1,151 @@
+"""Training that survives a kill: set-up, callbacks and the best weights."""
+
+import importlib.metadata
+import importlib.util
+
+import numpy as np
+
+from recipes.kit.errors import UserError
+from recipes.kit.records import read_history
+
+
+def set_up_keras(seed, *, mixed_precision=False):
+    """Seeds Python, NumPy and the backend, and sets the precision of layers built from now on.
+
+    Args:
+        seed: Integer.
+        mixed_precision: Boolean, whether layers compute in 16 bits: bfloat16, as Keras' loss
+            scaling for float16 may let weights of an embedding become NaN (docs/performance.md,
+            "Half precision"). Weights and losses stay float32.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy("mixed_bfloat16" if mixed_precision else "float32")
+
+
+def training_callbacks(run, *, monitor, mode, patience, use_average=False, tensorboard=None):
+    """Returns the callbacks of a training that stops early and survives a kill.
+
+    `load_best_weights` takes the model back to its best epoch afterwards; the curves are at
+    `run.history`. A training killed in the middle of an epoch goes on at the end of the epoch
+    before, with the weights, the optimizer, the dropout, the best epoch so far and the patience
+    left that it had there. (The order of batches is the data set's own matter: `run.epochs_done`
+    says where to go on.)
+
+    Args:
+        run: A started `RunFolder`.
+        monitor: String, the logged quantity that decides which epoch is best.
+        mode: `"min"` or `"max"`, whether less or more of it is better.
+        patience: Integer, epochs without a better value before training stops.
+        use_average: Whether to validate and keep the moving average of the weights (of an
+            optimizer with `use_ema=True`) instead of the weights.
+        tensorboard: Path of a folder for TensorBoard's logs, or None for no logs.
+    """
+    import keras
+
+    rows = read_history(run.history)
+    seen = [row[monitor] for row in rows]
+    better = {"min": min, "max": max}[mode]
+    early_stopping = keras.callbacks.EarlyStopping(monitor, mode=mode, patience=patience)
+
+    # BackupAndRestore keeps weights and optimizer. The history tells early stopping the rest of its
+    # state; what random layers will draw next is kept here.
+
+    def resume(logs):
+        for row in rows:
+            early_stopping.on_epoch_end(int(row["epoch"]), row)
+        if run.random_states.exists():
+            with np.load(run.random_states) as states:
+                for variable, state in zip(
+                    _random_states(early_stopping.model), states.values(), strict=True
+                ):
+                    variable.assign(state)
+
+    def commit(epoch, logs):
+        model, epochs = early_stopping.model, early_stopping.params["epochs"]
+        np.savez(run.random_states, *map(np.array, _random_states(model)))
+        run.commit(
+            epochs_done=epoch + 1, is_trained=epoch + 1 == epochs or bool(model.stop_training)
+        )
+
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        run.best_weights,
+        monitor=monitor,
+        mode=mode,
+        save_best_only=True,
+        save_weights_only=True,
+        initial_value_threshold=better(seen) if seen else None,
+    )
+    callbacks = [
+        keras.callbacks.CSVLogger(run.history, append=True),
+        *(seeing_average(checkpoint) if use_average else [checkpoint]),
+        early_stopping,
+        # Kept after training: the exports that follow may be killed as well.
+        keras.callbacks.BackupAndRestore(run.backup, delete_checkpoint=False),
+    ]
+    if tensorboard is not None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise UserError("--tensorboard needs the package tensorboard. Received: none installed")
+        callbacks.append(keras.callbacks.TensorBoard(tensorboard))
+    # Last, when the others have written.
+    callbacks.append(keras.callbacks.LambdaCallback(on_train_begin=resume, on_epoch_end=commit))
+    return callbacks
+
+
+def rise_and_fall(learning_rate, steps, warmup=0.05):
+    """A schedule that rises to a learning rate in a share of all steps, then falls to nothing."""
+    import keras
+
+    rising = max(1, round(warmup * steps))
+    return keras.optimizers.schedules.CosineDecay(
+        learning_rate / rising,
+        max(1, steps - rising),
+        warmup_target=learning_rate,
+        warmup_steps=rising,
+    )
+
+
+def baseline_callbacks(monitor, mode, patience):
+    """Callbacks for a model to compare with, trained alike but not kept.
+
+    As `training_callbacks` with `use_average`: the moving average of the weights is validated, and
+    the best one is what the model has in the end.
+    """
+    import keras
+
+    return seeing_average(
+        keras.callbacks.EarlyStopping(
+            monitor, mode=mode, patience=patience, restore_best_weights=True
+        )
+    )
+
+
+def seeing_average(callback):
+    """Callbacks that validate the moving average of the weights, and show it to `callback`.
+
+    The average is that of the model's optimizer, made with `use_ema=True`. `callback` finds it in
+    the model at the end of an epoch; the steps after go on from the weights themselves.
+    """
+    import keras
+
+    swap = keras.callbacks.SwapEMAWeights()  # for the time of a validation
+    return [
+        swap,
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_test_begin()),
+        callback,
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_test_end()),
+    ]
+
+
+def load_best_weights(model, run):
+    """Gives a compiled model the weights it had after the best epoch of the run."""
+    if not model.optimizer.built:  # training was over when this session began
+        model.optimizer.build(model.trainable_variables)  # else Keras warns of its missing state
+    model.load_weights(run.best_weights)
+
+
+def _random_states(model):
+    """The variables of a model that are neither weights nor metrics: its seed generators'."""
+    others = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
+    return [variable for variable in model.variables if id(variable) not in others]

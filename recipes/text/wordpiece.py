@@ -1,0 +1,177 @@
+"""Word pieces: learning a vocabulary, and the tokenizers that read it.
+
+`fast_tokenizer` is the one that runs in training, in the SavedModel and in the TFLite file.
+`encode` gives the same ids in forty lines of plain Python, for a phone without tensorflow-text.
+"""
+
+import re
+import unicodedata
+
+import numpy as np
+
+from recipes.kit.errors import UserError
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+
+# Unicode's "default ignorable" characters, which NFKC casefolding leaves out.
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+
+def learn_vocabulary(texts, size, *, cased=False, special=()):
+    """Learns at most `size` word pieces from texts; the first two are padding and unknown.
+
+    With `cased` capitals and accents are kept. `special` are further pieces that are no text.
+
+    The `tokenizers` package finds the same pieces as tensorflow-text's own tools in a thirtieth of
+    the time. The same texts always give the same pieces: a resumed training counts on it.
+    """
+    import tokenizers
+
+    learner = tokenizers.BertWordPieceTokenizer(lowercase=not cased, strip_accents=not cased)
+    normalize = learner.normalizer.normalize_str
+    alphabet = sorted({letter for old in set().union(*texts) for letter in normalize(old).strip()})
+    learner.train_from_iterator(
+        texts,
+        vocab_size=size,
+        # Letters within words would be numbered at random, and ties be broken by these numbers.
+        special_tokens=[PADDING, UNKNOWN, *special, *(f"##{letter}" for letter in alphabet)],
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    pieces = learner.get_vocab()
+    return sorted(pieces, key=pieces.get)
+
+
+def fast_tokenizer(vocabulary, *, cased=False):
+    """`tensorflow_text.FastBertTokenizer`: lower case and no accents unless `cased`, int32 ids."""
+    return tensorflow_text().FastBertTokenizer(
+        vocab=vocabulary, lower_case_nfd_strip_accents=not cased, token_out_type="int32"
+    )
+
+
+def tensorflow_text():
+    """The module, or a `UserError` that says how to get it."""
+    try:
+        import tensorflow_text
+    except ImportError as error:
+        raise UserError(
+            'This recipe needs tensorflow-text: pip install "keras-attention-layers[recipes]". '
+            f"It has no wheels for Windows; there, use WSL. Received: {error}"
+        ) from error
+    return tensorflow_text
+
+
+def tokenize(tokenizer, texts, batch=2000):
+    """Ids of many texts, a list of int32 arrays; `batch` texts at a time bound the memory."""
+    import tensorflow as tf
+
+    ids = []
+    for start in range(0, len(texts), batch):
+        part = tokenizer.tokenize(tf.constant(texts[start : start + batch], tf.string))
+        ids += np.split(part.values.numpy(), part.row_splits.numpy()[1:-1])
+    return ids
+
+
+def word_weights(tokenizer, vocabulary, text, weights):
+    """Words of a text, each with the sum of its pieces' weights.
+
+    Args:
+        tokenizer: What `fast_tokenizer` returns.
+        vocabulary: List of pieces.
+        text: String.
+        weights: For each piece of the text, its weight; what follows belongs to padding.
+
+    Returns:
+        List of `(start, end)` in characters, and list of floats.
+    """
+    ids, pieces = piece_spans(tokenizer, text)
+    spans, sums = [], []
+    for number, span, weight in zip(ids, pieces, weights[: len(ids)], strict=True):
+        if spans and vocabulary[number].startswith("##"):
+            spans[-1] = (spans[-1][0], span[1])
+            sums[-1] += float(weight)
+        else:
+            spans.append(span)
+            sums.append(float(weight))
+    return spans, sums
+
+
+def piece_spans(tokenizer, text):
+    """Ids of a text's pieces, and for each its `(start, end)` in characters."""
+    import tensorflow as tf
+
+    raw = text.encode()
+    ids, starts, ends = (
+        ragged[0].numpy() for ragged in tokenizer.tokenize_with_offsets(tf.constant([raw]))
+    )
+    # Offsets count bytes, and may stand within a character that was normalized away.
+    before = [0]
+    for character in text:
+        before += [before[-1]] * (len(character.encode()) - 1) + [before[-1] + 1]
+    return ids, [(before[start], before[end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def encode(vocabulary, text, *, cased=False):
+    """Ids of one text in plain Python, to be ported to whatever language a phone speaks.
+
+    Args:
+        vocabulary: Dict from piece to id.
+        text: String.
+        cased: Whether capitals and accents are kept, as in `fast_tokenizer`.
+
+    >>> encode({"[UNK]": 1, "go": 2, "##od": 3, "!": 4}, "Góod!  Gold")
+    [2, 3, 4, 1]
+    """
+    return [number for word in _words(text, cased) for number in _pieces(vocabulary, word)]
+
+
+def _words(text, cased=False):
+    if not cased:
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        text = unicodedata.normalize("NFD", _IGNORABLE.sub("", text))
+    words, word = [], ""
+    for character in text:
+        category = unicodedata.category(character)
+        if category == "Mn" and not cased:  # an accent
+            continue
+        is_space = character.isspace() or category in ("Cc", "Cf", "Zs")
+        if is_space or stands_alone(character, category):
+            words += [word, "" if is_space else character]
+            word = ""
+        else:
+            word += character
+    return [word for word in [*words, word] if word]
+
+
+def stands_alone(character, category):
+    """Whether a character, of this Unicode category, is a word of its own: mostly punctuation."""
+    is_ascii_symbol = character in "$+<=>^`|~"
+    is_ideograph = any(
+        first <= ord(character) <= last
+        for first, last in (
+            (0x3400, 0x4DBF),
+            (0x4E00, 0x9FFF),
+            (0xF900, 0xFAFF),
+            (0x20000, 0x2CEAF),
+            (0x2F800, 0x2FA1F),
+        )
+    )
+    return category[0] == "P" or is_ascii_symbol or is_ideograph
+
+
+def _pieces(vocabulary, word):
+    """The longest piece that fits, again and again; one unknown if at some place none does."""
+    numbers, start = [], 0
+    while start < len(word):
+        prefix = "##" if start else ""
+        ends = range(len(word), start, -1)
+        end = next((end for end in ends if prefix + word[start:end] in vocabulary), None)
+        if end is None or len(word.encode()) > 100:
+            return [vocabulary[UNKNOWN]]
+        numbers.append(vocabulary[prefix + word[start:end]])
+        start = end
+    return numbers

@@ -1,0 +1,78 @@
+"""Exports of the recipes with fixed sizes, as browsers and neural processors take them."""
+
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from recipes import document_classification, sentiment_analysis
+from recipes.parts import ngrams
+from recipes.text import sentences
+
+WORDS, STEPS = 60, 64
+
+
+def _texts(rng, count=40):
+    return [rng.integers(6, WORDS, size=rng.integers(10, STEPS)) for _ in range(count)]
+
+
+def _padded(texts):
+    ids = np.zeros((len(texts), STEPS), "int32")
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = text
+    return ids
+
+
+def _counted(texts, labels, order):
+    return ngrams.select(
+        texts,
+        labels,
+        vocabulary_size=WORDS,
+        num_classes=int(labels.max()) + 1,
+        order=order,
+        min_texts=2,
+    )
+
+
+def _sentiment(rng, texts):
+    config = sentiment_analysis.Config()
+    counted = _counted(texts, rng.integers(0, 2, len(texts)), config.order)
+    training, model = sentiment_analysis.build_model(config, WORDS, *counted)
+    salience = training.get_layer("salience").embeddings
+    salience.assign(rng.normal(size=salience.shape))  # as if it had learned which words count
+    return model
+
+
+def _documents(rng, texts):
+    config = document_classification.Config()
+    keys, counts = _counted(texts, rng.integers(0, 3, len(texts)), config.order)
+    vocabulary = ["[PAD]", "[UNK]", ".", "!", "?", sentences.PARAGRAPH]
+    vocabulary += [f"word{i}" for i in range(WORDS - len(vocabulary))]
+    idf = np.exp(rng.normal(size=len(keys)))
+    shares = np.ones(len(texts), "float32")
+    data = document_classification.Texts(vocabulary, {}, {}, shares, keys, counts, idf)
+    return document_classification.build_model(config, data)[1]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("make", [_sentiment, _documents])
+def test_ids_of_fixed_sizes(tmp_path, make, batch):
+    rng = np.random.default_rng(0)
+    texts = _texts(rng)
+    model = make(rng, texts)
+    report = ka.export_model(
+        model,
+        tmp_path,
+        signatures=[
+            ka.Signature(
+                "ids",
+                lambda model, ids: model(ids, training=False),
+                {"ids": ((batch, STEPS), "int32")},
+                _padded(texts[:6]),
+                decision="probability",
+            )
+        ],
+        formats=["tflite"],
+    )
+    figures = report["forms"]["tflite"]["signatures"]["ids"]
+    for kernels in (figures, figures["plain_kernels"]):
+        assert kernels["rows"] == 6 and kernels["difference"] < 1e-4

@@ -1,0 +1,195 @@
+"""Command lines from a dataclass."""
+
+import dataclasses
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipes.kit.errors import UserError
+from recipes.kit.flags import argument, command_line, option
+from recipes.kit.run_folder import RunFolder
+from tests.recipes.kit.tiny_recipe import ROOT, Config, child, run_command
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    epochs: int = option(10, "passes over the data", low=1, high=1000)
+    learning_rate: float = option(0.001, "step size of Adam", low=1e-6)
+    dropout: float = option(0.1, "share in [0, 1) of 100 % dropped", low=0.0, high=0.9)
+    limit: int | None = option(None, "texts to use", low=1)
+    mixed_precision: bool = option(False, "compute in 16 bits")
+    early_stopping: bool = option(True, "stop when validation no longer improves")
+    precision: str = option("float32", "of the export", choices=("float32", "int8"))
+    output: Path = option(Path("saved_models/x"), "folder to write")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    folder: Path = argument("folder of the model")
+    texts: tuple[str, ...] = argument("texts to label", nargs="*")
+    top: int = option(3, "labels shown", low=1)
+
+
+def call(*argv):
+    """Returns exit code and config, as a recipe's `main` would get it."""
+    received = []
+
+    def train(config):
+        """Train a model."""
+        received.append(config)
+
+    def predict(config):
+        """Label texts."""
+        received.append(config)
+
+    commands = {"train": (Flags, train), "predict": (Arguments, predict)}
+    code = command_line("What the recipe does: 100 %.", argv, **commands)
+    return code, *received
+
+
+def test_defaults():
+    assert call("train") == (0, Flags())
+
+
+def test_every_kind_of_flag():
+    code, config = call(
+        *("train", "--epochs", "3", "--learning-rate", "1e-2", "--limit", "50", "--output", "a/b"),
+        *("--mixed-precision", "--no-early-stopping", "--precision", "int8"),
+    )
+    assert code == 0
+    assert config == Flags(
+        epochs=3,
+        learning_rate=0.01,
+        limit=50,
+        mixed_precision=True,
+        early_stopping=False,
+        precision="int8",
+        output=Path("a/b"),
+    )
+
+
+def test_positionals():
+    assert call("predict", "m") == (0, Arguments(folder=Path("m")))
+    expected = Arguments(folder=Path("m"), texts=("one", "two"), top=1)
+    assert call("predict", "m", "one", "two", "--top", "1") == (0, expected)
+
+
+def test_without_a_command_help_is_shown(capsys):
+    assert call() == (2,)
+    shown = capsys.readouterr().out
+    assert "What the recipe does: 100 %." in shown
+    assert "Train a model." in shown
+
+
+def test_help_shows_meaning_and_default(capsys):
+    with pytest.raises(SystemExit) as caught:
+        call("train", "--help")
+    assert caught.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--epochs EPOCHS passes over the data (default: 10)" in shown
+    assert "share in [0, 1) of 100 % dropped (default: 0.1)" in shown
+    assert "texts to use (default: none)" in shown
+    assert "compute in 16 bits (default: --no-mixed-precision)" in shown
+    assert "--precision {float32,int8}" in shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--epochs", "0"], "Error: --epochs must be at least 1. Received: 0\n"),
+        (["--epochs", "1001"], "Error: --epochs must be at most 1000. Received: 1001\n"),
+        (["--learning-rate", "nan"], "Error: --learning-rate must be at least 1e-06. "),
+        (["--limit", "0"], "Error: --limit must be at least 1. Received: 0\n"),
+    ],
+)
+def test_value_out_of_range(capsys, argv, message):
+    assert call("train", *argv) == (2,)
+    shown = capsys.readouterr().err
+    assert shown.startswith(message)
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["train", "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+        (["train", "--precision", "int4"], "invalid choice: 'int4'"),
+        (["tarin"], "invalid choice: 'tarin'"),
+        (["predict"], "the following arguments are required: folder"),
+    ],
+)
+def test_wrong_flags_end_with_2(capsys, argv, message):
+    with pytest.raises(SystemExit) as caught:
+        call(*argv)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_user_error_is_one_line(capsys):
+    def fail():
+        raise UserError("train.csv:3: expected 2 fields.\nReceived: 1")
+
+    assert run_command(fail) == 2
+    assert capsys.readouterr().err == "Error: train.csv:3: expected 2 fields. Received: 1\n"
+
+
+def test_unexpected_errors_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "note"),
+    [
+        (1, "The same command resumes after epoch 1."),
+        (0, "No epoch was complete: the same command starts afresh."),
+    ],
+)
+def test_interrupted(output, capsys, epochs, note):
+    def interrupt():
+        with RunFolder(output, recipe="fake") as run:
+            run.start(Config(), data="new")
+            for epoch in range(epochs):
+                run.commit(epochs_done=epoch + 1, is_trained=False)
+            raise KeyboardInterrupt
+
+    assert run_command(interrupt) == 130
+    assert capsys.readouterr().err == f"Interrupted. {note}\n"
+
+
+def test_a_closed_pipe_is_silent():
+    code = (
+        "import sys; from tests.recipes.kit.tiny_recipe import run_command\n"
+        "sys.exit(run_command(lambda: [print('line') for _ in range(100_000)]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+
+
+def test_a_recipe_as_a_program_answers_fast():
+    process = child("train", "--epochs", "0")
+    assert process.returncode == 2
+    assert process.stderr == "Error: --epochs must be at least 1. Received: 0\n"
+    process = child("train", "--nonsense")
+    assert process.returncode == 2
+    assert "python -m tests.recipes.kit.tiny_recipe: error: unrecognized" in process.stderr
+
+
+def test_nothing_heavy_is_imported_early():
+    names = "recipes.kit.flags, recipes.kit.fitting, recipes.data.texts"
+    code = f"import sys, {names}; print(sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for heavy in ("keras", "tensorflow", "tensorflow_datasets", "matplotlib", "sklearn"):
+        assert f"'{heavy}'" not in modules
