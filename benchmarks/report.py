@@ -1,7 +1,6 @@
 """What was measured, as a table, as json and as pictures."""
 
 import datetime
-import importlib.metadata
 import json
 import os
 import shlex
@@ -9,10 +8,10 @@ import shlex
 import numpy as np
 
 from benchmarks import compiled
-from recipes.kit import environment
+from keras_attention.machine import machine, versions
 
 JSON, TABLE = "benchmarks.json", "benchmarks.md"
-PACKAGES = "keras-hub", "torch", "jax", "jaxlib", "ai-edge-litert"
+PACKAGES = "keras-hub", "torch", "jax", "jaxlib"
 GROWTH_FROM = 2048  # below it the cost of a call hides how it grows
 COLORS = {"ours": "tab:blue", "keras": "tab:orange", "torch": "tab:green"}
 STYLES = {"graph": "-", "xla": "--", "jit": "-"}
@@ -20,12 +19,6 @@ STYLES = {"graph": "-", "xla": "--", "jit": "-"}
 
 def header(argv):
     """Where, when, how and with what it was measured; `cases` are to be filled in."""
-    versions = environment.versions()
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     backend = os.environ.get("KERAS_BACKEND")
     command = shlex.join(["python", "-m", "benchmarks", *argv])
     return {
@@ -34,8 +27,8 @@ def header(argv):
         "backend": compiled.BACKEND,
         "device": compiled.device_name(),
         "dtype": compiled.dtype(),
-        "machine": environment.machine(),
-        "versions": versions,
+        "machine": machine(),
+        "versions": versions(*PACKAGES),
         "cases": {},
     }
 

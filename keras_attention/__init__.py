@@ -6,7 +6,6 @@ from keras_attention.explain.maps import attention_maps
 from keras_attention.explain.plots import plot_alignment, plot_attention, plot_image_attention
 from keras_attention.explain.rollout import attention_rollout
 from keras_attention.export import ExportError, Signature, export_model
-from keras_attention.functional.blocks import query_blocks
 from keras_attention.layers.attention_feature_map import AttentionFeatureMap
 from keras_attention.layers.attention_pooling import AttentionPooling
 from keras_attention.layers.channel_attention import ChannelAttention
@@ -28,6 +27,7 @@ from keras_attention.layers.transformer_decoder_block import TransformerDecoderB
 from keras_attention.layers.transformer_encoder_block import TransformerEncoderBlock
 from keras_attention.layers.window_attention_pooling import WindowAttentionPooling
 from keras_attention.losses import SequenceCrossentropy
+from keras_attention.memory.policy import query_blocks
 from keras_attention.metrics import Perplexity, TokenAccuracy
 from keras_attention.recurrent.adaptive_attention import AdaptiveAttention
 from keras_attention.recurrent.attention_decoder import AttentionDecoder
@@ -56,7 +56,7 @@ from keras_attention.scores import (
     TanhDotScore,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ALiBiScore",

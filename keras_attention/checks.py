@@ -1,4 +1,4 @@
-"""Checks of arguments, all worded alike."""
+"""Checks of arguments, with error messages in one form."""
 
 import keras
 
@@ -60,18 +60,18 @@ def grid(name, shape):
 
 
 def boolean(name, mask):
-    """Raises a `ValueError` for a mask of floats; integers may stand for booleans."""
+    """Raises a `ValueError` for a mask of floats; integers count as booleans."""
     dtype = keras.backend.standardize_dtype(mask.dtype)
     if "float" in dtype:
         raise ValueError(
             f"`{name}` must be boolean, `True` where a step may be attended to: pass `mask == 0` "
-            "of a mask that is added to scores (0 and -1e9), and `mask == 1` of one of ones and "
+            "for a mask that is added to scores (0 and -1e9), `mask == 1` for one of ones and "
             f"zeros. Received: {name}.dtype={dtype}"
         )
 
 
 def mask(name, mask, tensor_name, tensor):
-    """Raises a `ValueError` unless the mask has the axes of the tensor but the last."""
+    """Raises a `ValueError` unless the mask has the tensor's shape without its last axis."""
     boolean(name, mask)
     if not _fits(mask.shape, tensor.shape[:-1]):
         raise ValueError(
@@ -81,7 +81,7 @@ def mask(name, mask, tensor_name, tensor):
 
 
 def mask_of_words(name, mask, words):
-    """Raises a `ValueError` unless the mask is one of words `(B, N, W)` or sentences `(B, N)`."""
+    """Raises a `ValueError` unless the mask is `(B, N, W)` for words or `(B, N)` for sentences."""
     boolean(name, mask)
     if not any(_fits(mask.shape, words.shape[:rank]) for rank in (2, 3)):
         raise ValueError(
@@ -91,7 +91,7 @@ def mask_of_words(name, mask, words):
 
 
 def attention_mask(mask, query, value, num_heads=None):
-    """Raises a `ValueError` unless the mask broadcasts to the scores and has their steps."""
+    """Raises a `ValueError` unless the mask broadcasts to the scores `(B, T, S)`."""
     boolean("attention_mask", mask)
     shape, batch = tuple(mask.shape), value.shape[0]
     heads = [] if num_heads is None else [num_heads]
@@ -107,11 +107,14 @@ def attention_mask(mask, query, value, num_heads=None):
 
 
 def _fits(shape, wanted, broadcasts=False):
-    """Whether a mask's shape is the wanted one, as far as both are known; one may do for all."""
+    """Whether a mask's shape is the wanted one, where both are known.
+
+    The batch axis, with `broadcasts` every axis, may also have size 1.
+    """
     if len(shape) != len(wanted):
         return False
     for axis, (size, other) in enumerate(zip(shape, wanted, strict=True)):
-        # An unknown size is `None`, or on JAX a symbol that compares with nothing.
+        # A dynamic size is `None`, or on JAX a symbol that cannot be compared.
         is_known = isinstance(size, int) and isinstance(other, int)
         may_be_one = axis == 0 or broadcasts
         if is_known and size != other and not (may_be_one and size == 1):
@@ -120,7 +123,7 @@ def _fits(shape, wanted, broadcasts=False):
 
 
 def attention_shapes(query_shape, value_shape, key_shape):
-    """Raises a `ValueError` unless the three fit together; returns the key's shape."""
+    """Raises a `ValueError` unless the three shapes fit; returns the key's shape."""
     key_shape = value_shape if key_shape is None else key_shape
     if query_shape is not None:
         sequence("query", query_shape)

@@ -1,4 +1,4 @@
-"""The projection of a tensor's steps, fit for compiled loops."""
+"""Projections of the steps of a tensor that also compile inside loops."""
 
 import keras
 from keras import ops
@@ -7,10 +7,10 @@ from keras_attention.functional.shapes import reshape
 
 
 class Dense(keras.layers.Dense):
-    """`keras.layers.Dense`, applied to all steps as to the rows of one matrix.
+    """`keras.layers.Dense`, applied to all steps as the rows of one matrix.
 
-    For a tensor of more than two axes with an unknown length TensorFlow computes the order of some
-    transpositions at run time, and XLA can't differentiate those inside a loop. A matrix has none.
+    For a tensor of more than two axes with a dynamic length TensorFlow computes the axes of some
+    transposes at run time, and XLA cannot differentiate those inside a loop. A matrix has none.
     """
 
     def call(self, inputs, training=None):
@@ -21,16 +21,16 @@ class Dense(keras.layers.Dense):
         return reshape(outputs, (*ops.shape(inputs)[:-1], self.units))
 
     def quantize(self, mode=None, type_check=True, config=None):
-        # Keras checks for its own class alone, as a subclass might compute something else.
+        # Keras' type check accepts its own class only: a subclass might compute something else.
         super().quantize(mode, type_check=False, config=config)
 
 
 class EinsumDense(keras.layers.EinsumDense):
-    """`keras.layers.EinsumDense` from or to heads, whose bias is added to the axes it belongs to.
+    """`keras.layers.EinsumDense` from or to heads, with the bias added to the right axes.
 
-    On TensorFlow Keras adds a bias `(H, 1)` as if it were one of channels that come first, where
-    there are H steps: to the steps, not to the heads. With one step a row there are never H.
-    An output of no example and no step has the right shape too.
+    On TensorFlow Keras takes a bias `(H, 1)` for a channels-first one if there are H steps, and
+    adds it to the steps instead of the heads. With one step per row this cannot happen. Also gives
+    the right shape for an empty batch or no steps.
     """
 
     def call(self, inputs, training=None):
@@ -47,7 +47,7 @@ class EinsumDense(keras.layers.EinsumDense):
         if is_column:
             inputs = ops.reshape(inputs, (-1, 1, *features))  # (B T, 1, ...)
         outputs = call(inputs, training=training)
-        # Also of no step of no example, of which TensorFlow's `einsum` makes one example.
+        # Also for an empty batch without steps, which TensorFlow's `einsum` turns into one example.
         return reshape(outputs, (batch, steps, *outputs.shape[2:]))
 
     def quantize(self, mode=None, type_check=True, config=None):

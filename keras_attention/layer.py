@@ -1,4 +1,4 @@
-"""What every layer of the package is, whatever else it is: the base of all classes."""
+"""The base class of all layers of the package."""
 
 import functools
 
@@ -7,15 +7,18 @@ from keras import ops
 
 
 class BaseLayer(keras.layers.Layer):
-    """A layer whose sub-layers, made in `build`, are saved and loaded as they are.
+    """A layer whose sub-layers, made in `build`, keep their state through saving and loading.
 
-    - A layer that is frozen before it is built, or loaded or cloned frozen, freezes what its
-      `build` makes.
-    - Of sub-layers that were changed after `build` (frozen, quantized, given low-rank parts) the
-      change is saved, and made again when the layer is loaded.
-    - `floats` casts integers at the door.
-    - Lists and ragged tensors in the place of a tensor are refused in a sentence.
-    - An added loss fits the model's, whatever dtype the layer computes in.
+    - If a layer is frozen before it is built, or loaded or cloned frozen, the sub-layers that its
+      `build` makes are frozen too.
+    - Changes to sub-layers after `build` (frozen, quantized, LoRA) are saved, and repeated when the
+      layer is loaded.
+    - `floats` casts integer inputs to the compute dtype.
+    - Added losses have the dtype in which Keras sums the losses of a model.
+
+    Raises:
+        ValueError: If the layer is called with a list of tensors, or with a ragged tensor, in place
+            of a tensor.
     """
 
     def __new__(cls, *args, **kwargs):
@@ -26,7 +29,7 @@ class BaseLayer(keras.layers.Layer):
         def build_and_freeze(*args, **kwargs):
             build(*args, **kwargs)
             if not layer.trainable:
-                # Hands it down to the new sub-layers; the same value again would change nothing.
+                # Freezes the new sub-layers: setting the same value again would change nothing.
                 layer.trainable = True
                 layer.trainable = False
 
@@ -34,30 +37,30 @@ class BaseLayer(keras.layers.Layer):
         return layer
 
     def __call__(self, *args, **kwargs):
-        some = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else []
-        if len(some) > 1 and all(hasattr(x, "shape") for x in some):
+        listed = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else []
+        if len(listed) > 1 and all(hasattr(x, "shape") for x in listed):
             raise ValueError(
-                f"`{type(self).__name__}` must be called as `layer(query, value)`, its tensors one "
-                f"after the other, not as `layer([query, value])`. Received: a list of {len(some)} "
+                f"`{type(self).__name__}` must be called as `layer(query, value)`, each tensor an "
+                f"argument, not as `layer([query, value])`. Received: a list of {len(listed)} "
                 "tensors"
             )
         for x in (*args, *kwargs.values()):
             if hasattr(x, "row_splits"):
                 raise ValueError(
                     f"`{type(self).__name__}` must be called with dense tensors: pass "
-                    "`x.to_tensor()` of a ragged tensor x, and a mask of its steps. Received: "
+                    "`x.to_tensor()` of a ragged tensor x, and a padding mask. Received: "
                     f"{type(x).__name__}"
                 )
         return super().__call__(*args, **kwargs)
 
     def add_loss(self, loss):
-        floatx = keras.config.floatx()  # in which Keras adds the losses of a model up
+        floatx = keras.config.floatx()  # the dtype in which Keras sums the losses of a model
         super().add_loss(keras.tree.map_structure(lambda x: ops.cast(x, floatx), loss))
 
     def floats(self, *tensors):
-        """The tensors, integers and booleans among them in the dtype that the layer computes in.
+        """The tensors, with integers and booleans cast to the compute dtype; `None` stays `None`.
 
-        Keras casts floats alone, and a weight in an image's uint8 would be 0. `None` stays `None`.
+        Keras casts only floats; attention weights cast to the uint8 of an image would be 0.
         """
         cast = [x if x is None or _is_float(x) else self._as_float(x) for x in tensors]
         return cast[0] if len(cast) == 1 else cast
@@ -81,7 +84,7 @@ class BaseLayer(keras.layers.Layer):
         if not self.built:
             super().build_from_config(config)
         for path, layer in layers_below(self):
-            _make_again(layer, changes.get(path, {}))
+            _repeat_change(layer, changes.get(path, {}))
 
 
 def _is_float(x):
@@ -101,11 +104,11 @@ def layers_below(layer, above="", seen=None):
 
 def children(layer):
     """The layers directly inside a layer or a model."""
-    return list(layer._layers)  # Keras has no public way down into a layer that is no model
+    return list(layer._layers)  # Keras has no public list of them, except for models
 
 
 def _change(layer, is_trainable):
-    """What was done to a sub-layer after it was made, as plain data."""
+    """The changes to a sub-layer after `build`, as plain data."""
     change = {}
     if layer.trainable != is_trainable:
         change["trainable"] = layer.trainable
@@ -120,7 +123,7 @@ def _change(layer, is_trainable):
     return change
 
 
-def _make_again(layer, change):
+def _repeat_change(layer, change):
     if "enable_lora" in change and not layer.lora_enabled:
         layer.enable_lora(**change["enable_lora"])
     if "quantize" in change and layer.quantization_mode is None:

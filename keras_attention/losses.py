@@ -1,4 +1,4 @@
-"""Losses over sequences of integer labels: padding never counts."""
+"""Losses over sequences of integer labels, without padding."""
 
 import operator
 
@@ -14,16 +14,16 @@ _NO_CLASS = -(2**31)  # a label that is neither a class nor an `ignore_class`
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SequenceCrossentropy(keras.losses.Loss):
-    """Cross-entropy of integer labels, smoothed if wanted, as a mean over the tokens that count.
+    """Cross-entropy of integer labels with label smoothing, a mean over unmasked tokens.
 
         loss(token) = -sum_k q(k) log p(k);  q(k) = (1 - eps) [k = label] + eps / V
 
     `keras.losses.SparseCategoricalCrossentropy` with label smoothing, which Keras has for one-hot
-    labels only: those of a vocabulary would take V times the memory. Computed in float32 also from
-    float16 logits, and in float64 if `dtype` says so.
+    labels only; these take V times the memory. Computed in float32 also for float16 logits, and in
+    float64 with `dtype="float64"`.
 
-    Masking: a token counts unless its label is `ignore_class`, the mask that the predictions carry
-    hides it, or its sample weight is 0; what is predicted there may be anything. The loss is
+    Masking: a token counts unless its label is `ignore_class`, the Keras mask of the predictions
+    hides it, or its sample weight is 0; its predictions may then be anything. The loss is
     `sum(weight loss) / sum(weight)`, and 0 where no token counts. Keras' own mean with sample
     weights divides by the number of all tokens instead.
 
@@ -32,7 +32,8 @@ class SequenceCrossentropy(keras.losses.Loss):
     raise: there the loss is NaN, and so is its gradient.
 
     Args:
-        label_smoothing: Float eps in `[0, 1)`: this share of each label goes to all V alike.
+        label_smoothing: Float eps in `[0, 1)`: this share of each label is spread evenly over the V
+            classes.
         ignore_class: Integer label that does not count, such as the id of padding or -100, or
             `None`. It need not lie in `[0, V)`, nor fit the dtype of the labels.
         from_logits: Whether the predictions are logits rather than probabilities.
@@ -43,15 +44,15 @@ class SequenceCrossentropy(keras.losses.Loss):
     Call arguments:
         y_true: Integer tensor `(B,)`, `(B, T)` or any other shape, of any integer dtype. Floats
             are taken if they are whole numbers.
-        y_pred: Float tensor of one more axis, of V classes.
+        y_pred: Float tensor with the shape of `y_true` and one more axis, of V classes.
         sample_weight: Numbers of the shape of `y_true`, or of its first axes.
 
     Returns:
         The mean, a scalar.
 
     Raises:
-        ValueError: If the shapes do not fit; in eager mode also if a label that counts is outside
-            `[0, V)`.
+        ValueError: If an argument is out of range or the shapes do not fit; in eager mode also if a
+            label that counts is outside `[0, V)`.
 
     Example:
         >>> loss = ka.SequenceCrossentropy(ignore_class=0, from_logits=True)
@@ -88,6 +89,7 @@ class SequenceCrossentropy(keras.losses.Loss):
         return _Mean(self.dtype)(self.call(labels, predictions), weights)
 
     def call(self, y_true, y_pred):
+        """Losses `(...)` of labels `(...)` from 0 to V - 1 and predictions `(..., V)`."""
         return crossentropy(y_true, y_pred, self.label_smoothing, self.from_logits)
 
     def get_config(self):
@@ -125,11 +127,11 @@ def crossentropy(labels, predictions, label_smoothing=0.0, from_logits=False):
         log_p = ops.log(ops.maximum(predictions, keras.config.epsilon()))  # (..., V)
     labels = whole_numbers(labels)
     inside = in_range(labels, predictions)  # (...)
-    # Backends differ in what they read outside of an axis.
+    # Backends differ in what they read beyond an axis.
     index = ops.expand_dims(ops.where(inside, labels, 0), -1)  # (..., 1)
     losses = -ops.squeeze(ops.take_along_axis(log_p, index, axis=-1), -1)  # (...)
     if label_smoothing:
-        # On JAX Keras' `mean` has float32's digits, also of float64.
+        # On JAX Keras' `mean` computes in float32, also for float64.
         mean = ops.sum(log_p, axis=-1) / ops.cast(ops.shape(log_p)[-1], log_p.dtype)  # (...)
         losses = (1.0 - label_smoothing) * losses - label_smoothing * mean
     # A product, so that the gradient is NaN as well.
@@ -137,11 +139,11 @@ def crossentropy(labels, predictions, label_smoothing=0.0, from_logits=False):
 
 
 def counted_tokens(y_true, y_pred, sample_weight, ignore_class, dtype):
-    """The labels, predictions and weights of a loss or metric, harmless where nothing counts.
+    """The labels, predictions and weights of a loss or metric, finite where the weight is 0.
 
     Args:
         y_true: Tensor `(...)` or `(..., 1)` of whole numbers.
-        y_pred: Float tensor `(..., V)`; the Keras mask that it may carry counts.
+        y_pred: Float tensor `(..., V)`; its Keras mask, if any, is applied.
         sample_weight: Numbers of the shape of `y_true`, or of its first axes, or `None`.
         ignore_class: Integer label with a weight of 0, or `None`.
         dtype: String, `"float32"` or `"float64"`.
@@ -151,10 +153,10 @@ def counted_tokens(y_true, y_pred, sample_weight, ignore_class, dtype):
         weight is 0 the label is 0 and the predictions are 1.
 
     Raises:
-        ValueError: If the shapes do not fit, or if the numbers can be read, which is so in eager
-            mode, and a label that counts is outside `[0, V)`.
+        ValueError: If the shapes do not fit; in eager mode also if a label that counts is outside
+            `[0, V)`.
     """
-    if not hasattr(y_pred, "shape"):  # what has one may carry a mask, and stays as it is
+    if not hasattr(y_pred, "shape"):  # a tensor may carry a Keras mask, which a copy would lose
         y_pred = ops.convert_to_tensor(y_pred)
     y_true = _squeeze_label(ops.convert_to_tensor(y_true), y_pred)
     labels = whole_numbers(y_true)
@@ -169,7 +171,7 @@ def counted_tokens(y_true, y_pred, sample_weight, ignore_class, dtype):
 
 
 def whole_numbers(labels):
-    """Labels as int32. What no int32 is, such as 2.5 or 2**40, becomes one that no class has."""
+    """Labels as int32. Others, such as 2.5 or 2**40, become an int32 that is no class."""
     labels = ops.convert_to_tensor(labels)
     dtype = keras.backend.standardize_dtype(labels.dtype)
     if dtype in ("bool", "int8", "int16", "int32", "uint8", "uint16"):
@@ -194,7 +196,7 @@ def in_range(labels, predictions):
 
 
 def class_id(name, value):
-    """`value` as an int of 32 bits, `None` if it is `None`, or a `ValueError`."""
+    """`value` as a 32-bit integer, or `None`; raises a `ValueError` for anything else."""
     if value is None:
         return None
     try:
@@ -202,9 +204,7 @@ def class_id(name, value):
     except TypeError:
         number = None
     if number is None or abs(number) > _LARGEST:
-        raise ValueError(
-            f"`{name}` must be an integer of 32 bits or `None`. Received: {name}={value!r}"
-        )
+        raise ValueError(f"`{name}` must be a 32-bit integer or `None`. Received: {name}={value!r}")
     return number
 
 
@@ -235,7 +235,7 @@ def _token_weights(labels, y_pred, sample_weight, ignore_class, dtype):
 
 
 def _check_labels(y_true, is_fine, y_pred, ignore_class):
-    """Raises a `ValueError` for labels outside `[0, V)`, if their numbers can be read."""
+    """Raises a `ValueError` for labels outside `[0, V)` in eager mode."""
     try:
         all_fine = bool(ops.convert_to_numpy(ops.all(is_fine)))
     except Exception:  # each backend raises its own for a tensor of a traced function
@@ -258,8 +258,7 @@ def _squeeze_label(y_true, y_pred):
 class _Ones(keras.losses.Loss):
     """A loss of 1 for each token: weighted by Keras, it is the weight of each token.
 
-    Keras reads the mask that predictions carry in its base class of losses, and nowhere else in
-    public.
+    The only public way to the Keras mask of predictions is the base class of losses.
     """
 
     def __init__(self, dtype):
@@ -276,7 +275,7 @@ class _Mean(keras.losses.Loss):
         super().__init__(name="mean", reduction="mean_with_sample_weight", dtype=dtype)
 
     def __call__(self, losses, weights):
-        # With one axis more: Keras gives the losses of an empty batch `(0,)` back unreduced.
+        # With one axis more: Keras returns the losses of an empty batch `(0,)` unreduced.
         losses, weights = ops.expand_dims(losses, 0), ops.expand_dims(weights, 0)
         return super().__call__(losses, losses, sample_weight=weights)
 

@@ -1,7 +1,7 @@
-"""Metrics over sequences of integer labels: padding never counts.
+"""Metrics over sequences of integer labels, without padding.
 
-A mean over all tokens of all batches, however many each batch has. Keras' own metrics average
-over the steps of each sequence first, so that tokens of short batches count more.
+A mean over all tokens of all batches. Keras' own metrics average over the steps of each sequence
+first, so that tokens of short batches count more.
 """
 
 import keras
@@ -41,7 +41,7 @@ class _TokenMean(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TokenAccuracy(_TokenMean):
-    """The share of tokens whose most likely class is the label.
+    """Token accuracy: the fraction of unmasked tokens whose most likely class is the label.
 
     Wrong labels: a token that counts must have a label from 0 to V - 1. If one has not,
     `update_state` raises a `ValueError` in eager mode. Compiled code (`fit`, `tf.function`,
@@ -49,16 +49,16 @@ class TokenAccuracy(_TokenMean):
 
     Args:
         ignore_class: Integer label that does not count, such as the id of padding or -100, or
-            `None`. It need not lie in `[0, V)`, nor fit the dtype of the labels. A mask that the
-            predictions carry counts as well; on JAX Keras' `fit` hands no mask to training
-            metrics, only to `evaluate` and to validation.
+            `None`. It need not lie in `[0, V)`, nor fit the dtype of the labels. The Keras mask of
+            the predictions is applied too; on JAX Keras' `fit` passes no mask to training metrics,
+            only to validation and `evaluate`.
         name: String.
         dtype: Dtype of the sums and of the result; Keras' `floatx` (float32) if `None`. float16
             and bfloat16 count as float32.
 
     Raises:
-        ValueError: If the shapes do not fit; in eager mode also if a label that counts is outside
-            `[0, V)`.
+        ValueError: If `ignore_class` is no 32-bit integer or the shapes do not fit; in eager mode
+            also if a label that counts is outside `[0, V)`.
 
     Example:
         >>> metric = ka.TokenAccuracy(ignore_class=0)
@@ -73,18 +73,18 @@ class TokenAccuracy(_TokenMean):
     def _values(self, y_true, y_pred):
         predicted = ops.cast(ops.argmax(y_pred, axis=-1), y_true.dtype)  # (...)
         hits = ops.cast(ops.equal(predicted, y_true), self.dtype)
-        # No product with NaN: XLA takes a hit times NaN for "if hit, NaN, else 0".
+        # No product with NaN: XLA simplifies hit * NaN to "NaN if hit, else 0".
         return ops.where(in_range(y_true, y_pred), hits, float("nan"))
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Perplexity(_TokenMean):
-    """The exponential of the mean cross-entropy: among how many words the model still wavers.
+    """Perplexity, the exponential of the mean cross-entropy over all unmasked tokens.
 
         perplexity = exp(-1/N sum_n log p(label_n))
 
-    over the N tokens of all batches: not the mean of the batches' perplexities, which is larger.
-    1 is perfect, V is a uniform guess among V words.
+    over the N tokens of all batches: not the mean of the batches' perplexities, which is larger. It
+    is the effective number of equally likely tokens: 1 is perfect, V a uniform guess among V.
 
     Wrong labels: a token that counts must have a label from 0 to V - 1. If one has not,
     `update_state` raises a `ValueError` in eager mode. Compiled code (`fit`, `tf.function`,
@@ -92,17 +92,17 @@ class Perplexity(_TokenMean):
 
     Args:
         ignore_class: Integer label that does not count, such as the id of padding or -100, or
-            `None`. It need not lie in `[0, V)`, nor fit the dtype of the labels. A mask that the
-            predictions carry counts as well; on JAX Keras' `fit` hands no mask to training
-            metrics, only to `evaluate` and to validation.
+            `None`. It need not lie in `[0, V)`, nor fit the dtype of the labels. The Keras mask of
+            the predictions is applied too; on JAX Keras' `fit` passes no mask to training metrics,
+            only to validation and `evaluate`.
         from_logits: Whether the predictions are logits rather than probabilities.
         name: String.
         dtype: Dtype of the sums and of the result; Keras' `floatx` (float32) if `None`. float16
             and bfloat16 count as float32.
 
     Raises:
-        ValueError: If the shapes do not fit; in eager mode also if a label that counts is outside
-            `[0, V)`.
+        ValueError: If `ignore_class` is no 32-bit integer or the shapes do not fit; in eager mode
+            also if a label that counts is outside `[0, V)`.
 
     Example:
         >>> metric = ka.Perplexity(ignore_class=0, from_logits=True)

@@ -20,71 +20,52 @@ columns text and label), or "tfds:imdb_reviews", "tfds:glue/sst2" and the like.
 In a terminal predict shades the words. In a file or a pipe, or if NO_COLOR is set, it writes the
 weight after each word that has a fifth of the largest weight or more: not(0.41) bad(0.32) at all!
 
+Score: accuracy 0.9200 on IMDB after 5.7 minutes, 0.8250 on SST-2 (three seeds) after 0.3 to 1.0,
+on two cores of a server's CPU; tf-idf with logistic regression has 0.9068 and 0.8116.
+
 Reference: Wang & Manning, 2012 (log-count ratios), https://aclanthology.org/P12-2018; Yang et al.,
 2016 (attention pooling), https://aclanthology.org/N16-1174. Neither has the directions nor the
-share of the total; figures on real data, with time and machine, stand in the README.
+share of the total.
 """
 
 import dataclasses
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from recipes.data import texts as text_data
-from recipes.kit import errors, exports, fitting, flags, records, run_folder
-from recipes.kit.errors import UserError
-from recipes.kit.flags import argument, option
-from recipes.text import wordpiece
+from recipes.baselines import tfidf
+from recipes.kit import exports, flags, records
+from recipes.kit.errors import writing
+from recipes.kit.flags import argument, default, option, size_dependent
+from recipes.kit.running import Run
+from recipes.text import classifier, wordpiece
 
 NAME = "sentiment_analysis"
-FORMS = {
-    "tflite": "model.tflite",
-    "tflite_float16": "model_float16.tflite",
-    "tflite_int8": "model_int8.tflite",
-    "tflite_full_int8": "model_full_int8.tflite",
-    "saved_model": "saved_model",
-}
+FORMS = {**exports.FORMS, "tflite_full_int8": "model_full_int8.tflite"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(classifier.TextConfig):
     """What `train` can be told."""
 
-    data: str = option("toy", "toy, tfds:NAME or a folder with train.* and test.*")
-    output: Path = option(Path("saved_models") / NAME, "folder to write")
-    epochs: int = option(15, "passes over the training texts, at most", low=1)
-    patience: int = option(3, "epochs without a better validation accuracy before it stops", low=1)
-    batch_size: int = option(64, "texts a training step", low=1)
-    learning_rate: float = option(0.001, "step size of Adam", low=1e-6, high=1.0)
-    averaging: float = option(
-        0.99, "how much of the moving average of the weights a step keeps", low=0.0, high=0.9999
+    # Data.
+    output: Path = default(Path("saved_models") / NAME)
+    vocabulary_size: int | None = size_dependent(
+        16_000, 4_000, "word pieces to learn, at most", below=15_000, low=100, high=100_000
     )
-    vocabulary_size: int | None = option(
-        None, "word pieces to learn, at most; none: 16000, or 4000 of few texts", low=100,
-        high=100_000,
-    )  # fmt: skip
     order: int = option(3, "word pieces in the longest n-gram", low=1, high=5)
-    min_texts: int | None = option(
-        None, "texts that must have an n-gram for it to be kept; none: 5, or 2 of few texts", low=1
+    min_texts: int | None = size_dependent(
+        5, 2, "training texts that an n-gram must occur in to be kept", below=15_000, low=1
     )
     max_pieces: int = option(400, "word pieces of a text read in training; later all are", low=8)
+    # Network.
     embedding_size: int = option(32, "size of a word piece's vector, for the context", low=1)
     dropout: float = option(0.5, "fraction of n-grams hidden in training", low=0.0, high=0.95)
-    context_dropout: float = option(0.3, "dropout around the convolution", low=0.0, high=0.95)
-    validation_fraction: float = option(
-        0.1, "share of the training texts to validate on, without a file for it", low=0.01, high=0.5
-    )
+    context_dropout: float = option(0.3, "dropout rate around the convolution", low=0.0, high=0.95)
+    # Training.
+    epochs: int = default(15)
+    # What is written.
     baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
     full_int8: bool = option(False, "also export with int8 activations")
-    parity_texts: int = option(200, "test texts on which the exports are compared", low=1)
-    seed: int = option(0, "seed of everything random", low=0)
-    mixed_precision: bool = option(False, "compute the context in 16 bits")
-    limit: int | None = option(None, "texts of each split to use, for a quick look", low=4)
-    text_column: str = option("text", "column of the text")
-    label_column: str = option("label", "column of the label")
-    data_dir: Path | None = option(None, "where TensorFlow Datasets keeps its data")
-    tensorboard: Path | None = option(None, "folder for TensorBoard's logs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,25 +74,9 @@ class PredictConfig:
 
     folder: Path = argument("folder that train wrote")
     texts: tuple[str, ...] = argument("texts to read; none: the lines of standard input", nargs="*")
-    file: Path | None = option(None, "file with a text a line")
+    file: Path | None = option(None, "file with a text per line")
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
     html: Path | None = option(None, "also write a page with the shaded texts")
-
-
-# ------------------------------------------------------------------------------------- train
-
-
-def load_data(config):
-    """The labelled texts of `--data`."""
-    return text_data.load(
-        config.data,
-        seed=config.seed,
-        validation_fraction=config.validation_fraction,
-        limit=config.limit,
-        text_column=config.text_column,
-        label_column=config.label_column,
-        data_dir=config.data_dir,
-    )
 
 
 def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
@@ -239,144 +204,61 @@ def compile_model(config, model):
     )
 
 
-def fit(config, model, data, ids, callbacks, *, epoch=0):
-    """Trains on the training split, watched on the validation split."""
-    model.fit(
-        batches(config, ids["train"], data.train, is_training=True, epoch=epoch),
-        validation_data=batches(config, ids["validation"], data.validation),
-        epochs=config.epochs,
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-
-
-def tfidf_accuracy(data):
-    """Test accuracy of logistic regression over tf-idf of words and pairs of words.
-
-    It has no use for a validation split, so it learns from that as well.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    texts = data.train.texts + data.validation.texts
-    labels = np.concatenate([data.train.labels, data.validation.labels])
-    baseline = make_pipeline(
-        TfidfVectorizer(
-            ngram_range=(1, 2), sublinear_tf=True, min_df=2 if len(texts) > 1000 else 1
-        ),
-        LogisticRegression(C=10, max_iter=1000),
-    )
-    baseline.fit(texts, labels)
-    return float(baseline.score(data.test.texts, data.test.labels))
-
-
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
-    with run_folder.RunFolder(config.output, recipe=NAME) as run:
-        wordpiece.tensorflow_text()
-        data = load_data(config)
-        print(data)
-        run.start(config, data=data.fingerprint)
-        _train(config, data, run)
-
-
-def _train(config, data, run):
     from recipes.parts import ngrams
 
-    fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
-    is_large = len(data.train) >= 15_000
-    vocabulary = wordpiece.learn_vocabulary(
-        data.train.texts, config.vocabulary_size or (16_000 if is_large else 4_000)
-    )
-    tokenizer = wordpiece.fast_tokenizer(vocabulary)
-    ids = {
-        part: wordpiece.tokenize(tokenizer, getattr(data, part).texts)
-        for part in ("train", "validation", "test")
-    }
-    keys, counts = ngrams.select(
-        ids["train"],
-        data.train.labels,
-        vocabulary_size=len(vocabulary),
-        num_classes=len(data.labels),
-        order=config.order,
-        min_texts=config.min_texts or (5 if is_large else 2),
-    )
-    print(f"{len(vocabulary):,} word pieces, {len(keys):,} n-grams of up to {config.order}")
+    with Run(config, NAME) as run:
+        wordpiece.tensorflow_text()
+        data = classifier.load_data(config)
+        config = run.begin(config, data)
+        vocabulary = wordpiece.learn_vocabulary(data.train.texts, config.vocabulary_size)
+        ids = wordpiece.tokenize_splits(wordpiece.fast_tokenizer(vocabulary), data)
+        keys, counts = ngrams.select(
+            ids["train"], data.train.labels,
+            vocabulary_size=len(vocabulary), num_classes=len(data.labels),
+            order=config.order, min_texts=config.min_texts,
+        )  # fmt: skip
+        print(f"{len(vocabulary):,} word pieces, {len(keys):,} n-grams of up to {config.order}")
 
-    def build(pooling):
-        return build_model(config, len(vocabulary), keys, counts, pooling)
+        def build(pooling):
+            training, model = build_model(config, len(vocabulary), keys, counts, pooling)
+            compile_model(config, training)
+            return training, model
 
-    training, model = build("attention")
-    compile_model(config, training)
-    callbacks = fitting.training_callbacks(
-        run,
-        monitor="val_accuracy",
-        mode="max",
-        patience=config.patience,
-        use_average=True,
-        tensorboard=config.tensorboard,
-    )
-    if not run.is_trained:
-        fit(config, training, data, ids, callbacks, epoch=run.epochs_done)
-    fitting.load_best_weights(training, run)
-    minutes = run.minutes
+        def training_batches(epoch=0):
+            return batches(config, ids["train"], data.train, is_training=True, epoch=epoch)
 
-    test = batches(config, ids["test"], data.test)
-    measured = training.evaluate(test, return_dict=True, verbose=0)
-    scores = {"accuracy": measured["accuracy"], "log_loss": measured["loss"]}
-    baselines = {}
-    if config.baselines:
-        baselines["tf-idf, logistic regression"] = tfidf_accuracy(data)
-        baselines["mean pooling"] = _mean_pooling_accuracy(config, build, data, ids, test)
-    for name, accuracy in {"this model": scores["accuracy"], **baselines}.items():
-        print(f"test accuracy {accuracy:.4f}  {name}")
+        validation = batches(config, ids["validation"], data.validation)
+        test = batches(config, ids["test"], data.test)
+        training, model = build("attention")
+        run.fit(
+            training, training_batches(run.epochs_done), validation,
+            monitor="val_accuracy", mode="max",
+        )  # fmt: skip
+        measured = training.evaluate(test, return_dict=True, verbose=0)
+        scores = {"accuracy": measured["accuracy"], "log_loss": measured["loss"]}
+        baselines = {}
+        if config.baselines:
+            baselines["tf-idf, logistic regression"] = tfidf.logistic_regression(data)
+            alike, _ = build("mean")  # all n-grams of a text weigh the same
+            run.fit_baseline("mean pooling", alike, training_batches(), validation)
+            measured = alike.evaluate(test, return_dict=True, verbose=0)
+            baselines["mean pooling"] = measured["accuracy"]
+        records.show_scores(scores, baselines)
 
-    model.save(run.path / "model.keras")
-    forms = exports.export_classifier(
-        model,
-        run.path,
-        formats=[form for form in FORMS if form != "tflite_full_int8" or config.full_int8],
-        labels=data.labels,
-        vocabulary=vocabulary,
-        tokenizer=tokenizer,
-        texts=data.test.texts[: config.parity_texts],
-        ids=ids["test"][: config.parity_texts],
-    )
-    records.plot_history(run.history, run.path / "history.png")
-    metrics = records.write_metrics(
-        run.path,
-        recipe=NAME,
-        data=data.name,
-        seed=config.seed,
-        scores=scores,
-        baselines=baselines,
-        minutes=minutes,
-        epochs=run.epochs_done,
-        parameters=model.count_params(),
-        exports=forms,
-    )
-    records.write_model_card(
-        run.path, title="Sentiment analysis", sections=_card(data), metrics=metrics
-    )
-    run.finish()
+        forms = classifier.export(
+            model, run.path, data, vocabulary, ids["test"],
+            count=config.parity_texts,
+            formats=[form for form in FORMS if form != "tflite_full_int8" or config.full_int8],
+        )  # fmt: skip
+        run.publish(
+            model, data, title="Sentiment analysis", scores=scores, baselines=baselines,
+            exports=forms, card=card(data),
+        )  # fmt: skip
 
 
-def _mean_pooling_accuracy(config, build, data, ids, test):
-    """The same model, trained alike, in which all n-grams of a text weigh the same."""
-
-    training, _ = build("mean")
-    compile_model(config, training)
-    stop = fitting.baseline_callbacks("val_accuracy", "max", config.patience)
-    print("The same with mean pooling:")
-    fit(config, training, data, ids, stop)
-    return training.evaluate(test, return_dict=True, verbose=0)["accuracy"]
-
-
-# -------------------------------------------------------------------------------- model card
-
-
-def _card(data):
+def card(data):
     """The words of the model card."""
     return {
         "What it does": (
@@ -384,66 +266,32 @@ def _card(data):
             "word piece counted: the `weights` sum to one over the text, and the `evidence` of all "
             "pieces sums to what decides."
         ),
-        "Data and licence": "\n\n".join(
-            [data.description, data.licence, *(f"Note: {note}." for note in data.notes)]
-        ),
         "Limits": (
             "It knows words and runs of three word pieces, not sentences: irony, comparisons and "
             "what is said three words away escape it. It learned from one kind of text and is "
             "worse on others. A word that it has never seen counts for nothing, and a text without "
             "any known word gets the frequencies of the labels. It must not decide about people."
         ),
-        "How to use": (
-            f'    python -m recipes.{NAME} predict FOLDER "A text"\n\n'
-            "`model.tflite` has two signatures: `text` takes raw text and needs tensorflow-text's "
-            "operators; `ids` runs in any interpreter, with `vocabulary.txt` and `labels.txt` in "
-            "the file itself (it is also a zip archive). `saved_model` takes raw text and loads "
-            "after `import tensorflow_text`."
-        ),
+        "How to use": classifier.how_to_use(f'python -m recipes.{NAME} predict FOLDER "A text"'),
     }
-
-
-# ----------------------------------------------------------------------------------- predict
 
 
 def predict(config):
     """Tell the sentiment of texts and show the words that decided."""
     from keras_attention.explain.highlight import shade, to_html
 
-    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "vocabulary.txt"])
+    read = classifier.Reader.load(config.folder, NAME, FORMS[config.form])
     texts = flags.given_or_read(config.texts, config.file, "texts")
-    read = _reader(config)
     pages = []
     for text in texts:
-        label, probability, spans, weights = read(text)
+        label, probability, outputs = read(text)
         heading = f"{label} {probability:.3f}"
-        print(f"{heading}  {shade(text, spans, weights)}", flush=True)
-        pages.append((heading, text, spans, weights))
+        words = read.words(text, outputs["weights"])
+        print(f"{heading}  {shade(text, *words)}", flush=True)
+        pages.append((heading, text, *words))
     if config.html:
-        try:
+        with writing("--html", config.html):
             config.html.write_text(to_html("Sentiment analysis", pages), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"Cannot write --html {config.html}: {error.strerror}") from error
-
-
-def _reader(config):
-    """A function from a text to its label, probability, and words with their weights."""
-    path = config.folder / FORMS[config.form]
-    try:
-        vocabulary = (config.folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        tokenizer = wordpiece.fast_tokenizer(vocabulary)
-    except (OSError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise errors.cannot_load(path, error) from error
-    run = exports.text_runner(path)
-
-    def read(text):
-        outputs = run([text])
-        best = int(np.argmax(outputs["probability"][0]))
-        spans, weights = wordpiece.word_weights(tokenizer, vocabulary, text, outputs["weights"][0])
-        label = outputs["label"][0].decode()
-        return label, float(outputs["probability"][0, best]), spans, weights
-
-    return read
 
 
 if __name__ == "__main__":

@@ -58,8 +58,15 @@ def run(layer, tensors, jit=None, **kwargs):
 
 
 def twice(layer, tensors, jit):
-    """The gradient by the tensors of a fixed random projection of the layer's first output, and
-    the gradient of the sum of that gradient's squares: two dicts of arrays.
+    """`twice_of(layer, jit)(tensors)`."""
+    return twice_of(layer, jit)(tensors)
+
+
+def twice_of(layer, jit):
+    """A function, compiled once, of the tensors of a call, a dict, to two dicts of arrays.
+
+    The gradient by the tensors of a fixed random projection of the layer's first output, and the
+    gradient of the sum of that gradient's squares.
     """
 
     def loss(tensors):
@@ -75,8 +82,8 @@ def twice(layer, tensors, jit):
             return sum(keras.ops.sum(x**2) for x in gradient.values()), gradient
 
         step = jax.grad(squares, has_aux=True)
-        second, first = (jax.jit(step) if jit else step)(tensors)
-        return to_numpy((first, second))
+        step = jax.jit(step) if jit else step
+        return lambda tensors: to_numpy(step(tensors)[::-1])
     import tensorflow as tf
 
     def step(tensors):
@@ -89,8 +96,8 @@ def twice(layer, tensors, jit):
             squares = sum(tf.reduce_sum(x**2) for x in first.values())
         return first, outer.gradient(squares, tensors, unconnected_gradients="zero")
 
-    tensors = {name: tf.constant(x) for name, x in tensors.items()}
-    return to_numpy(tf.function(step, jit_compile=True)(tensors) if jit else step(tensors))
+    step = tf.function(step, jit_compile=True) if jit else step
+    return lambda tensors: to_numpy(step({name: tf.constant(x) for name, x in tensors.items()}))
 
 
 def _run_tensorflow(layer, floats, others, loss, jit, kwargs):

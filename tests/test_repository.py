@@ -2,14 +2,20 @@
 
 import ast
 import configparser
+import graphlib
 import inspect
+import io
 import re
+import sys
+import tokenize
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import keras_attention as ka
+from keras_attention.functional import normalize
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "keras_attention").rglob("*.py")) + sorted(
@@ -18,8 +24,17 @@ SOURCES = sorted((ROOT / "keras_attention").rglob("*.py")) + sorted(
 PACKAGE = [path for path in SOURCES if "keras_attention" in path.relative_to(ROOT).parts]
 # Files that hold no public layer of their own.
 BASES = {
-    "layers": ["base", "stepwise", "transformer_block"],
-    "recurrent": ["additive", "base", "cells", "from_addons", "time_loop"],
+    "layers": ["base", "cached_steps", "head_groups", "stepwise", "transformer_block"],
+    "recurrent": [
+        "additive",
+        "base",
+        "cells",
+        "decoder_state",
+        "from_addons",
+        "loops_keras",
+        "loops_tensorflow",
+        "time_loop",
+    ],
     "scores": ["dot_product", "names", "score"],
 }
 LAYER_FILES = [
@@ -101,6 +116,130 @@ def test_heavy_libraries_are_imported_where_used(path):
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         found = heavy & {name.partition(".")[0] for name in names}
         assert not found, f"import {found} inside the function that uses it"
+
+
+def _inside(path, *names):
+    """Whether a file of the package is one of these, or in one of these folders."""
+    parts = path.relative_to(ROOT / "keras_attention").with_suffix("").parts
+    return any(parts[: name.count("/") + 1] == tuple(name.split("/")) for name in names)
+
+
+# Where TensorFlow or JAX is the subject, and what tells which of them it is.
+NAME_BACKENDS = "memory", "export", "explain", "machine", "target", "recurrent/loops_tensorflow"
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGE if not _inside(p, *NAME_BACKENDS)], ids=_id)
+def test_backends_are_named_in_few_files(path):
+    tree = ast.parse(path.read_text())
+    calls = [
+        n.lineno
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("backend.backend")
+    ]
+    imported = {
+        name.partition(".")[0]
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Import | ast.ImportFrom)
+        for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module or ""])
+    }
+    where = "into `memory`, or a file a backend beside it"
+    foreign = imported & {"tensorflow", "jax", "torch"}
+    assert not foreign, f"move what needs {foreign} {where}"
+    assert not calls, f"ask `keras_attention.target`, not Keras, for the backend: lines {calls}"
+    if _inside(path, "functional", "layers"):
+        tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+        named = {t.string for t in tokens if t.type == tokenize.NAME}
+        named &= {"tensorflow", "tf", "jax", "torch", "is_tensorflow", "is_jax"}
+        assert not named, f"the sentence of the library names no backend: move {named} {where}"
+
+
+def _module(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def _imports():
+    """From each module of the package to those that it imports, inside functions too."""
+    trees = {_module(path): ast.parse(path.read_text()) for path in PACKAGE}
+    graph = {name: set() for name in trees}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names} & set(trees)
+            elif isinstance(node, ast.ImportFrom) and node.module in trees:
+                of_names = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= of_names & set(trees)
+                if not of_names <= set(trees):  # also what is no module of its own
+                    graph[name].add(node.module)
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = _imports()
+    assert "keras_attention.memory.plans" in graph["keras_attention.functional.attend"]
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"move what two of these share to a third module: {error.args[1]}")
+
+
+def test_imports_go_one_way():
+    """functional <- scores <- layers <- recurrent <- decoding; memory serves functional."""
+    order = {"functional": 0, "memory": 0, "scores": 1, "layers": 2, "recurrent": 3, "decoding": 4}
+    allowed = {("layers.hierarchical_attention", "recurrent.exportable_rnn")}  # holds an encoder
+    for name, imported in _imports().items():
+        for other in imported:
+            pair = tuple(x.removeprefix("keras_attention.") for x in (name, other))
+            levels = [order.get(x.partition(".")[0]) for x in pair]
+            if None not in levels and pair not in allowed:
+                assert levels[0] >= levels[1], f"{name} must not import {other}"
+
+
+def _functions(node, owner=""):
+    """Pairs of a dotted name and a function, for all functions in a tree, nested ones too."""
+    for child in ast.iter_child_nodes(node):
+        name = f"{owner}.{child.name}".lstrip(".") if hasattr(child, "name") else owner
+        if isinstance(child, ast.FunctionDef):
+            yield name, child
+        yield from _functions(child, name)
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=_id)
+def test_functions_have_at_most_eight_parameters(path):
+    """But for public ones, and constructors and calls, whose arguments users know from Keras."""
+    for name, function in _functions(ast.parse(path.read_text())):
+        owner, _, method = name.rpartition(".")
+        is_public = (owner or method) in ka.__all__ and not method.startswith("_")
+        if is_public or method in ("__init__", "call"):
+            continue
+        arguments = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+        names = [a.arg for a in arguments if a.arg not in ("self", "cls")]
+        assert len(names) <= 8, f"group some of {names} in a class, as `Keys` does: {name}"
+
+
+def test_a_reader_finds_the_softmax_in_few_steps(monkeypatch):
+    """Our own frames from the call of a layer to the softmax, and the files that they are in."""
+    layer, x, stacks = ka.ContentAttention(), np.ones((2, 3, 4), "float32"), []
+    layer(x, x)
+    softmax = normalize.ops.softmax
+
+    def watched(*args, **kwargs):
+        frame, stack = sys._getframe(1), []
+        while not (stack and stack[-1] == ("content_attention.py", "call")):
+            path = Path(frame.f_code.co_filename)
+            if ROOT / "keras_attention" in path.parents:
+                stack.append((path.name, frame.f_code.co_name))
+            frame = frame.f_back
+        stacks.append(stack[::-1])
+        return softmax(*args, **kwargs)
+
+    monkeypatch.setattr(normalize.ops, "softmax", watched)
+    layer(x, x)
+    (stack,) = stacks
+    assert stack[-1][0] == "normalize.py"
+    assert len(stack) <= 6, f"too many calls from a layer to its softmax: {stack}"
+    files = {name for name, _ in stack}
+    assert len(files) <= 4, f"too many files from a layer to its softmax: {stack}"
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=_id)

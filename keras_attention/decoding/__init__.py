@@ -1,4 +1,4 @@
-"""Decoding: from a step that scores the next token to whole sequences, each in one loop."""
+"""Decoding: greedy search, beam search and sampling, each one compiled loop."""
 
 from keras_attention.decoding.beam import beam_search
 from keras_attention.decoding.greedy import greedy_search

@@ -1,4 +1,4 @@
-"""Beam search: several hypotheses a row, the best of them returned."""
+"""Beam search: several hypotheses per row, of which the best are returned."""
 
 import dataclasses
 
@@ -7,9 +7,9 @@ from keras import ops
 from keras_attention import checks
 from keras_attention.decoding.stepper import Stepper, integer, pick, plain, write
 
-# The score of a hypothesis that is none. Finite, as infinities make NaN; far below any real one.
+# The score of an empty hypothesis. Finite, as infinities make NaN; far below any real one.
 _NONE = -1e30
-# Stands for the coverage of a step that was never looked at, whose logarithm is infinite.
+# In place of a coverage of 0, whose logarithm is infinite.
 _UNSEEN = 1e-20
 
 
@@ -28,45 +28,50 @@ def beam_search(
     early_stop=False,
     pad_token=0,
 ):
-    """Decodes with the `num_beams` most probable hypotheses of each row, side by side.
+    """Beam search: decodes the `num_beams` most probable hypotheses of each row in parallel.
 
         score(Y) = log P(Y) / lp(Y) + cp(Y)
         lp(Y) = ((5 + |Y|) / 6)^length_penalty
         cp(Y) = coverage_penalty * sum_s log(min(sum_t p_ts, 1))
 
-    |Y| counts the tokens with the end token; p_ts is the attention weight of the memory's step s
-    when token t was chosen. Live hypotheses are as long as each other and are ranked by log P.
-    One that ends among the K best of its step is kept, with its score, as long as it is one of the
-    best of its row; so is one that `max_length` cuts off. With one beam and no penalties this is
-    `greedy_search`; with at least V ** L beams it is exhaustive.
+    |Y| is the number of tokens with the end token; p_ts is the attention weight of memory step s
+    when token t was chosen. Live hypotheses have equal lengths and are ranked by log P. A
+    hypothesis that ends among the K best of its step is finished; the best finished ones of each
+    row are kept with their scores. One that reaches `max_length` is finished too. With one beam and
+    no penalties this is `greedy_search`; with at least V ** L beams it is exhaustive.
 
     **When a row stops.** Log P can only fall and lp only rise, and the coverage penalty is never
-    above zero, so log P / lp at `max_length` bounds what a live hypothesis can reach. A row stops
-    when its `n_best` finished ones reach that bound for all live ones: the result is that of the
-    full search. The loop stops with its last row; what a row gets does not depend on the others.
+    above zero, so log P / lp at `max_length` is an upper bound for a live hypothesis. A row stops
+    when its `n_best` finished hypotheses reach that bound for all live ones: the result is that of
+    the full search. The loop stops with its last row; no row depends on the others.
 
     One `ops.while_loop`: compiles under XLA and exports to SavedModel and TFLite, with an unknown
-    batch. Each step runs on B * K rows and costs O(B K V) beside it.
+    batch size. Each step runs on B * K rows; the search itself costs O(B K V) per step.
 
     Args:
-        step: As in `greedy_search`, called with B * K rows: whatever it reads by row must come
-            from the state. What it returns untouched (the same object) is not reordered and costs
-            nothing. With a coverage penalty it returns `(logits, state, weights)`, the weights
-            `(B * K, S)`.
+        step: As in `greedy_search`, called with B * K rows: everything with one entry per row must
+            be part of the state. Tensors that it returns unchanged (the same object) are not
+            reordered and cost nothing. With a coverage penalty it returns
+            `(logits, state, weights)`, the weights `(B * K, S)`.
         start_token, state, max_length, end_token, pad_token: As in `greedy_search`.
-        num_beams: Positive integer K, the hypotheses of each row. May be more than the vocabulary.
-        n_best: Positive integer N, at most `num_beams`: how many hypotheses of a row are returned.
-        length_penalty: Number of at least 0. From 0.6 to 1 is usual; more favours longer rows.
-        coverage_penalty: Number of at least 0; 0.2 is usual.
+        num_beams: Positive integer K, the number of hypotheses per row; may exceed V.
+        n_best: Positive integer N, at most `num_beams`: the number of hypotheses returned per row.
+        length_penalty: Number of at least 0, usually 0.6 to 1; a larger one favours longer rows.
+        coverage_penalty: Number of at least 0, usually 0.2.
         memory_mask: Boolean `(B, S)` or `(1, S)`, the steps of the memory that must be covered;
-            only with `coverage_penalty`, and needed there.
+            required with `coverage_penalty`, an error without.
         early_stop: Whether a row stops as soon as `num_beams` of its hypotheses have finished, as
-            in many libraries. Saves steps, and may miss a better one.
+            in many libraries. Saves steps, but may miss a better hypothesis.
 
     Returns:
         A tuple of the tokens, int32 `(B, N, L)`, best hypothesis first; their scores, float32
         `(B, N)`; and their lengths with the end token, int32 `(B, N)`. Where a row has fewer
         hypotheses than N the rest has score -inf and length 0.
+
+    Raises:
+        ValueError: As in `greedy_search`; if `n_best` is above `num_beams`; if a penalty is
+            negative; unless `coverage_penalty` and `memory_mask` are given together; if the mask is
+            not boolean with two axes; if `step` returns no weights that fit it.
 
     Example:
         >>> first = keras.ops.log(keras.ops.array([[0.0, 0.6, 0.4, 0.0]]))
@@ -85,7 +90,7 @@ def beam_search(
 
     Reference:
         Wu et al., 2016, section 7 and eq. 14, https://arxiv.org/abs/1609.08144
-        Departures: no pruning by a distance from the best, and a memory step without any weight
+        Differences: no pruning by a distance from the best, and a memory step without any weight
         counts as covered by 1e-20, as its logarithm would be infinite.
     """
     max_length = checks.positive_integer("max_length", plain(max_length))
@@ -128,12 +133,12 @@ def beam_search(
 
 @dataclasses.dataclass(frozen=True)
 class _BeamSearch:
-    """The loop of `beam_search`, and what it carries from step to step:
+    """The loop of `beam_search`, with these loop variables:
 
-    live: the hypotheses that go on, best first: `token` (B, K), `score` (B, K), which is log P,
+    live: the unfinished hypotheses, best first: `token` (B, K), `score` (B, K), which is log P,
         `tokens` (B, K, L), and with a coverage penalty `coverage` (B, K, S).
-    finished: the best that have ended, best first: `score` (B, F), `tokens` (B, F, L) and
-        `length` (B, F), where F is `n_best`, or K where their number can end the row.
+    finished: the best finished ones, best first: `score` (B, F), `tokens` (B, F, L) and
+        `length` (B, F), where F is `n_best`, or K with `early_stop`.
     done: which rows have stopped, (B,).
     state: the state of the step, tensors (B K, ...).
     """
@@ -157,7 +162,7 @@ class _BeamSearch:
             "tokens": ops.full((batch, beams, self.max_length), pad_token, dtype="int32"),
         }
         if self.coverage_penalty:
-            # A step that need not be covered is so from the start.
+            # A masked step counts as covered from the start.
             padding = ops.cast(ops.logical_not(ops.cast(memory_mask, "bool")), "float32")
             steps = ops.shape(padding)[1]
             padding = ops.expand_dims(padding, 1)  # (B or 1, 1, S)
@@ -170,12 +175,14 @@ class _BeamSearch:
         done = ops.zeros((batch,), dtype="bool")
         i = ops.zeros((), dtype="int32")
         loop = i, live, finished, done, self.stepper.state
-        loop = ops.while_loop(self._go_on, self._step, loop, maximum_iterations=self.max_length)
+        loop = ops.while_loop(
+            self._is_running, self._step, loop, maximum_iterations=self.max_length
+        )
         best = {key: x[:, : self.n_best] for key, x in loop[2].items()}
         score = ops.where(_is_real(best["score"]), best["score"], -float("inf"))
         return best["tokens"], score, best["length"]
 
-    def _go_on(self, i, live, finished, done, state):
+    def _is_running(self, i, live, finished, done, state):
         return ops.any(ops.logical_not(done))
 
     def _step(self, i, live, finished, done, state):
@@ -203,19 +210,19 @@ class _BeamSearch:
     def _candidates(self, score, log_p):
         """The best continuations: log P, the beam they come from, and their token.
 
-        Twice as many as beams: each beam can end in one way alone, so at least K of them go on.
+        Twice as many as beams: each beam has one continuation that ends, so at least K do not.
         """
         vocabulary = log_p.shape[-1]
         log_p = ops.reshape(log_p, (-1, self.num_beams, vocabulary))
         totals = ops.maximum(ops.expand_dims(score, -1) + log_p, _NONE)
         totals = ops.reshape(totals, (-1, self.num_beams * vocabulary))
-        score, place = ops.top_k(totals, min(2, vocabulary) * self.num_beams)
-        place = ops.cast(place, "int32")
-        parent = ops.floor_divide(place, vocabulary)
-        return score, parent, place - parent * vocabulary
+        score, index = ops.top_k(totals, min(2, vocabulary) * self.num_beams)
+        index = ops.cast(index, "int32")
+        parent = ops.floor_divide(index, vocabulary)
+        return score, parent, index - parent * vocabulary
 
     def _finish(self, i, live, finished, score, parent, token, stops):
-        """The best of what had finished and of the candidates `(B, K)` that stop now."""
+        """The best of the finished hypotheses and of the candidates `(B, K)` that stop now."""
         length = ops.broadcast_to(i + 1, ops.shape(score))
         penalized = self._penalized(score, length)
         if self.coverage_penalty:
@@ -228,20 +235,20 @@ class _BeamSearch:
             "tokens": write(pick(live["tokens"], parent), i, token),
             "length": length,
         }
-        # What had finished comes first, so that it wins ties, and empty places stay empty.
+        # Those finished before come first, so that they win ties, and empty entries stay empty.
         both = {key: ops.concatenate([finished[key], new[key]], axis=1) for key in finished}
         score, best = ops.top_k(both["score"], finished["score"].shape[1])
         return {key: pick(x, best) for key, x in both.items()} | {"score": score}
 
     def _extend(self, i, live, parent, token):
-        """Tokens and coverage of the beams that go on."""
+        """Tokens and coverage of the beams that stay live."""
         extended = {"tokens": write(pick(live["tokens"], parent), i, token)}
         if self.coverage_penalty:
             extended["coverage"] = pick(live["coverage"], parent)
         return extended
 
     def _reorder(self, state, parent):
-        """The state of each beam's parent. What no step has changed is alike in all of a row's."""
+        """The state of each beam's parent; unchanged tensors are equal in all beams of a row."""
         first = ops.arange(ops.shape(parent)[0], dtype="int32") * self.num_beams  # (B,)
         parent = ops.reshape(parent + ops.expand_dims(first, -1), (-1,))  # (B K,)
         return tuple(
@@ -250,7 +257,7 @@ class _BeamSearch:
         )
 
     def _is_done(self, live_score, finished_score):
-        """Whether nothing live can overtake the finished ones, `(B,)`; see `beam_search`."""
+        """Whether no live hypothesis can beat the finished ones, `(B,)`; see `beam_search`."""
         best = live_score[:, 0]
         bound = ops.where(_is_real(best), self._penalized(best, self.max_length), _NONE)
         done = finished_score[:, self.n_best - 1] >= bound
@@ -283,5 +290,5 @@ class _BeamSearch:
 
 
 def _is_real(score):
-    """Whether a score is that of a hypothesis."""
+    """Whether a score belongs to a hypothesis, not to an empty entry."""
     return score > _NONE / 2

@@ -7,32 +7,37 @@ from keras_attention.decoding.stepper import Stepper, integer, pick, plain, writ
 
 
 def greedy_search(step, start_token, state, max_length, end_token=None, *, pad_token=0):
-    """Decodes by taking the most probable token at each step.
+    """Greedy search: decodes the most probable token (argmax) at each step.
 
     One `ops.while_loop`: compiles under XLA and exports to SavedModel and TFLite, with an unknown
-    batch. A row stops at its `end_token`, the loop when all rows have. Costs `max_length` steps
-    at most. Not differentiable.
+    batch size. A row stops at its `end_token`, the loop when all rows have stopped, after
+    `max_length` steps at most. Not differentiable.
 
     **The step** is any function `step(token, state) -> (logits, state)`: `token` is int32 `(B,)`,
     `logits` are `(B, V)` for the token after it. It may also return attention weights, as a third
     value, for `beam_search`. **The state** is any structure (dict, tuple, list, nested) of tensors
-    whose first axis is the batch; what the step reads row by row, such as an encoder's output and
-    its mask, belongs in it. Scalars, such as a counter of steps, may be in it as well, and `None`.
-    The step returns it in the same structure, shapes and dtypes: a cache has its full length from
-    the start. Rows that have ended are still stepped; what they say is not written down.
+    whose first axis is the batch; everything with one entry per row, such as an encoder's output
+    and its mask, belongs in it. Scalars, such as a step counter, and `None` are allowed too. The
+    step returns it in the same structure, shapes and dtypes: a KV cache has its full length from
+    the start. `step` also runs on rows that have ended; their outputs are ignored.
 
     Args:
-        step: See above. A method of a layer or model will do.
-        start_token: Integer, or integers `(B,)`: what the first step reads. It is not part of the
-            tokens returned.
-        state: See above. Tells the size of the batch where `start_token` does not.
-        max_length: Positive integer L, the most tokens a row can get.
+        step: See above. It may be a method of a layer or model.
+        start_token: Integer, or integers `(B,)`: the input of the first step, not returned.
+        state: See above. Gives the batch size if `start_token` is a single integer.
+        max_length: Positive integer L, the maximum number of tokens per row.
         end_token: Integer that ends a row, or `None`: each row gets `max_length` tokens.
         pad_token: Integer that fills a row after its end.
 
     Returns:
-        A tuple of the tokens, int32 `(B, L)`, with the end token; their log probability, summed,
-        float32 `(B,)`; and how many there are, with the end token, int32 `(B,)`.
+        A tuple of the tokens, int32 `(B, L)`, with the end token; their log-likelihood, float32
+        `(B,)`; and their number, with the end token, int32 `(B,)`.
+
+    Raises:
+        ValueError: If `step` is no function, or does not return logits `(B, V)` and the state in
+            its structure, shapes and dtypes; if `max_length` is not positive; if a token is no
+            integer, or `end_token` not in `[0, V)`; if `start_token` and `state` give no batch
+            size, or different ones.
 
     Example:
         >>> follows = keras.ops.array([[0.0, 3.0, 0.0], [0.0, 0.0, 3.0], [3.0, 0.0, 0.0]])
@@ -60,27 +65,27 @@ def _most_probable(log_probabilities, i):
 
 
 def decode(stepper, max_length, end_token, pad_token, choose):
-    """The loop of all searches that carry one hypothesis a row.
+    """The loop of the searches with one hypothesis per row.
 
     Args:
         stepper: `Stepper`.
         max_length, end_token, pad_token: As in `greedy_search`.
-        choose: Function `(log probabilities (B, V), number of the step) -> token (B,)`.
+        choose: Function `(log probabilities (B, V), step index) -> token (B,)`.
     """
     max_length = checks.positive_integer("max_length", plain(max_length))
     pad_token, end_token = integer("pad_token", pad_token), plain(end_token)
     token = stepper.token  # (B,)
     batch = ops.shape(token)[0]
 
-    def some_go_on(i, token, tokens, scores, lengths, done, state):
+    def is_running(i, token, tokens, scores, lengths, done, state):
         return ops.any(ops.logical_not(done))
 
     def body(i, token, tokens, scores, lengths, done, state):
         log_probabilities, state, _ = stepper(token, state)
-        # A row that has ended reads its own choices on, as the pad token need not be a word.
+        # A row that has ended still reads its own choices: the pad token may be outside of [0, V).
         token = ops.cast(choose(log_probabilities, i), "int32")
-        gain = pick(log_probabilities, ops.expand_dims(token, -1))[:, 0]
-        scores = scores + ops.where(done, 0.0, gain)
+        log_probability = pick(log_probabilities, ops.expand_dims(token, -1))[:, 0]
+        scores = scores + ops.where(done, 0.0, log_probability)
         tokens = write(tokens, i, ops.where(done, pad_token, token))
         lengths = lengths + ops.where(done, 0, 1)
         if end_token is not None:
@@ -96,6 +101,6 @@ def decode(stepper, max_length, end_token, pad_token, choose):
         ops.zeros((batch,), dtype="bool"),
         stepper.state,
     )
-    loop = ops.while_loop(some_go_on, body, loop, maximum_iterations=max_length)
+    loop = ops.while_loop(is_running, body, loop, maximum_iterations=max_length)
     _, _, tokens, scores, lengths, _, _ = loop
     return tokens, scores, lengths

@@ -1,4 +1,4 @@
-"""Sampling: tokens drawn from the model's distribution, or from its upper part."""
+"""Sampling of tokens, with temperature, top-k and top-p."""
 
 import keras
 from keras import ops
@@ -22,27 +22,31 @@ def sample(
     seed=None,
     pad_token=0,
 ):
-    """Decodes by drawing each token at random, by its probability.
+    """Sampling: decodes each token at random, by its probability.
 
-        p = softmax(logits / temperature);  of p the k best, of these the fewest that hold top_p
+        p = softmax(logits / temperature);  keep the top k, of these the fewest that sum to top_p
 
-    What is left is rescaled to sum to one. One `ops.while_loop`, as `greedy_search`; compiles
-    under XLA and exports to SavedModel, but not to TFLite, which has no random operators. For one
-    seed, eager and compiled runs and other backends draw differently.
+    The kept probabilities are rescaled to sum to one. One `ops.while_loop`, as `greedy_search`;
+    compiles under XLA and exports to SavedModel, but not to TFLite, which has no random operators.
+    With the same seed, eager and compiled runs and the backends sample different tokens.
 
     Args:
         step, start_token, state, max_length, end_token, pad_token: As in `greedy_search`.
-        temperature: Positive number. Below 1 the probable gets more probable, above 1 less so.
-        top_k: Positive integer, how many of the most probable tokens stay, or `None` for all.
-        top_p: Number in `(0, 1]`: of the tokens, best first, as many stay as it takes for their
-            probability to reach it. `None` for all.
+        temperature: Positive number. Below 1 likely tokens become more likely, above 1 less.
+        top_k: Positive integer, the number of most probable tokens to keep, or `None` for all.
+        top_p: Number in `(0, 1]`: keeps the most probable tokens, as few as needed for their
+            probabilities to sum to it. `None` for all.
         seed: Integer, for the same tokens at every call; a `keras.random.SeedGenerator`, for
-            others at each call; or `None`. A SavedModel that shall draw anew at each call needs a
-            generator that it tracks, such as an attribute of its layer or model.
+            different ones; or `None`. A SavedModel that should sample different tokens at each call
+            needs a generator that it tracks, such as an attribute of its layer or model.
 
     Returns:
-        As `greedy_search`. The log probability is the model's own, at temperature 1 and of all
+        As `greedy_search`. The log-likelihood is that of the model, at temperature 1 and over all
         tokens.
+
+    Raises:
+        ValueError: As in `greedy_search`; if `temperature`, `top_k` or `top_p` is out of range, or
+            `top_k` above V.
 
     Example:
         >>> def step(token, state):
@@ -56,19 +60,19 @@ def sample(
     Reference:
         Fan, Lewis & Dauphin, 2018, section 5.2 (top-k), https://arxiv.org/abs/1805.04833
         Holtzman et al., 2020, eq. 2 and 3 (top-p), https://arxiv.org/abs/1904.09751
-        As in the papers; with both, top-p is of what top-k has left.
+        As in the papers; with both, top-p applies to the tokens that top-k keeps.
     """
     max_length, top_k = plain(max_length), plain(top_k)
     _check(temperature, top_k, top_p)
     checks.positive_integer("max_length", max_length)
     stepper = Stepper(step, start_token, state, end_token)
-    # All draws at once: a generator's state cannot be advanced inside a loop on every backend.
+    # All at once: not every backend can advance a generator's state inside a loop.
     batch = ops.shape(stepper.token)[0]
-    draws = keras.random.uniform((max_length, batch), dtype="float32", seed=seed)
+    uniform = keras.random.uniform((max_length, batch), dtype="float32", seed=seed)
 
     def choose(log_probabilities, i):
         best, tokens = _candidates(log_probabilities, top_k)  # (B, k), best first
-        best = (best - best[:, :1]) / max(temperature, 1e-30)  # below, float32 may take it for zero
+        best = (best - best[:, :1]) / max(temperature, 1e-30)  # less may be zero in float32
         probabilities = ops.exp(normalize.log_probabilities(best))
         cumulative = ops.cumsum(probabilities, axis=-1)
         kept = probabilities > 0.0
@@ -76,11 +80,11 @@ def sample(
             kept = ops.logical_and(kept, cumulative - probabilities < top_p)
         mass = ops.where(kept, probabilities, 0.0)
         cumulative = ops.cumsum(mass, axis=-1)
-        # The token in whose part of the mass the draw falls.
-        point = ops.expand_dims(ops.take(draws, i, axis=0), -1) * cumulative[:, -1:]
-        place = ops.sum(ops.cast(cumulative <= point, "int32"), axis=-1, keepdims=True)
+        # Inverse transform sampling: the first token whose cumulative mass exceeds the point.
+        point = ops.expand_dims(ops.take(uniform, i, axis=0), -1) * cumulative[:, -1:]
+        index = ops.sum(ops.cast(cumulative <= point, "int32"), axis=-1, keepdims=True)
         last = ops.sum(ops.cast(kept, "int32"), axis=-1, keepdims=True) - 1
-        return pick(tokens, ops.minimum(place, last))[:, 0]
+        return pick(tokens, ops.minimum(index, last))[:, 0]
 
     return decode(stepper, max_length, end_token, pad_token, choose)
 

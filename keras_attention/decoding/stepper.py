@@ -1,4 +1,4 @@
-"""What all searches stand on: one checked step, and reading and writing by index."""
+"""Shared by all searches: the checked step, and reading and writing by index."""
 
 import numbers
 
@@ -11,20 +11,23 @@ from keras_attention.functional import normalize
 class Stepper:
     """The caller's `step`, checked, with its state as a flat tuple of tensors.
 
-    A loop carries tensors, and their shapes and dtypes must not change on the way; a caller has
-    structures, `None` in them, and code that sometimes loses a size. Here they meet.
+    Loop variables are tensors of constant shapes and dtypes; a caller's state is a structure, may
+    hold `None`, and its code sometimes loses a static size. This class converts between them.
 
     Args:
         step: Function `(token, state) -> (logits, state)`, see `greedy_search`.
         start_token: Integer, or integers `(B,)`.
         state: Structure of tensors `(B, ...)` and scalars.
         end_token: Integer or `None`.
-        num_beams: Positive integer K. Each row is repeated so often, side by side.
+        num_beams: Positive integer K. Each row is repeated K times, side by side.
 
     Attributes:
         token: The start tokens, int32 `(B,)`.
         state: The state before the first step: tensors `(B * K, ...)` and scalars.
-        constant: Indices of the state's tensors that every step so far has handed on untouched.
+        constant: Indices of the state's tensors that every step so far has returned unchanged.
+
+    Raises:
+        ValueError: If an argument does not fit; when called, if the step's outputs do not.
     """
 
     def __init__(self, step, start_token, state, end_token=None, num_beams=1):
@@ -77,7 +80,7 @@ class Stepper:
         )
 
     def _flat(self, new, old):
-        """The new state as a tuple; notes which tensors have changed."""
+        """The new state as a tuple; removes changed tensors from `constant`."""
         try:
             keras.tree.assert_same_structure(self._structure, new)
             new = [
@@ -93,7 +96,7 @@ class Stepper:
                 f"state={_sizes(self._structure)}, returned={_sizes(new)}"
             ) from error
         self.constant -= {i for i, x in enumerate(new) if x is not old[i]}
-        return tuple(_settle(x, y) for x, y in zip(new, old, strict=True))
+        return tuple(_with_static_shape(x, y) for x, y in zip(new, old, strict=True))
 
 
 def integer(name, value):
@@ -105,13 +108,13 @@ def integer(name, value):
 
 
 def plain(value):
-    """NumPy's integers as Python's own; anything else as it is."""
+    """A NumPy integer as a Python one; anything else unchanged."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return int(value) if is_integer else value
 
 
 def pick(x, index):
-    """Entries of `x`, a tensor `(B, N, ...)`, by an index `(B, M)` of its second axis."""
+    """Gathers `(B, M, ...)` from `x` `(B, N, ...)` by an index `(B, M)` of its second axis."""
     sizes = ops.shape(x)
     row = ops.expand_dims(ops.arange(sizes[0], dtype="int32"), -1)  # (B, 1)
     flat = ops.reshape(x, (-1, *sizes[2:]))
@@ -129,7 +132,7 @@ def _is_scalar(x):
 
 
 def _start(start_token, leaves):
-    """Start tokens as int32 `(B,)`; for an integer the state tells how many."""
+    """Start tokens as int32 `(B,)`; for a single integer the state gives B."""
     token = ops.convert_to_tensor(start_token)
     if "int" not in keras.backend.standardize_dtype(token.dtype) or len(token.shape) > 1:
         raise ValueError(
@@ -149,19 +152,19 @@ def _start(start_token, leaves):
         return token
     if not rows:
         raise ValueError(
-            "`start_token` must have the shape (batch,) where no tensor of `state` tells the "
-            f"size of the batch. Received: start_token={start_token!r}"
+            "`start_token` must have the shape (batch,) where no tensor of `state` gives the "
+            f"batch size. Received: start_token={start_token!r}"
         )
     return ops.broadcast_to(token, (ops.shape(rows[0])[0],))
 
 
 def _repeat(x, times):
-    """`(B, ...)` to `(B * times, ...)`, each row beside its copies."""
+    """`(B, ...)` to `(B * times, ...)`, each row followed by its copies."""
     return x if times == 1 else ops.repeat(x, times, axis=0)
 
 
-def _settle(new, old):
-    """The new tensor with the static shape of the old one, which a loop insists on."""
+def _with_static_shape(new, old):
+    """The new tensor with the static shape of the old one, which a loop requires."""
     new = ops.convert_to_tensor(new)
     dtypes = [keras.backend.standardize_dtype(x.dtype) for x in (new, old)]
     sizes = list(zip(new.shape, old.shape, strict=False))

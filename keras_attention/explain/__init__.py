@@ -1,1 +1,1 @@
-"""Looking into trained models: which steps counted."""
+"""Attention weights of trained models: maps, rollout, faithfulness, plots."""

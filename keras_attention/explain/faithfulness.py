@@ -1,4 +1,4 @@
-"""Whether the steps with the largest weights are those that decide."""
+"""Faithfulness: whether the steps with the largest weights decide the prediction."""
 
 import math
 
@@ -8,44 +8,44 @@ _FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
 def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padding=0):
-    """Erases the steps with the largest weights, or all others, and watches the prediction.
+    """Comprehensiveness and sufficiency: erases the top steps, or all others, and predicts again.
 
         comprehensiveness = p(x) - p(x without the top k)     high: the model needed them
         sufficiency       = p(x) - p(the top k alone)         low: the model needed nothing else
 
     p is the probability of the class that the model predicts for the whole of x, and k a fraction
-    of its steps, rounded up. High weights are no explanation by themselves: compare with the same
-    figures for random weights, which this is cheap enough for. It predicts `2 len(fractions) + 1`
-    times.
+    of its steps, rounded up. High weights alone are no explanation: compare with the same figures
+    for random weights. Predicts `2 len(fractions) + 1` times.
 
-    Erased steps are taken out: the others move together, and padding fills the end.
+    Erased steps are removed: the others move together, and padding fills the end.
 
     Args:
         predict: Function from inputs to probabilities `(B, C)`, or `(B,)` or `(B, 1)` of the
             second of two classes; such as `lambda ids: model.predict(ids, verbose=0)`.
         inputs: Array of ids `(B, S)` or of features `(B, S, D)`.
         weights: Array `(B, S)`, such as those of `AttentionPooling`.
-        mask: Boolean `(B, S)`, or integers 0 and 1: `True` for steps that are no padding; the
-            steps that differ from `padding` if `None`.
-        fractions: The fractions of steps, in (0, 1].
-        padding: Number that the inputs are padded with, one that their dtype can hold.
+        mask: Boolean `(B, S)`, or integers 0 and 1: `True` for steps that are no padding; if
+            `None`, the steps that differ from `padding`.
+        fractions: Sequence of fractions of the steps, each in (0, 1].
+        padding: Number that the inputs are padded with, in the range of their dtype.
 
     Returns:
         Dict of NumPy arrays: `"comprehensiveness"` and `"sufficiency"`, `(B,)`, each the mean over
         the fractions of `"comprehensiveness_at"` and `"sufficiency_at"`, `(B, len(fractions))`.
 
     Raises:
-        ValueError: If the shapes do not fit, if a weight is no number, or if `predict` returns
-            what are no probabilities, such as logits.
+        ValueError: If the shapes do not fit, if a weight is NaN or infinite where `mask` is True,
+            if `mask` holds anything but booleans, 0 and 1, if `fractions` or `padding` is out of
+            range, or if `predict` does not return probabilities.
 
     Example:
         >>> import numpy as np
         >>> def predict(ids):  # looks for a 7
-        ...     found = np.any(ids == 7, axis=1)
-        ...     return np.stack([1 - 0.9 * found, 0.9 * found], axis=1)
+        ...     has_seven = np.any(ids == 7, axis=1)
+        ...     return np.stack([1 - 0.9 * has_seven, 0.9 * has_seven], axis=1)
         >>> ids = np.array([[3, 7, 5, 0]])
-        >>> right = ka.faithfulness(predict, ids, np.array([[0.1, 0.8, 0.1, 0.0]]))
-        >>> float(right["comprehensiveness"][0]), float(right["sufficiency"][0])
+        >>> figures = ka.faithfulness(predict, ids, np.array([[0.1, 0.8, 0.1, 0.0]]))
+        >>> float(figures["comprehensiveness"][0]), float(figures["sufficiency"][0])
         (0.9, 0.0)
 
     Reference:
@@ -77,17 +77,18 @@ def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padd
     chosen = whole.argmax(axis=-1)[:, None]
     rank = _ranks(weights, mask)  # (B, S), 0 for the largest weight
 
-    def loss(keep):
-        left = _probabilities(predict, _take_out(inputs, keep, padding))
-        return np.take_along_axis(whole - left, chosen, axis=-1)[:, 0]
+    def drop(keep):
+        """How far the probability of the chosen class falls if only `keep` stays, `(B,)`."""
+        kept = _probabilities(predict, _keep_steps(inputs, keep, padding))
+        return np.take_along_axis(whole - kept, chosen, axis=-1)[:, 0]
 
     comprehensiveness, sufficiency = [], []
     for fraction in fractions:
         # 10 % of 30 steps are 3, though 0.1 * 30 in floats is a little more.
         k = [math.ceil(fraction * length - 1e-9) for length in mask.sum(axis=-1)]
         top = rank < np.array(k)[:, None]
-        comprehensiveness.append(loss(mask & ~top))
-        sufficiency.append(loss(mask & top))
+        comprehensiveness.append(drop(mask & ~top))
+        sufficiency.append(drop(mask & top))
     at = {
         "comprehensiveness_at": np.stack(comprehensiveness, axis=-1),
         "sufficiency_at": np.stack(sufficiency, axis=-1),
@@ -112,7 +113,7 @@ def _check_padding(padding, inputs):
             fits = np.ndim(padding) == 0 and np.asarray(padding).astype(inputs.dtype) == padding
     except (TypeError, ValueError):
         fits = False
-    if not fits:  # NaN does not either: it equals nothing
+    if not fits:  # nor does NaN, which equals nothing
         raise ValueError(
             "`padding` must be a number that the dtype of `inputs` can hold. Received: "
             f"padding={padding!r}, inputs.dtype={inputs.dtype}"
@@ -126,7 +127,7 @@ def _checked_mask(mask, inputs):
             "`mask` must have the shape (batch, steps) of `inputs`. Received: "
             f"mask.shape={mask.shape}, inputs.shape={inputs.shape}"
         )
-    # A float mask may be one of 0 and -1e9, which as booleans would be the wrong way round.
+    # A float mask may hold 0 and -1e9, which as booleans would be inverted.
     if mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
         raise ValueError(
             "`mask` must be boolean, True for steps that are no padding. Received: "
@@ -136,7 +137,7 @@ def _checked_mask(mask, inputs):
 
 
 def _probabilities(predict, inputs):
-    """`(B, C)`, in which the single probability of a binary classifier becomes two."""
+    """Probabilities `(B, C)`; a single one of a binary classifier becomes two."""
     probabilities = np.asarray(predict(inputs), "float64")
     if probabilities.ndim == 1:
         probabilities = probabilities[:, None]
@@ -157,13 +158,13 @@ def _probabilities(predict, inputs):
 
 
 def _ranks(weights, mask):
-    """Place of each step in the order of falling weights; ties by position, padding last."""
+    """Rank of each step by falling weight, from 0; ties by position, padding last."""
     order = np.argsort(np.where(mask, -weights, np.inf), axis=-1, kind="stable")
     return np.argsort(order, axis=-1, kind="stable")
 
 
-def _take_out(inputs, keep, padding):
-    """The kept steps side by side, then padding."""
+def _keep_steps(inputs, keep, padding):
+    """The steps where `keep` is True, moved together, then padding."""
     order = np.argsort(~keep, axis=-1, kind="stable")
     axes = (..., None) if inputs.ndim == 3 else ...
     moved = np.take_along_axis(inputs, order[axes], axis=1)

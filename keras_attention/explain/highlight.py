@@ -1,6 +1,6 @@
-"""Texts with their words, and perhaps their sentences, shaded by weight: terminal and HTML.
+"""Texts whose words, and optionally sentences, are shaded by weight: terminal and HTML.
 
-Where a stream shows no colours, the words are marked with their weights instead: `not(0.41)`.
+On a stream without colours the weights follow the words instead: `not(0.41)`.
 """
 
 import html
@@ -12,23 +12,25 @@ import sys
 _BLOCK = "\x1b[48;2;{};{};{}m\x1b[38;2;0;0;0m{}\x1b[0m"
 # Light enough for black letters.
 _GREEN, _RED, _BLUE, _WHITE = (120, 200, 120), (240, 130, 120), (150, 195, 250), (255, 255, 255)
-# Of the largest weight: what has less is left unmarked in plain text, or all words would be marked.
+# Words with a smaller fraction of the largest weight are not marked in plain text.
 _LEAST = 0.2
 
 
 def shade(text, spans, weights, sentences=((), ()), stream=None):
     """The text for a stream: `to_terminal` if it shows colours, else `to_plain`.
 
-    It shows colours if it is a terminal. The environment may decide otherwise: with a non-empty
-    `NO_COLOR` there are none, else with a non-empty `FORCE_COLOR` there are, and a terminal with
-    `TERM=dumb` has none.
+    A stream shows colours if it is a terminal without `TERM=dumb`. A non-empty environment variable
+    `NO_COLOR` switches colours off; otherwise a non-empty `FORCE_COLOR` switches them on.
 
     Args:
         text, spans, weights, sentences: As in `to_terminal`.
-        stream: What the text will be written to; standard output if `None`.
+        stream: The stream that the text is for; standard output if `None`.
 
     Returns:
         String.
+
+    Raises:
+        ValueError: If spans and weights differ in number.
 
     Reference:
         https://no-color.org and https://force-color.org
@@ -46,16 +48,19 @@ def _shows_colours(stream):
 
 
 def to_plain(text, spans, weights, sentences=((), ())):
-    """The text with the weight after each word that counts and before each sentence that does.
+    """The text with large weights written after their words and before their sentences.
 
-    A word counts here if its weight is at least a fifth of the largest one of a word, a sentence if
-    it is at least a fifth of the largest one of a sentence. All others stay as they are.
+    A word's weight is written if it is at least a fifth of the largest weight of a word, a
+    sentence's if it is at least a fifth of the largest weight of a sentence.
 
     Args:
         text, spans, weights, sentences: As in `to_terminal`.
 
     Returns:
         String without escape sequences.
+
+    Raises:
+        ValueError: If spans and weights differ in number.
 
     Example:
         >>> print(to_plain("It was not bad.", [(0, 2), (7, 10), (11, 14)], [0.02, 0.61, 0.37]))
@@ -66,14 +71,14 @@ def to_plain(text, spans, weights, sentences=((), ())):
     marks = [(end, 0, f"({_short(weight)})") for (_, end), weight in _heavy(spans, weights)]
     marks += [(start, 1, f"[{_short(weight)}] ") for (start, _), weight in _heavy(*sentences)]
     parts, done = [], 0
-    for place, _, mark in sorted(marks):
-        parts += [text[done:place], mark]
-        done = place
+    for position, _, mark in sorted(marks):
+        parts += [text[done:position], mark]
+        done = position
     return "".join([*parts, text[done:]])
 
 
 def _heavy(spans, weights):
-    """Pairs of a span and its weight, of those worth a mark."""
+    """Pairs of a span and its weight, for weights that are large enough to be written."""
     least = _LEAST * max((abs(float(weight)) for weight in weights), default=0.0)
     for (start, end), weight in zip(spans, map(float, weights), strict=True):
         if start < end and abs(weight) >= least > 0:
@@ -81,7 +86,7 @@ def _heavy(spans, weights):
 
 
 def _short(weight):
-    """Two decimals, or more if there would be fewer than two digits other than leading zeros."""
+    """The weight with at least two decimals and two significant digits."""
     decimals = 1 - math.floor(math.log10(abs(weight)))
     return f"{weight:.{max(2, decimals)}f}"
 
@@ -92,12 +97,16 @@ def to_terminal(text, spans, weights, sentences=((), ())):
     Args:
         text: String.
         spans: List of `(start, end)` in characters, in order and without overlap.
-        weights: List of numbers, one a span; the largest in size gets the full colour. Positive
-            is green, negative is red.
-        sentences: Spans and weights of what the spans lie in, two lists; shaded in blue beneath.
+        weights: List of numbers, one per span; the largest in absolute value gets the full colour.
+            Positive is green, negative is red.
+        sentences: Two lists, the spans and weights of the sentences; shaded in blue behind the
+            words.
 
     Returns:
         String with escape sequences.
+
+    Raises:
+        ValueError: If spans and weights differ in number.
     """
     return "".join(
         part if colour is None else _BLOCK.format(*colour, part)
@@ -106,7 +115,7 @@ def to_terminal(text, spans, weights, sentences=((), ())):
 
 
 def to_html(title, rows):
-    """A page that shows texts shaded by weight.
+    """An HTML page of texts shaded by weight.
 
     Args:
         title: String.
@@ -114,7 +123,10 @@ def to_html(title, rows):
             sentences)`, each as in `to_terminal`.
 
     Returns:
-        String, a whole HTML page without scripts or outside resources.
+        String, a whole HTML page without scripts or external resources.
+
+    Raises:
+        ValueError: If spans and weights differ in number.
 
     Example:
         >>> page = to_html("Reviews", [("positive", "Very <good>", [(5, 11)], [1.0])])
@@ -146,7 +158,7 @@ def _mark(part, colour, label):
 
 
 def _parts(text, words, sentences=((), ())):
-    """Pieces of the text, each with its colour and the weights as given, or `None` twice."""
+    """Pieces of the text, each with its colour and a label of its weights, or `None` for both."""
     word_at, sentence_at = _Shades(*words), _Shades(*sentences)
     edges = sorted({0, len(text), *word_at.edges(), *sentence_at.edges()})
     for start, end in itertools.pairwise(edges):
@@ -166,7 +178,7 @@ def _parts(text, words, sentences=((), ())):
 
 
 class _Shades:
-    """Which weight lies on a character."""
+    """The weight at each position of a text."""
 
     def __init__(self, spans, weights):
         self.largest = max((abs(float(weight)) for weight in weights), default=0.0) or 1.0
@@ -176,11 +188,11 @@ class _Shades:
     def edges(self):
         return [edge for span, _ in self._spans for edge in span]
 
-    def __getitem__(self, place):
-        """The weight at a place, `None` outside the spans. Places are asked for in their order."""
-        while self._next < len(self._spans) and self._spans[self._next][0][1] <= place:
+    def __getitem__(self, position):
+        """The weight at a position, `None` outside the spans; positions must not decrease."""
+        while self._next < len(self._spans) and self._spans[self._next][0][1] <= position:
             self._next += 1
-        if self._next == len(self._spans) or place < self._spans[self._next][0][0]:
+        if self._next == len(self._spans) or position < self._spans[self._next][0][0]:
             return None
         return self._spans[self._next][1]
 

@@ -1,4 +1,4 @@
-"""The attention weights of any model, without rewiring it."""
+"""The attention weights of any model, without changing it."""
 
 import contextlib
 import contextvars
@@ -11,14 +11,14 @@ import numpy as np
 
 from keras_attention.layer import layers_below
 
-# What is recorded for the call of `attention_maps` that runs in this thread, `None` for none.
+# The records of the `attention_maps` call in this thread, `None` if there is none.
 _records = contextvars.ContextVar("records", default=None)
 _lock = threading.Lock()
 _listeners = {}  # id of a layer: how many calls of `attention_maps` run with it now
 
 _UNREADABLE = (
-    "The weights of {name!r} can't be read: the model runs it inside a compiled function or a "
-    "loop, or not at all. Call the model without `tf.function` or `jax.jit`."
+    "The weights of {name!r} can't be read: the model runs it in a compiled function or a loop, or "
+    "does not run it. Call the model without `tf.function` or `jax.jit`."
 )
 
 
@@ -27,26 +27,25 @@ def attention_maps(model, inputs, **kwargs):
 
     Works on functional, subclassed and nested models, on layers inside layers, and inside
     `TimeDistributed`. An attention layer is any layer, of this package, of Keras or of your own,
-    whose `call` takes `return_attention_scores` and then returns `(output, weights)`. Weights that
-    are a structure, as those of `HierarchicalAttention`, come apart: `"name/words"`. A layer that
-    returns weights, such as `TransformerEncoderBlock`, speaks for the attention layers inside it.
+    whose `call` takes `return_attention_scores` and then returns `(output, weights)`. A structure
+    of weights, as from `HierarchicalAttention`, gives one entry each: `"name/words"`. If a layer
+    such as `TransformerEncoderBlock` returns weights, the attention layers inside it have no entry.
 
-    Other threads may use the model meanwhile, also by this function: none sees the others' weights.
+    Thread-safe: other threads may call the model or this function at the same time.
 
     Args:
         model: A built `keras.Model` or `keras.layers.Layer`.
-        inputs: What the model is called with; arrays or tensors.
+        inputs: The model's inputs; arrays or tensors.
         kwargs: More call arguments, such as masks.
 
     Returns:
         Dict from layer name to a NumPy array of its weights, in the order in which the layers
-        ran. Layers that share a name go by their path in the model (`"encoder/attention"`), and a
-        layer that is called several times by `"name"`, `"name:1"`, `"name:2"`. Inside
+        ran. Layers with the same name are named by their path in the model
+        (`"encoder/attention"`), several calls of a layer `"name"`, `"name:1"`, `"name:2"`. Inside
         `TimeDistributed` the weights have its time axis second: `(B, time, ...)`.
 
     Raises:
-        ValueError: If the model has no attention layer, or runs one inside compiled code, whose
-            numbers can't be read.
+        ValueError: If the model has no attention layer, or runs one inside compiled code or a loop.
 
     Example:
         >>> inputs = keras.Input((None, 4))
@@ -66,7 +65,7 @@ def attention_maps(model, inputs, **kwargs):
             "`model` has no attention layer (none whose `call` takes `return_attention_scores`). "
             f"Received: model={model.name!r} with layers {[layer.name for layer in paths]}"
         )
-    records = []  # (layer, weights), one entry a call
+    records = []  # (layer, weights), one entry per call
     with contextlib.ExitStack() as stack:
         for layer in attention:
             stack.enter_context(_reporting(layer, _recording))
@@ -78,9 +77,9 @@ def attention_maps(model, inputs, **kwargs):
             model(inputs, **kwargs)
         finally:
             _records.reset(token)
-    if not records:  # none ran, or all within functions that were compiled before
+    if not records:  # no layer ran, or all in functions that were compiled before
         raise ValueError(_UNREADABLE.format(name=attention[0].name))
-    # Only now: a layer inside a loop has no numbers, but the layer around it may have had them.
+    # Only now: a layer inside a loop has no values, but the layer around it may have replaced it.
     records = [(layer, _concrete(layer, weights)) for layer, weights in records]
     return _by_name(records, paths)
 
@@ -91,13 +90,13 @@ def _returns_weights(layer):
 
 @contextlib.contextmanager
 def _reporting(layer, wrap):
-    """Gives one layer for a while a `call` that reports to a thread that records, if it does.
+    """Inside this context the layer's `call` records in the threads that run `attention_maps`.
 
-    In any other thread it is the original. The last one to leave takes it away again.
+    In all other threads it behaves as the original. The last context restores the original.
     """
     with _lock:
         _listeners[id(layer)] = _listeners.get(id(layer), 0) + 1
-        if _listeners[id(layer)] == 1:  # past Keras, which would track the function
+        if _listeners[id(layer)] == 1:  # not by Keras' `__setattr__`, which would track it
             object.__setattr__(layer, "call", functools.wraps(layer.call)(wrap(layer, layer.call)))
     try:
         yield
@@ -110,7 +109,7 @@ def _reporting(layer, wrap):
 
 
 def _restore(layer):
-    """The `call` that the layer had: mostly its class's, but an instance may have its own."""
+    """Restores the original `call`, of the class or, rarely, of the instance."""
     original = layer.call.__wrapped__
     if getattr(original, "__self__", None) is layer:
         object.__delattr__(layer, "call")
@@ -151,7 +150,7 @@ def _stacking(wrapper, original):
         order = list(dict.fromkeys(layer for layer, _ in steps))
         for layer in order:
             weights = [weights for other, weights in steps if other is layer]
-            weights = [_concrete(layer, one) for one in weights]
+            weights = [_concrete(layer, x) for x in weights]
             stacked = keras.tree.map_structure(lambda *steps: np.stack(steps, axis=1), *weights)
             records.append((layer, stacked))
         return output
@@ -170,11 +169,11 @@ def _by_name(records, paths):
     names = [layer.name for layer in dict.fromkeys(layer for layer, _ in records)]
     maps = {}
     for layer, weights in records:
-        # Every path starts with the model's own name, which tells nothing.
-        short = names.count(layer.name) == 1
-        name = layer.name if short else paths[layer].partition("/")[2]
-        for place, array in keras.tree.flatten_with_path(weights):
-            part = "/".join([name, *map(str, place)])
-            calls = sum(key.partition(":")[0] == part for key in maps)
-            maps[f"{part}:{calls}" if calls else part] = array
+        # Without the model's own name, with which every path starts.
+        is_unique = names.count(layer.name) == 1
+        name = layer.name if is_unique else paths[layer].partition("/")[2]
+        for path, array in keras.tree.flatten_with_path(weights):
+            entry = "/".join([name, *map(str, path)])
+            calls = sum(key.partition(":")[0] == entry for key in maps)
+            maps[f"{entry}:{calls}" if calls else entry] = array
     return maps

@@ -1,8 +1,7 @@
-"""Pictures of attention weights. They need matplotlib, which the package itself does not:
-`pip install "keras-attention-layers[plot]"`.
+"""Plots of attention weights. They need matplotlib: `pip install "keras-attention-layers[plot]"`.
 
-Each function returns a `matplotlib.figure.Figure` that belongs to nobody else: save it with
-`figure.savefig("name.png")`, or let a notebook show it.
+Each function returns a new `matplotlib.figure.Figure`: save it with `figure.savefig("name.png")`,
+or let a notebook show it.
 """
 
 import math
@@ -16,11 +15,11 @@ _COLUMNS = 4  # panels side by side
 
 
 def plot_attention(weights, words, title=None):
-    """Bars: how much each word of one text counted.
+    """Bar chart of the weights of the words of one text.
 
     Args:
-        weights: Array `(S,)`, such as one row of `AttentionPooling`'s, in the order of the words.
-        words: List of S strings; an empty one is padding and left out.
+        weights: Array `(S,)`, such as one row of the weights of `AttentionPooling`.
+        words: List of S strings; empty strings are padding and not drawn.
         title: String or `None`.
 
     Returns:
@@ -58,16 +57,16 @@ def plot_attention(weights, words, title=None):
 
 
 def plot_alignment(weights, queries, values, title=None):
-    """Heat maps: which value step each query step looked at.
+    """Heat map of the weights of each query step over the value steps.
 
     Args:
-        weights: Array `(T, S)`, or `(H, T, S)` for a panel a head.
+        weights: Array `(T, S)`, or `(H, T, S)` for one panel per head.
         queries: List of T strings, down the side.
         values: List of S strings, along the top.
         title: String or `None`.
 
     Returns:
-        A figure, darker where more was looked; all panels share one scale of colours.
+        A figure, darker for larger weights; all panels share one colour scale.
 
     Raises:
         ImportError: If matplotlib is missing.
@@ -127,16 +126,16 @@ def plot_alignment(weights, queries, values, title=None):
 
 
 def plot_image_attention(image, weights, captions=None, title=None):
-    """Overlays: where in an image the model looked.
+    """Overlays of attention weights on an image.
 
-    The image stays as it is where the weights are large, and turns grey and dark where they are
-    small, in proportion to the largest weight of the panel.
+    The image is unchanged where the weights are large, and grey and dark where they are small, in
+    proportion to the largest weight of the panel.
 
     Args:
         image: Array `(height, width)` or `(height, width, 1 or 3)`, numbers from 0 to 1, or
             integers from 0 to 255.
-        weights: Array `(H, W)` of one grid, or `(N, H, W)` for N panels, such as one a word of a
-            caption; stretched smoothly to the image.
+        weights: Array `(H, W)` of one grid, or `(N, H, W)` for N panels, such as one per word of a
+            caption; resized smoothly to the image.
         captions: List of N strings, or `None`.
         title: String or `None`.
 
@@ -145,7 +144,7 @@ def plot_image_attention(image, weights, captions=None, title=None):
 
     Raises:
         ImportError: If matplotlib is missing.
-        ValueError: If the shapes do not fit, or the image has other numbers.
+        ValueError: If the shapes do not fit or are empty, or the image has other numbers.
 
     Example:
         >>> import numpy as np
@@ -160,7 +159,7 @@ def plot_image_attention(image, weights, captions=None, title=None):
     captions = [""] * len(panels) if captions is None and panels.ndim else captions
     if panels.ndim != 3 or len(captions) != len(panels):
         raise ValueError(
-            "`weights` must have the shape (H, W) or (panels, H, W), with a caption a panel. "
+            "`weights` must have the shape (H, W) or (panels, H, W), with one caption per panel. "
             f"Received: weights.shape={weights.shape}, captions={captions!r}"
         )
     if not panels.shape[1] * panels.shape[2]:
@@ -193,7 +192,7 @@ def _figure(width, height):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Pictures of attention are drawn with matplotlib, which cannot be imported: "
+            "Plots of attention need matplotlib, which cannot be imported: "
             'pip install "keras-attention-layers[plot]"'
         ) from error
 
@@ -222,8 +221,8 @@ def _checked(weights, rank, words):
 
 def _mismatch(weights, axis, words):
     return (
-        f"Axis {axis} of the weights must be as long as its words, and the weights those of one "
-        f"example. Received: weights.shape={weights.shape}, {len(words)} words"
+        f"Axis {axis} of the weights must have one entry per word, and the weights must be those "
+        f"of one example. Received: weights.shape={weights.shape}, {len(words)} words"
     )
 
 
@@ -231,16 +230,17 @@ def _rgb(image):
     """`(height, width, 3)`, from 0 to 1."""
     image = np.asarray(image)
     received = f"image.shape={image.shape}, image.dtype={image.dtype}"
-    whole = np.issubdtype(image.dtype, np.integer)
-    image = image / 255.0 if whole else image.astype("float64")
+    is_integer = np.issubdtype(image.dtype, np.integer)
+    image = image / 255.0 if is_integer else image.astype("float64")
     image = image[..., None] if image.ndim == 2 else image
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or not image.size:
         raise ValueError(
             "`image` must have the shape (height, width) or (height, width, 1 or 3). Received: "
             f"{received}"
         )
-    if not (image.min() > -0.5 and image.max() < 1.5):  # resizing leaves numbers a little outside
-        low, high = (255 if whole else 1) * image.min(), (255 if whole else 1) * image.max()
+    if not (image.min() > -0.5 and image.max() < 1.5):  # resizing may overshoot a little
+        scale = 255 if is_integer else 1
+        low, high = scale * image.min(), scale * image.max()
         raise ValueError(
             "`image` must hold floats from 0 to 1, or integers from 0 to 255. Received: "
             f"{received}, numbers from {low:.3g} to {high:.3g}"
@@ -250,14 +250,14 @@ def _rgb(image):
 
 def _overlay(image, weights):
     """The image, grey and dark where the weights are small."""
-    light = _stretched(_stretched(weights, image.shape[0]).T, image.shape[1]).T  # (height, width)
+    light = _resized(_resized(weights, image.shape[0]).T, image.shape[1]).T  # (height, width)
     light = np.clip(light / max(float(light.max()), 1e-9), 0, 1)[..., None]
     grey = 0.3 * image.mean(axis=-1, keepdims=True)
     return light * image + (1 - light) * grey
 
 
-def _stretched(x, size):
-    """`x` with `size` rows: each a mean of the rows of `x` around it, by a Gaussian."""
-    places = (np.arange(size) + 0.5) * len(x) / size - 0.5
-    near = np.exp(-2.0 * np.square(places[:, None] - np.arange(len(x))))
+def _resized(x, size):
+    """`x` resized to `size` rows, each a Gaussian mean of the rows of `x` around it."""
+    positions = (np.arange(size) + 0.5) * len(x) / size - 0.5
+    near = np.exp(-2.0 * np.square(positions[:, None] - np.arange(len(x))))
     return near / near.sum(axis=1, keepdims=True) @ x

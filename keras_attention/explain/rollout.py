@@ -1,29 +1,29 @@
-"""How attention flows through several layers."""
+"""Attention rollout through several layers."""
 
 import numpy as np
 
 
 def attention_rollout(maps):
-    """Multiplies the weights of stacked self-attention layers, from the inputs up.
+    """Attention rollout: multiplies the weights of stacked self-attention layers.
 
         R_1 = A_1;  R_l = A_l R_(l-1);  A_l = (W_l + I) / 2
 
     W_l is the mean over the heads of layer l, and I stands for the residual connection around it.
-    Row t of the result says how much of each input step reached step t of the last layer, where
-    the weights of that layer alone compare steps that are mixtures already. A pooling layer at the
-    top weighs the rows: `pooling_weights @ rollout`.
+    Row t of the result says how much of each input step reached step t of the last layer; the
+    weights of that layer alone are over steps that are mixtures already. Weights of a pooling layer
+    on top apply to the rows: `pooling_weights @ rollout`.
 
-    Masking: a row of zeros, as padding has, keeps to itself; no other row looks at padding.
+    Masking: a row of zeros, as of padding, attends to itself; no other row attends to padding.
 
     Args:
-        maps: What `ka.attention_maps` returns, or a list of weights from the first layer to the
+        maps: The result of `ka.attention_maps`, or a list of weights from the first layer to the
             last; arrays `(B, T, T)` or `(B, H, T, T)`.
 
     Returns:
         NumPy array `(B, T, T)`, each row summing to one.
 
     Raises:
-        ValueError: If the weights are not those of self-attention over the same steps.
+        ValueError: If there are no weights, or they are not self-attention over the same steps.
 
     Example:
         >>> inputs = keras.Input((None, 4))
@@ -51,7 +51,7 @@ def attention_rollout(maps):
             shapes = {name: np.shape(w) for name, w in named.items()}
             raise ValueError(
                 "`maps` must be self-attention over the same steps in each layer, (B, T, T) or "
-                f"(B, H, T, T); leave out the others. Received: {name!r} among {shapes}"
+                f"(B, H, T, T); remove the others. Received: {name!r} among {shapes}"
             )
         attention = weights + np.eye(weights.shape[-1])
         attention /= attention.sum(axis=-1, keepdims=True)  # 2, but 1 for a row of zeros

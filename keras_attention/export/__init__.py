@@ -1,4 +1,4 @@
-"""SavedModel and TFLite of a Keras model, each with proof that it computes the same."""
+"""Export of Keras models to SavedModel and TFLite, with a check that each form is equal."""
 
 from keras_attention.export.errors import ExportError
 from keras_attention.export.export_model import export_model

@@ -1,5 +1,5 @@
-"""What an export raises when it cannot keep its promise."""
+"""The error of exports."""
 
 
 class ExportError(RuntimeError):
-    """A model that cannot be exported, or a written form that computes something else."""
+    """Raised if a model cannot be exported, or a written form computes something else."""

@@ -1,4 +1,4 @@
-"""One call from a Keras model to SavedModel and TFLite files that are proven equal to it."""
+"""Export of a Keras model to SavedModel and TFLite files that are compared with it."""
 
 import contextlib
 import importlib.util
@@ -10,10 +10,11 @@ import zipfile
 
 import keras
 
-from keras_attention.export import fixed_sizes, float32, parity, signature, tflite
+from keras_attention.export import fixed_sizes, float32, parity, tflite
 from keras_attention.export.errors import ExportError
 from keras_attention.export.quiet import quiet
-from keras_attention.functional.for_tflite import for_tflite
+from keras_attention.export.signature import from_model
+from keras_attention.target import for_tflite
 
 _FILES = {
     "saved_model": "saved_model",
@@ -38,7 +39,7 @@ def export_model(
     attach=None,
     calibration_rows=200,
 ):
-    """Writes SavedModel and TFLite of a model, reloads each, and compares it with the model.
+    """Exports a model to SavedModel and TFLite, reloads each file and compares it with the model.
 
     | format | written to | what it is |
     |---|---|---|
@@ -48,66 +49,67 @@ def export_model(
     | `tflite_int8` | `model_int8.tflite` | weights in int8, a quarter of the size |
     | `tflite_full_int8` | `model_full_int8.tflite` | activations in int8 too; see below |
 
-    Everything is written beside the folder first and moved into it at the end: an export that
-    fails leaves the folder as it was. Files of formats not asked for are left alone.
+    Files are written to a temporary folder and moved into `folder` at the end: an export that fails
+    does not change the folder. Files of other formats are not touched.
 
-    **Proof.** The written forms answer the samples; `parity.json` and the returned dict tell, for
-    each form and signature, the largest absolute difference from the Keras model, the share of
-    equal decisions, the size and the time of a call. TFLite files run with XNNPACK and with the
-    plain kernels, and both must keep the bounds of `ka.export.BOUNDS`. The difference is bounded
-    as a fraction of the largest output where that is above 1; decisions whose two best options
-    are closer than 1e-5 count as equal.
+    **Comparison.** The written forms run on the samples; `parity.json` and the returned dict give,
+    for each form and signature, the largest absolute difference from the Keras model, the fraction
+    of equal decisions, the size and the time of a call. TFLite files run with XNNPACK and with the
+    plain kernels, and both must meet the bounds of `ka.export.BOUNDS`. The difference is bounded
+    as a fraction of the largest output if that is above 1; decisions whose two best options are
+    closer than 1e-5 count as equal.
 
-    **TFLite** files hold builtin operators alone, which any interpreter has; a layer that needs
-    another is named in the error. Signatures with `text=True` may use those of `tensorflow_text`:
-    such a signature runs in an interpreter that has them (in Python
+    **TFLite** files contain builtin operators only, which any interpreter has; the error names a
+    layer that needs another. Signatures with `text=True` may use those of `tensorflow_text`: such a
+    signature runs in an interpreter that has them (in Python
     `ai_edge_litert.interpreter.InterpreterWithCustomOps(custom_op_registerers=
     tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS)`), the file's other signatures in any. A
     SavedModel with such a signature loads only after `import tensorflow_text`.
 
-    **Fixed sizes.** Browsers (LiteRT.js), NPUs and LiteRT's `CompiledModel` take files whose sizes
-    are all fixed, the batch included. Fix them in a signature, as in `{"ids": ((1, 64), "int32")}`,
-    or in the model, by `keras.Input(batch_shape=(1, 64))`. Keras' own recurrent layers convert for
-    a fixed batch alone; `ka.ExportableRNN` does not need one.
+    **Fixed sizes.** Browsers (LiteRT.js), NPUs and LiteRT's `CompiledModel` need files whose sizes
+    are all fixed, including the batch size. Fix them in a signature, as in
+    `{"ids": ((1, 64), "int32")}`, or in the model, by `keras.Input(batch_shape=(1, 64))`. Keras'
+    own recurrent layers convert for a fixed batch size only; `ka.ExportableRNN` does not need one.
 
     **Mixed precision.** The kernels have no half precision: a model with such a policy is rebuilt
-    from its config in float32, with its own weights, and the copy is exported. How far the copy is
-    from the model stands under `float32_rebuild`.
+    from its config in float32, with its own weights, and the copy is exported. The report compares
+    the copy with the model under `float32_rebuild`.
 
-    **Full integers.** Inputs and outputs keep their types. Attention weights stay in float: each
-    softmax (also sparsemax and entmax) with what surrounds it, from the multiplication that makes
-    the scores to the one that averages the values. In int8 a masked score takes the resolution
-    from all others, and weights below 1/256, as most are over hundreds of steps, vanish: a
-    trained classifier of up to 512 steps fell to an agreement of 0.5, and keeps 1.0 this way.
-    A model with a loop is refused, as the converter cannot quantize one.
+    **Full integer quantization.** Inputs and outputs keep their types. Attention weights stay in
+    float: each softmax (also sparsemax and entmax), from the multiplication that computes the
+    scores to the one that averages the values. In int8 a masked score takes the resolution from
+    all others, and weights below 1/256, as most are over hundreds of steps, become zero: a trained
+    classifier of up to 512 steps fell to an agreement of 0.5, and keeps 1.0 this way. A model with
+    a loop is an error, as the converter cannot quantize one.
 
     Args:
         model: A built Keras model.
         folder: Path of the folder to write into; created if needed.
-        samples: See `Signature`; the samples of the model's own inputs. Not with `signatures`.
-        formats: Which of the formats above, one or several.
-        signatures: List of `Signature`, where the model's own inputs are not what is wanted.
-            By default one, `serving_default`, from the inputs and outputs of a functional model,
-            with their names and with unknown sizes left open.
+        samples: Samples of the model's own inputs, as in `Signature`. Not with `signatures`.
+        formats: One or several of the formats above.
+        signatures: List of `Signature`, for other inputs than the model's own. By default one,
+            `serving_default`, from the inputs and outputs of a functional model, with their names
+            and unknown sizes.
         decision: See `Signature`. Not with `signatures`.
         bounds: Dict of form to the bounds that replace those of `ka.export.BOUNDS`, such as
             `{"tflite_int8": {"agreement": 0.95}}`; a bound of `None` bounds nothing.
         attach: Dict of file name to bytes, such as a vocabulary, appended to each TFLite file as
-            a zip archive. Interpreters pass over it; `zipfile.ZipFile("model.tflite")` reads it.
-        calibration_rows: Positive integer, how many rows of samples calibrate each signature for
-            full integers; they are spread evenly.
+            a zip archive. Interpreters ignore it; `zipfile.ZipFile("model.tflite")` reads it.
+        calibration_rows: Positive integer, the number of rows that calibrate each signature for
+            full integer quantization, spread evenly over the samples.
 
     Returns:
-        The dict that `parity.json` holds: `date`, `machine`, `versions` and `forms`, with
+        The content of `parity.json`, a dict: `date`, `machine`, `versions` and `forms`, with
         `["forms"][form]["signatures"][name]` holding `difference`, `agreement`, `rows`,
         `milliseconds` (median of a call with one row; TFLite on one thread) and, for TFLite,
         `plain_kernels` with the first three; `["forms"][form]["bytes"]` is the size.
 
     Raises:
-        ExportError: for a form that drifts past its bound or cannot be written, and on any Keras
-            backend but TensorFlow.
-        ImportError: without `ai_edge_litert`, if a TFLite format is asked for.
-        ValueError: for arguments that do not fit, such as a `folder` that is a file.
+        ExportError: If a form exceeds its bound or cannot be written, if the model returns NaN or
+            infinity, or if the Keras backend is not TensorFlow.
+        ImportError: If a TFLite format is requested without `ai_edge_litert`, or a signature has
+            `text=True` without `tensorflow_text`.
+        ValueError: If an argument is not as described, such as a `folder` that is a file.
 
     Example:
         >>> model = keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2)])
@@ -115,7 +117,7 @@ def export_model(
         >>> report["forms"]["tflite_int8"]["signatures"]["serving_default"]  # doctest: +SKIP
         {'difference': 0.004, 'agreement': 1.0, 'rows': 100, 'milliseconds': 0.01, ...}
 
-        Raw text and ids in one file, with shared weights:
+        Raw text and ids as inputs of one file, with shared weights:
 
         >>> tokenizer = tensorflow_text.FastBertTokenizer(words)  # doctest: +SKIP
         >>> def read(model, text):
@@ -138,8 +140,8 @@ def export_model(
     bounds = _merged(bounds)
     original, model = model, float32.in_float32(model)
     if signatures is None:
-        signatures = [signature.from_model(model, samples, decision)]
-    tests = [_Test(one, model) for one in signatures]
+        signatures = [from_model(model, samples, decision)]
+    tests = [_Test(signature, model) for signature in signatures]
 
     report = parity.surroundings() | {"forms": {}}
     if model is not original:
@@ -154,7 +156,7 @@ def export_model(
 
 @contextlib.contextmanager
 def _beside(folder):
-    """A new folder beside another, and gone afterwards; so are parents made for a failure."""
+    """A temporary folder beside another; on failure new parent folders are removed too."""
     missing = [path for path in folder.parents if not path.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -165,18 +167,18 @@ def _beside(folder):
             shutil.rmtree(staged)
     except BaseException:
         for path in missing:
-            with contextlib.suppress(OSError):  # never made, or used by another meanwhile
+            with contextlib.suppress(OSError):  # never made, or no longer empty
                 path.rmdir()
         raise
 
 
 class _Test:
-    """A signature with its samples and with what the Keras model says to them."""
+    """A signature with its samples and the Keras model's outputs for them."""
 
-    def __init__(self, one, model):
-        self.signature = one
-        self.batches = one.batches()
-        self.expected = parity.reference(one, model, self.batches)
+    def __init__(self, signature, model):
+        self.signature = signature
+        self.batches = signature.batches()
+        self.expected = parity.reference(signature, model, self.batches)
 
     def check(self, form, run, bounds, kernels=""):
         return parity.check(
@@ -197,7 +199,7 @@ def _rows(batch):
 
 
 def _check_arguments(formats, signatures, samples, attach, calibration_rows):
-    """The formats as a tuple; an error that says what to do for anything that cannot be right."""
+    """The formats as a tuple; raises an error for arguments that do not fit."""
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ExportError(
@@ -210,8 +212,8 @@ def _check_arguments(formats, signatures, samples, attach, calibration_rows):
     if not formats or not set(formats) <= set(_FILES):
         raise ValueError(f"`formats` must be some of {list(_FILES)}. Received: formats={formats!r}")
     if (signatures is None) == (samples is None):
-        raise ValueError("Pass either `samples` or `signatures`, each with samples of its own")
-    names = [one.name for one in signatures or ()]
+        raise ValueError("Pass either `samples` or `signatures`, which hold their own samples")
+    names = [signature.name for signature in signatures or ()]
     if signatures is not None and (not names or len(set(names)) < len(names)):
         raise ValueError(f"`signatures` must have one or more different names. Received: {names}")
     if attach is not None and not all(isinstance(value, bytes) for value in attach.values()):
@@ -230,7 +232,7 @@ def _check_arguments(formats, signatures, samples, attach, calibration_rows):
 
 
 def _check_folder(folder):
-    """The folder as a path, or a `ValueError` if it or what it lies in is a file."""
+    """The folder as a path; raises a `ValueError` if it or one of its parents is a file."""
     folder = pathlib.Path(folder)
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
@@ -268,8 +270,8 @@ def _write_forms(model, folder, formats, tests, bounds, attach, calibration_rows
     import tensorflow as tf
 
     signatures = [test.signature for test in tests]
-    if any(one.text for one in signatures):
-        tflite.text_operators()  # their import registers the operators with TensorFlow
+    if any(signature.text for signature in signatures):
+        tflite.text_operators()  # the import registers the operators with TensorFlow
     path = folder / _FILES["saved_model"]
     # TFLite is converted from what is traced here.
     is_server_only = set(formats) == {"saved_model"}
@@ -331,20 +333,24 @@ def _write_saved_model(model, path, signatures):
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for one in signatures:
-        for resource in one.resources:
+    for signature in signatures:
+        for resource in signature.resources:
             archive.track(resource)
-        specs = [tf.TensorSpec(shape, dtype, name) for name, (shape, dtype) in one.specs.items()]
-        archive.add_endpoint(one.name, _endpoint(one, model), specs)
+        inputs = signature.specs.items()
+        specs = [tf.TensorSpec(shape, dtype, name) for name, (shape, dtype) in inputs]
+        archive.add_endpoint(signature.name, _endpoint(signature, model), specs)
     archive.write_out(str(path), verbose=False)
 
 
-def _endpoint(one, model):
-    return lambda *tensors: one.call(model, dict(zip(one.inputs, tensors, strict=True)))
+def _endpoint(signature, model):
+    def endpoint(*tensors):
+        return signature.call(model, dict(zip(signature.inputs, tensors, strict=True)))
+
+    return endpoint
 
 
 def _append(file, attach):
-    """Appends a zip archive: its directory is found from a file's end, TFLite's from its start."""
+    """Appends a zip archive, which is read from the end of a file, TFLite from its start."""
     if attach:
         with zipfile.ZipFile(file, "a") as archive:
             for name, content in attach.items():

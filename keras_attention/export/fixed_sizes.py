@@ -1,20 +1,20 @@
-"""Steps that TFLite's converter gets wrong where sizes are fixed, written in another way.
+"""Rewrites of operations that TFLite's converter gets wrong for fixed sizes.
 
 **Sums.** On TensorFlow `keras.ops.add(a, b)`, and so `a + b` in a functional model, becomes a
-`BiasAdd` if all sizes of `b` but one are 1. Where that one is the size of axis 1 of `a` and not of
-its last, the `BiasAdd` is "channels first", which the converter cannot translate but for images.
-Two tensors of shape `(1, T, 1)` are such a pair. Here it becomes an addition.
+`BiasAdd` if all axes of `b` but one have size 1. If the size of that axis is that of axis 1 of `a`
+and not of its last axis, the `BiasAdd` is "channels first", which the converter translates for
+images only. Two tensors of shape `(1, T, 1)` are such a pair. Here it becomes an addition.
 
-**New axes.** The converter moves sums with a constant across an `ExpandDims` and then may find a
-tensor of a rank too few: `tanh(q + expand_dims(dense(reshape(x)), 1))`, the hidden layer of
-additive attention with a learned query, fails for a batch of one. Here it becomes a `Reshape`.
+**New axes.** The converter moves sums with a constant across an `ExpandDims`, and may then miss one
+axis of a tensor: `tanh(q + expand_dims(dense(reshape(x)), 1))`, the hidden layer of additive
+attention with a learned query, fails for a batch of one. Here it becomes a `Reshape`.
 """
 
 import pathlib
 
 
 def rewrite(folder):
-    """Rewrites such steps of a SavedModel, which computes the same.
+    """Rewrites such operations of a SavedModel without changing its results.
 
     Args:
         folder: Path of a SavedModel, which is changed in place.
@@ -31,45 +31,45 @@ def rewrite(folder):
 
 
 def _rewrite_sums(function):
-    """Turns each channels-first `BiasAdd` into an `AddV2`; returns whether there was one."""
-    found = [node for node in function.node_def if _is_channels_first(node)]
-    for node in found:
+    """Changes each channels-first `BiasAdd` to an `AddV2`; returns whether there was one."""
+    bias_adds = [node for node in function.node_def if _is_channels_first(node)]
+    for node in bias_adds:
         bias = function.node_def.add(name=f"{node.name}/bias", op="Reshape")
-        # (C,) becomes (C, 1, ..., 1), of one axis less than the other: no batch.
+        # (C,) becomes (C, 1, ..., 1), with one axis fewer than the other: no batch.
         bias.input.extend([node.input[1], ""])
         bias.attr["T"].type = node.attr["T"].type
         _give_shape(function, bias, [-1] + [1] * (len(_shape(node)) - 2))
         node.op, node.input[1] = "AddV2", f"{bias.name}:output:0"
         del node.attr["data_format"]
     # The output of a `BiasAdd` is called `output`, that of an `AddV2` `z`.
-    names = {f"{node.name}:output:0": f"{node.name}:z:0" for node in found}
+    names = {f"{node.name}:output:0": f"{node.name}:z:0" for node in bias_adds}
     for node in function.node_def:
         for position, name in enumerate(node.input):
             node.input[position] = names.get(name, name)
     for output, name in function.ret.items():
         function.ret[output] = names.get(name, name)
-    return bool(found)
+    return bool(bias_adds)
 
 
 def _is_channels_first(node):
-    if node.op != "BiasAdd" or "data_format" not in node.attr:  # to read one would make it
+    if node.op != "BiasAdd" or "data_format" not in node.attr:  # reading a missing attr adds it
         return False
     return node.attr["data_format"].s == b"NCHW" and len(_shape(node) or ()) > 2
 
 
 def _rewrite_new_axes(function):
-    """Turns each `ExpandDims` to fixed sizes into a `Reshape`; returns whether there was one."""
-    found = [node for node in function.node_def if node.op == "ExpandDims"]
-    found = [node for node in found if _shape(node) and None not in _shape(node)]
-    for node in found:
+    """Changes each `ExpandDims` to fixed sizes to a `Reshape`; returns whether there was one."""
+    nodes = [node for node in function.node_def if node.op == "ExpandDims"]
+    nodes = [node for node in nodes if _shape(node) and None not in _shape(node)]
+    for node in nodes:
         node.op = "Reshape"
         node.attr.pop("Tdim", None)
         _give_shape(function, node, _shape(node))
-    return bool(found)
+    return bool(nodes)
 
 
 def _give_shape(function, reshape, shape):
-    """Makes a list of sizes the second input of a `Reshape`."""
+    """Sets a list of sizes as the second input of a `Reshape`."""
     import tensorflow as tf
 
     sizes = function.node_def.add(name=f"{reshape.name}/sizes", op="Const")

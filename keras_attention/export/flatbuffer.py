@@ -26,11 +26,11 @@ def operator_name(model, operator):
     """`"SOFTMAX"` for a builtin operator; `"CUSTOM:Name"` for any other."""
     builtins = schema().BuiltinOperator
     code = model.operatorCodes[operator.opcodeIndex]
-    # Files up to version 3a of the format keep small codes in a field of one byte.
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    if number == builtins.CUSTOM:
+    # Up to version 3a of the format small codes are in a field of one byte.
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if builtin == builtins.CUSTOM:
         return f"CUSTOM:{code.customCode.decode()}"
-    return next(name for name, value in vars(builtins).items() if value == number)
+    return next(name for name, value in vars(builtins).items() if value == builtin)
 
 
 def subgraphs_of(model, signature_name):
@@ -40,12 +40,12 @@ def subgraphs_of(model, signature_name):
         for definition in model.signatureDefs
         if definition.signatureKey.decode() == signature_name
     )
-    found, todo = [], [first]
+    reached, todo = [], [first]
     while todo:
         index = todo.pop()
-        if index in found:
+        if index in reached:
             continue
-        found.append(index)
+        reached.append(index)
         for operator in model.subgraphs[index].operators:
             options = operator.builtinOptions
             todo += [
@@ -53,4 +53,4 @@ def subgraphs_of(model, signature_name):
                 for key, value in vars(options or object).items()
                 if key.lower().endswith("subgraphindex")
             ]
-    return [model.subgraphs[index] for index in found]
+    return [model.subgraphs[index] for index in reached]

@@ -9,14 +9,14 @@ _HALF = ("float16", "bfloat16")
 
 
 def in_float32(model):
-    """The model itself if it computes in float32, else a copy that does, with equal weights.
+    """The model if it computes in float32, else a copy in float32 with equal weights.
 
     The copy is made from the model's config with each dtype policy replaced by float32, while
-    float32 is the global policy, so that sub-layers without a policy of their own follow. Layers
-    must therefore be registered and keep their arguments in `get_config`.
+    float32 is the global policy, for sub-layers without their own policy. Layers must therefore be
+    registered and return their arguments in `get_config`.
 
     Raises:
-        ExportError: for a model that has no config, or whose weights are quantized.
+        ExportError: If the model has no config, or its weights are quantized.
     """
     layers = {model.name: model} | dict(layers_below(model))
     quantized = [path for path, layer in layers.items() if _is_quantized(layer)]
@@ -37,7 +37,7 @@ def in_float32(model):
         raise ExportError(
             f"Model `{model.name}` computes in half precision and cannot be rebuilt in float32 "
             f"from its config: {error}. Build it in float32 yourself, set its weights to those of "
-            "this one, and export that."
+            "this model, and export that."
         ) from error
     finally:
         keras.config.set_dtype_policy(policy)

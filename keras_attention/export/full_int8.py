@@ -1,15 +1,15 @@
 """Full integer quantization that leaves attention weights in float.
 
-TFLite's quantizer gives one scale to all operands of a select. A masked score of -3e38 or -1e9
-therefore takes the scale away from every real score, back through reshapes to the multiplication
-that made them; and the integer softmax has steps of 1/256, so that over hundreds of time steps
-most weights round to zero. Marking these operators as "not to be quantized" does not help, as
-scales are spread before the marks are read.
+TFLite's quantizer uses one scale for all operands of a select. A masked score of -3e38 or -1e9
+therefore determines the scale of every real score, back through reshapes to the multiplication that
+computed them; and the integer softmax has a resolution of 1/256, so that over hundreds of time
+steps most weights round to zero. Marking these operators as "not to be quantized" does not help, as
+scales are propagated before the marks are read.
 
-Here each softmax, and each other way to normalize, stays in float with all that surrounds it, from
-the multiplication that makes the scores up to and including the one that averages the values:
-between calibration and quantization these operators are hidden as custom operators, which the
-quantizer passes by, and put back after.
+Here each softmax, and each other normalizer, stays in float with the operators around it, from the
+multiplication that computes the scores up to and including the one that averages the values:
+between calibration and quantization these operators are replaced by custom operators, which the
+quantizer skips, and restored after.
 """
 
 import dataclasses
@@ -17,12 +17,12 @@ import warnings
 
 from keras_attention.export import flatbuffer
 
-# Normalizers: softmax by itself, sparsemax and entmax by their sorted scores and running sums, all
-# others (also means over unmasked steps) by their division: a count of 3 among counts of 500 has
-# no meaning in int8. Logarithms and exponentials (of sums over steps, of scores) span as much.
+# Operators that show a normalizer: softmax itself; the sorting and cumulative sums of sparsemax and
+# entmax; the division of all others (also means over unmasked steps): int8 cannot represent a count
+# of 3 among counts of 500. Logarithms and exponentials (of sums, of scores) have as wide a range.
 _NORMALIZERS = {"SOFTMAX", "LOG_SOFTMAX", "TOPK_V2", "CUMSUM", "DIV", "EXP", "LOG"}
 
-# Operators without weights of their own, through which scores come and attention weights go.
+# Operators without weights, between the scores and a normalizer or a normalizer and the average.
 _ELEMENTWISE = {
     "ABS", "ADD", "BROADCAST_TO", "CAST", "CONCATENATION", "EQUAL", "EXPAND_DIMS", "GREATER",
     "GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "MAXIMUM",
@@ -42,8 +42,8 @@ def quantize(converter, samples, custom_operators=()):
     """The bytes of a TFLite file in full integer quantization.
 
     Args:
-        converter: A `tf.lite.TFLiteConverter` without optimizations so far.
-        samples: List of `(signature name, dict of arrays)` to calibrate with.
+        converter: A `tf.lite.TFLiteConverter` without optimizations.
+        samples: List of `(signature name, dict of arrays)` for calibration.
         custom_operators: Registerers of the custom operators in the graph.
     """
     import tensorflow as tf
@@ -56,8 +56,8 @@ def quantize(converter, samples, custom_operators=()):
         for name, row in samples
     ]
     converter.representative_dataset = lambda: iter(samples)
-    # The converter's own way to quantize in two steps; tf.lite.experimental.QuantizationDebugger
-    # does the same, but cannot run custom operators.
+    # Quantization in two steps, as tf.lite.experimental.QuantizationDebugger does it; that class
+    # cannot run custom operators.
     converter._experimental_calibrate_only = True
     converter.target_spec._experimental_custom_op_registerers = list(custom_operators)
     with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def quantize(converter, samples, custom_operators=()):
 
 @dataclasses.dataclass(frozen=True)
 class _Hidden:
-    """What an operator was before it was hidden."""
+    """The original of an operator that is hidden as a custom one."""
 
     code: object
     options_type: int
@@ -112,7 +112,7 @@ def _restore(content, hidden):
                 operator.builtinOptionsType = before.options_type
                 operator.builtinOptions = before.options
                 operator.customOptions = None
-    # Interpreters resolve every code of a file, used or not: keep none of the hidden ones.
+    # Interpreters resolve every code of a file, also unused ones: remove those.
     operators = [operator for graph in model.subgraphs for operator in graph.operators]
     used = sorted({operator.opcodeIndex for operator in operators})
     model.operatorCodes = [model.operatorCodes[index] for index in used]
@@ -136,14 +136,14 @@ def _around_normalizers(model, graph):
         return [x for x in tensors if x >= 0 and graph.tensors[x].type in kinds]
 
     def before(index):
-        found = [makers[x] for x in values(graph.operators[index].inputs) if x in makers]
-        return [i for i in found if names[i] in _ELEMENTWISE | _NORMALIZERS]
+        inputs = [makers[x] for x in values(graph.operators[index].inputs) if x in makers]
+        return [i for i in inputs if names[i] in _ELEMENTWISE | _NORMALIZERS]
 
     def after(index):
         if names[index] == _AVERAGE:
             return []
-        found = [i for x in values(graph.operators[index].outputs) for i in users.get(x, ())]
-        return [i for i in found if names[i] in _ELEMENTWISE | _NORMALIZERS | {_AVERAGE}]
+        outputs = [i for x in values(graph.operators[index].outputs) for i in users.get(x, ())]
+        return [i for i in outputs if names[i] in _ELEMENTWISE | _NORMALIZERS | {_AVERAGE}]
 
     start = {
         index
@@ -155,17 +155,19 @@ def _around_normalizers(model, graph):
 
 
 def _is_masked(tensor):
-    """Whether calibration saw a mask's constant in a tensor."""
-    seen = tensor.quantization
-    if seen is None or seen.min is None or seen.max is None or not len(seen.min):
+    """Whether a tensor held a mask's constant during calibration."""
+    calibrated = tensor.quantization
+    if calibrated is None or calibrated.min is None or calibrated.max is None:
         return False
-    return max(abs(seen.min).max(), abs(seen.max).max()) > _MASK_SIZE
+    if not len(calibrated.min):
+        return False
+    return max(abs(calibrated.min).max(), abs(calibrated.max).max()) > _MASK_SIZE
 
 
 def _closure(start, neighbours):
-    found, todo = set(start), list(start)
+    closed, todo = set(start), list(start)
     while todo:
-        new = set(neighbours(todo.pop())) - found
-        found |= new
+        new = set(neighbours(todo.pop())) - closed
+        closed |= new
         todo += new
-    return found
+    return closed

@@ -1,8 +1,8 @@
-"""Copies that keep TFLite's plain kernels from overwriting what is read later.
+"""Copies that keep TFLite's plain kernels from overwriting tensors that are read later.
 
 The plain kernels compute sums, products and softmax in place, in the memory of an operand that
-nothing else reads. A reshaped tensor has the memory of the tensor it comes from, and whether
-another reshaped form of that one is read later is not asked: a product of the one changes the
+no other operator reads. A reshaped tensor shares the memory of its source, and the kernels do not
+check whether another reshaped form of that source is read later: a product of one changes the
 other. With `y = softmax(2 * x)`, `concat(reshape(y), reshape(reshape(y) * 10))` gives ten times
 its first half (ai-edge-litert 2.3.0; sizes must be fixed, and XNNPACK is not concerned). Where a
 file has this, the operand is copied first.
@@ -16,11 +16,10 @@ import numpy as np
 
 from keras_attention.export import flatbuffer
 
-# Operators whose output is the memory of their input in another shape.
+# Operators whose output shares the memory of their input, in another shape.
 _VIEWS = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "BITCAST"}
 
-# Operators that may compute in place. Of those that do today, and of those that may tomorrow: a
-# copy too many costs little.
+# Operators that compute in place, or may do so in later versions: a needless copy costs little.
 _IN_PLACE = {
     "ABS", "ADD", "CEIL", "COS", "DIV", "DYNAMIC_UPDATE_SLICE", "ELU", "EXP", "FLOOR", "FLOOR_DIV",
     "FLOOR_MOD", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM",
@@ -34,7 +33,7 @@ def protect(content):
     model = flatbuffer.read(content)
     inserted = 0
     for graph in model.subgraphs:
-        # From the end, so that the positions of those before stay right.
+        # From the end, so that the earlier positions stay valid.
         for position, tensor in reversed(_overwritten(model, graph)):
             _copy_before(model, graph, position, tensor)
             inserted += 1
@@ -42,19 +41,19 @@ def protect(content):
 
 
 def _overwritten(model, graph):
-    """Pairs of an operator's position and an operand whose memory is still read after it."""
+    """Pairs of an operator's position and an operand whose memory is read after it."""
     operators = graph.operators or []
     names = [flatbuffer.operator_name(model, operator) for operator in operators]
-    operands = [_numbers(operator.inputs) for operator in operators]
+    operands = [_indices(operator.inputs) for operator in operators]
     makers, last_reads, uses = {}, {}, collections.Counter()
     for position, operator in enumerate(operators):
-        makers |= dict.fromkeys(_numbers(operator.outputs), position)
-    for position, tensors in enumerate([*operands, _numbers(graph.outputs)]):
+        makers |= dict.fromkeys(_indices(operator.outputs), position)
+    for position, tensors in enumerate([*operands, _indices(graph.outputs)]):
         last_reads |= dict.fromkeys(tensors, position)
         uses.update(tensors)
 
     def source(tensor):
-        """The tensor whose memory a tensor has."""
+        """The tensor whose memory a tensor shares."""
         while tensor in makers and names[makers[tensor]] in _VIEWS:
             tensor = operands[makers[tensor]][0]
         return tensor
@@ -64,7 +63,7 @@ def _overwritten(model, graph):
         sharing[source(tensor)].append(tensor)
 
     def is_safe(tensor):
-        """Whether the kernels see by themselves that they must not write over a tensor."""
+        """Whether the kernels themselves do not overwrite a tensor."""
         first = source(tensor)
         is_owner = first not in makers or names[makers[first]] not in _IN_PLACE
         return first == tensor or uses[tensor] > 1 or (is_owner and uses[first] > 1)
@@ -80,13 +79,13 @@ def _overwritten(model, graph):
     ]
 
 
-def _numbers(tensors):
-    """The numbers of tensors as a list, without those that are left out (-1)."""
+def _indices(tensors):
+    """Indices of tensors as a list, without missing ones (-1)."""
     return [] if tensors is None else [int(tensor) for tensor in tensors if tensor >= 0]
 
 
 def _may_share(operand, output):
-    """Whether two tensors may have as many bytes: only then one is written over the other."""
+    """Whether two tensors may have equal sizes: only then one overwrites the other."""
     if not _sizes(operand):
         return False  # a scalar, which is never shared
     if any(size < 0 for tensor in (operand, output) for size in _sizes(tensor)):
@@ -101,7 +100,7 @@ def _sizes(tensor):
 
 
 def _copy_before(model, graph, position, tensor):
-    """Inserts a copy of a tensor before an operator, and has the operator read that."""
+    """Inserts a copy of a tensor before an operator, which then reads the copy."""
     schema = flatbuffer.schema()
     rank = len(_sizes(graph.tensors[tensor]))
     paddings = schema.TensorT()
@@ -110,7 +109,7 @@ def _copy_before(model, graph, position, tensor):
     copied = copy.copy(graph.tensors[tensor])
     copied.name, copied.buffer = b"copied", _buffer(model)
     graph.tensors += [paddings, copied]
-    # Padding by nothing is the copy that every type has and XNNPACK knows.
+    # Padding by nothing is a copy that exists for every type and in XNNPACK.
     pad = schema.OperatorT()
     pad.opcodeIndex = _pad_code(model, graph.tensors[tensor].type, rank)
     pad.inputs, pad.outputs = [tensor, len(graph.tensors) - 2], [len(graph.tensors) - 1]
@@ -122,7 +121,7 @@ def _copy_before(model, graph, position, tensor):
 
 
 def _buffer(model, values=None):
-    """The number of a new buffer; without values, one that is filled at run time."""
+    """The index of a new buffer; without values it is filled at run time."""
     buffer = flatbuffer.schema().BufferT()
     if values is not None:
         buffer.data = np.frombuffer(values.tobytes(), "u1")
@@ -131,7 +130,7 @@ def _buffer(model, values=None):
 
 
 def _pad_code(model, kind, rank):
-    """The number of a new operator code for `PAD`, of the version that a type and a rank need."""
+    """The index of a new operator code for `PAD`, of the version for a type and a rank."""
     schema = flatbuffer.schema()
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.PAD

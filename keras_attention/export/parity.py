@@ -1,10 +1,6 @@
-"""Does a written form compute what the model computes? Figures, bounds, and the verdict."""
+"""Comparison of the written forms with the Keras model: figures, bounds, check."""
 
 import datetime
-import importlib.metadata
-import os
-import pathlib
-import platform
 import statistics
 import time
 
@@ -12,10 +8,11 @@ import numpy as np
 
 from keras_attention.export import tflite
 from keras_attention.export.errors import ExportError
+from keras_attention.machine import machine, versions
 
-# By form, the most that an output may differ (absolute, or as a fraction of the largest output
-# where that is above 1) and the least share of decisions that must agree; `None` bounds nothing.
-# "float32_rebuild" is a model in mixed precision against its copy in float32.
+# For each form, the largest difference of an output (absolute, or as a fraction of the largest
+# output if that is above 1) and the smallest fraction of equal decisions; `None` is no bound.
+# "float32_rebuild" compares a model in mixed precision with its copy in float32.
 BOUNDS = {
     "float32_rebuild": {"difference": None, "agreement": 0.95},
     "saved_model": {"difference": 1e-4, "agreement": 1.0},
@@ -25,7 +22,7 @@ BOUNDS = {
     "tflite_full_int8": {"difference": None, "agreement": 0.98},
 }
 
-# Options whose reference values are closer than this are one and the same decision.
+# Options whose reference values are closer than this count as the same decision.
 _TIE = 1e-5
 _WARM_UP, _REPEATS = 3, 20
 
@@ -63,7 +60,8 @@ def reference(signature, model, batches):
     """The Keras model's outputs for each batch.
 
     Raises:
-        ExportError: if it says NaN or infinity, with which nothing can be compared.
+        ExportError: If an output is NaN or infinite.
+        ValueError: If the signature's `decision` names no output.
     """
     outputs = list(map(keras_runner(signature, model), batches))
     for name in outputs[0]:
@@ -85,7 +83,7 @@ def check(form, signature, run, batches, expected, bound, kernels=""):
     """Figures of one form of one signature: `difference`, `agreement` and `rows`.
 
     Raises:
-        ExportError: if the form drifts past its bound.
+        ExportError: If the form does not run, has other shapes, or exceeds its bound.
     """
     where = f"`{form}`, signature `{signature.name}`{kernels}"
     try:
@@ -109,7 +107,7 @@ def check(form, signature, run, batches, expected, bound, kernels=""):
                     _difference(a[name], b[name])
                     for a, b in pairs
                     for name in a
-                    # Where numbers may drift, a string chosen by them may change: it is a decision.
+                    # Where numbers may differ, a string that they choose is a decision.
                     if a[name].dtype != object or bound["difference"] is not None
                 ],
                 initial=0.0,
@@ -124,14 +122,14 @@ def check(form, signature, run, batches, expected, bound, kernels=""):
             f"{where} drifts: largest difference {figures['difference']:.3g} (bound "
             f"{_text(bound['difference'])}, largest output {scale:.3g}), agreement "
             f"{_text(figures['agreement'])} on {figures['rows']} rows (bound "
-            f"{_text(bound['agreement'])}). Leave the form out of `formats`, or, if that is good "
+            f"{_text(bound['agreement'])}). Remove the form from `formats`, or, if that is good "
             f"enough, pass `bounds={{{form!r}: ...}}`."
         )
     return figures
 
 
 def milliseconds(run, signature, batch):
-    """Median time of a call with one row, or with the signature's own fixed batch."""
+    """Median time of a call with one row, or with the signature's fixed batch size."""
     fixed = any(shape[0] for shape, _ in signature.specs.values())
     batch = batch if fixed else {name: array[:1] for name, array in batch.items()}
     times = []
@@ -143,35 +141,12 @@ def milliseconds(run, signature, batch):
 
 
 def surroundings():
-    """Where and with what the figures were measured."""
-    packages = (
-        "keras-attention-layers",
-        "keras",
-        "tensorflow",
-        "tensorflow-text",
-        "ai-edge-litert",
-    )
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # not needed by this export, or run from a checkout
+    """Date, machine and versions of the measurement."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "platform": platform.platform()},
-        "versions": versions,
+        "machine": machine(),
+        "versions": versions(),
     }
-
-
-def _cpu():
-    """The processor's name; Python's own `platform` does not know it on Linux."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.lower().startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _tensors(batch):
@@ -211,7 +186,7 @@ def _difference(values, others):
 
 
 def _agreement(decision, pairs):
-    """The share of equal decisions, or `None` where nothing is decided."""
+    """The fraction of equal decisions, or `None` if there are none."""
     if decision is None:
         return None
     if callable(decision):
@@ -234,7 +209,7 @@ def _agree(values, others):
 
 
 def _within(figures, bound, scale):
-    """Whether figures keep their bound; a difference of NaN or infinity never does."""
+    """Whether figures are within their bound; a difference of NaN or infinity never is."""
     difference, agreement = figures["difference"], figures["agreement"]
     if not np.isfinite(difference):
         return False

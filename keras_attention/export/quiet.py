@@ -10,7 +10,7 @@ import tempfile
 def quiet():
     """Keeps the C++ log of converter and interpreter off the terminal.
 
-    If the block fails, the end of the log goes with the error.
+    If the block fails, the end of the log is added to the error as a note.
     """
     import absl.logging
 

@@ -1,4 +1,4 @@
-"""Signatures: what a written model can be asked, and the samples that prove each answer."""
+"""Signatures: the entry points of an exported model, with samples to check them."""
 
 import collections.abc
 import dataclasses
@@ -20,25 +20,25 @@ class Signature:
         name: String, a Python identifier. The first signature of an export is also the
             SavedModel's `serving_default`.
         function: A function `(model, **tensors)` that returns a tensor, a list of tensors or a
-            dict of named tensors. It gets its model as an argument because a model in mixed
-            precision is rebuilt in float32 first.
+            dict of named tensors. The model is an argument because a model in mixed precision is
+            first rebuilt in float32.
         inputs: Dict of input name to `(shape, dtype)`, or to anything with these two attributes,
             such as `keras.InputSpec`. `None` stands for an unknown size.
-        samples: What the written forms are compared on, and what full integer quantization is
-            calibrated with: a dict of arrays, one array, a list of arrays in the order of
+        samples: Inputs for the comparison of the written forms and for the calibration of full
+            integer quantization: a dict of arrays, one array, a list of arrays in the order of
             `inputs`, or a batched `tf.data.Dataset` of any of these, also with targets and sample
-            weights, `(inputs, targets)` or `(inputs, targets, weights)`, which are left out. Take
-            some hundred rows like those of later use.
-        resources: Trackable objects that the function uses beside the model, such as a tokenizer
+            weights, `(inputs, targets)` or `(inputs, targets, weights)`, which are ignored. Use a
+            few hundred rows that are typical of later use.
+        resources: Trackable objects that the function uses besides the model, such as a tokenizer
             or a lookup table.
         text: Whether the function may use operators of `tensorflow_text`.
-        decision: What the written forms must agree on: `"auto"`, the highest entry of the first
-            output's last axis, or whether it exceeds 0.5 where that axis has a single entry; the
-            name of another output to treat so; a function from the dict of output arrays to an
-            array; or `None` where an output decides nothing.
+        decision: The decision on which the written forms must agree: `"auto"`, the argmax over the
+            first output's last axis, or whether it exceeds 0.5 if that axis has a single entry; the
+            name of another output for the same; a function from the dict of output arrays to an
+            array; or `None` if there is no decision.
 
     Raises:
-        ValueError: for arguments that do not fit.
+        ValueError: If an argument is not as described, or `function` does not take the inputs.
 
     Example:
         >>> signature = ka.Signature(
@@ -87,10 +87,10 @@ class Signature:
         self._check_call()
 
     def _check_call(self):
-        """Raises a `ValueError` if the function cannot take what it is given."""
+        """Raises a `ValueError` if the function cannot take a model and the inputs."""
         try:
             parameters = inspect.signature(self.function)
-        except (TypeError, ValueError):  # some functions written in C tell nothing
+        except (TypeError, ValueError):  # some functions written in C have no signature
             return
         tensors, named = self._arguments(self.inputs)
         try:
@@ -102,9 +102,9 @@ class Signature:
             ) from error
 
     def _arguments(self, tensors):
-        """How the function takes a dict of tensors: those by position, and those by name.
+        """The tensors to pass by position, and those to pass by name.
 
-        By name, unless an input is called as the function calls its model.
+        All by name, unless an input has the name of the function's model argument.
         """
         try:
             first = next(iter(inspect.signature(self.function).parameters.values()), None)
@@ -120,7 +120,7 @@ class Signature:
         specs = {}
         for name, spec in self.inputs.items():
             shape, dtype = spec if isinstance(spec, tuple) else (spec.shape, spec.dtype)
-            # Of TensorFlow's own types only strings are unknown to Keras.
+            # Strings are the only type of TensorFlow that Keras does not know.
             text = dtype == "string" or getattr(dtype, "name", None) == "string"
             specs[name] = tuple(shape), "string" if text else keras.backend.standardize_dtype(dtype)
         return specs
@@ -139,7 +139,7 @@ class Signature:
         """The samples as a list of dicts of arrays, each of at most 32 rows.
 
         Raises:
-            ValueError: for samples that do not fit the inputs.
+            ValueError: If the samples do not fit the inputs.
         """
         is_dataset = hasattr(self.samples, "as_numpy_iterator")
         elements = self.samples.as_numpy_iterator() if is_dataset else [self.samples]
@@ -153,7 +153,7 @@ class Signature:
         return batches
 
     def _inputs_of(self, element, is_dataset):
-        """The inputs in an element of a data set, or in all samples: a dict, or what is wrong."""
+        """The inputs of an element of a data set, or of all samples, as a dict."""
         names = list(self.inputs)
         if is_dataset and isinstance(element, tuple):
             element = self._without_targets(element)
@@ -164,7 +164,7 @@ class Signature:
         elif len(names) == 1:
             is_listed = isinstance(element, list | tuple) and len(element) == 1
             rank = len(self.specs[names[0]][0])
-            # One array, which may stand alone in a list or a tuple.
+            # One array, or a list or tuple that holds one.
             is_listed = is_listed and not _is_ragged(element[0]) and _rank(element[0]) == rank
             return {names[0]: element[0] if is_listed else element}
         elif isinstance(element, list | tuple):
@@ -210,10 +210,10 @@ class Signature:
 
 
 def from_model(model, samples, decision="auto"):
-    """The signature of a model's own inputs, with their names and unknown sizes left open.
+    """The signature of a model's own inputs, with their names and unknown sizes.
 
     Raises:
-        ValueError: if the model's inputs are unknown, as in a subclassed model.
+        ValueError: If the model's inputs are unknown, as in a subclassed model.
     """
     if not getattr(model, "inputs", None):
         raise ValueError(
@@ -246,7 +246,7 @@ def _is_ragged(values):
 
 
 def _rank(values):
-    """The number of axes of an array or of nested lists, whatever their lengths."""
+    """The number of axes of an array or of nested lists of any lengths."""
     if hasattr(values, "shape"):
         return len(values.shape)
     return 1 + _rank(values[0]) if isinstance(values, list | tuple) and len(values) else 0

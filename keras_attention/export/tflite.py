@@ -1,4 +1,4 @@
-"""From SavedModel to TFLite files, with builtin operators only."""
+"""Conversion of a SavedModel to TFLite files with builtin operators only."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ class Converter:
             calibration: List of `(signature name, dict of arrays)`, for full integer quantization.
 
         Raises:
-            ExportError: for an operator that TFLite does not have, with the layer it comes from.
+            ExportError: If the converter fails or TFLite has no such operator; names the layer.
         """
         try:
             if form == "tflite_full_int8":
@@ -57,7 +57,7 @@ class Converter:
 
     @functools.cached_property
     def _shared(self):
-        return self._make()  # which loads the SavedModel: once for all forms but full integers
+        return self._make()  # loads the SavedModel, once for all forms but full integers
 
     def _make(self):
         import tensorflow as tf
@@ -72,16 +72,20 @@ class Converter:
 
 def refuse_loops(nodes):
     """Raises an `ExportError` if the model has a loop: quantizing one crashes the process."""
-    found = [place for loop in _LOOPS for place in nodes.places(loop)]
-    if found:
+    places = [place for loop in _LOOPS for place in nodes.places(loop)]
+    if places:
         raise ExportError(
-            f"`tflite_full_int8` cannot hold a loop, and the model has one: {_texts(found)}. "
-            "Take `tflite_int8` (dynamic range) instead, or a layer without recurrence."
+            f"`tflite_full_int8` cannot hold a loop, and the model has one: {_texts(places)}. "
+            "Use `tflite_int8` (dynamic range) instead, or a layer without recurrence."
         )
 
 
 def text_operators():
-    """Registerers of tensorflow_text's operators for TFLite interpreters."""
+    """Registerers of tensorflow_text's operators for TFLite interpreters.
+
+    Raises:
+        ImportError: If tensorflow_text is not installed.
+    """
     try:
         import tensorflow_text
     except ImportError as error:
@@ -94,7 +98,7 @@ def text_operators():
 
 
 def _text_names():
-    """What the names of tensorflow_text's operators in a TFLite file start with."""
+    """The prefixes of tensorflow_text's operators in a TFLite file."""
     # AddFastWordpieceTokenize registers FastWordpieceTokenizeWithOffsets, and so on.
     stems = [add.__name__.removeprefix("Add") for add in text_operators()]
     return ("TFText>", *stems)
@@ -102,7 +106,7 @@ def _text_names():
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where in a model an operator comes from.
+    """The node and layers of a model that an operator comes from.
 
     Args:
         operator: String, TensorFlow's name of it.
@@ -124,10 +128,10 @@ class Place:
 
 
 class GraphNodes:
-    """The nodes of a SavedModel, which know the layers they come from.
+    """The nodes of a SavedModel and the layers that they come from.
 
     Args:
-        folder: Path of the SavedModel, which is loaded when it is first asked for a place.
+        folder: Path of the SavedModel, which is loaded at the first query.
         signatures: List of `Signature`.
         model: The Keras model, for its layers' names.
     """
@@ -165,7 +169,7 @@ def _texts(places):
 
 
 def _explain(form, message, nodes):
-    """The converter's complaint in terms of layers."""
+    """The converter's error message in terms of layers."""
     # The converter says `loc(... "Erf:", "model/layer/Erf@function" ...): 'tf.Erf' op is ...`,
     # each node twice or more.
     located = re.findall(r'error: loc\(.*?"\w+:", "([^"@]+)@?[^"]*".*?: \'tf\.(\w+)\' op', message)
@@ -182,7 +186,7 @@ def _explain(form, message, nodes):
 
 
 def _check_operators(form, content, signatures, nodes):
-    """Reads the written file: whatever slipped past the converter is refused here."""
+    """Raises an `ExportError` for operators in the written file that the converter let pass."""
     model = flatbuffer.read(content)
     places = []
     for signature in signatures:
@@ -199,22 +203,22 @@ def _check_operators(form, content, signatures, nodes):
 
 
 def _unsupported(form, places):
-    cures = dict.fromkeys(filter(None, map(_cure, places)))
-    cures = " ".join(cures) or "Write that step with other operations,"
+    fixes = dict.fromkeys(filter(None, map(_fix, places)))
+    fixes = " ".join(fixes) or "Write that step with other operations,"
     return (
-        f"`{form}`: TFLite has no builtin operator for {_texts(places)}. {cures} "
-        "or leave the form out of `formats`."
+        f"`{form}`: TFLite has no builtin operator for {_texts(places)}. {fixes} "
+        "or remove the form from `formats`."
     )
 
 
-def _cure(place):
-    """What to do about a recurrent layer of Keras, whose loop converts for a fixed batch alone."""
+def _fix(place):
+    """The fix for a recurrent layer of Keras, whose loop needs a fixed batch size."""
     is_recurrent = [isinstance(layer, keras.layers.RNN) for layer in place.layers]
     if not any(is_recurrent) or not place.operator.startswith("TensorList"):
         return None
     last = len(is_recurrent) - is_recurrent[::-1].index(True)
     layer, path = place.layers[last - 1], _path(place.layers[:last])
-    fix = "fix the batch in a `Signature`, as in `((1, None, 4), 'float32')`"
+    fix = "fix the batch size in a `Signature`, as in `((1, None, 4), 'float32')`"
     cells = [
         (f"keras.layers.{kind}({layer.units})", f"keras.layers.{kind}Cell({layer.units})")
         for kind in ("LSTM", "GRU", "SimpleRNN")
@@ -224,11 +228,11 @@ def _cure(place):
         cells = [("keras.layers.RNN(cell)", "cell")]
     for now, cell in cells:
         fix = (
-            f"write `ka.ExportableRNN({cell}, ...)` in the place of `{now}` (arguments of a step, "
-            "such as `activation`, go to the cell) and give it the weights by "
+            f"replace `{now}` by `ka.ExportableRNN({cell}, ...)` (arguments of the cell, such as "
+            "`activation`, go to the cell) and copy the weights by "
             f"`new.set_weights(old.get_weights())`, or {fix}"
         )
     return (
-        f"Layer `{path}` is one of Keras' recurrent layers, which convert for a fixed batch alone: "
-        f"{fix};"
+        f"Layer `{path}` is one of Keras' recurrent layers, which convert for a fixed batch size "
+        f"only: {fix};"
     )

@@ -3,15 +3,15 @@
 from keras import ops
 
 
-def write(buffer, update, index, axis):
-    """`buffer` with `update` in place of its steps from `index` on.
+def write(buffer, update, start, axis):
+    """`buffer` with `update` instead of its steps from `start` on.
 
     Args:
         buffer: Tensor with M steps on `axis`.
         update: Tensor with the other axes of the buffer and T steps.
-        index: Integer or scalar tensor, at most M - T (compiled code clips a larger one).
+        start: Integer or scalar tensor, at most M - T (compiled code clips a larger one).
         axis: Integer, the axis of the steps.
     """
-    start = [0] * len(buffer.shape)
-    start[axis] = index
-    return ops.slice_update(buffer, start, ops.cast(update, buffer.dtype))
+    indices = [0] * len(buffer.shape)
+    indices[axis] = start
+    return ops.slice_update(buffer, indices, ops.cast(update, buffer.dtype))

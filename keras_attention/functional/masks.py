@@ -39,32 +39,33 @@ def of_steps(name, x, **given):
     return combine(*given.values())
 
 
-def causal(query_length, value_length, query_start=None):
-    """Mask `(T, S)` that hides the future, aligned at the end: the last query sees every step.
+def causal(query_length, value_length, start=None):
+    """Causal mask `(T, S)`, aligned at the end: the last query sees every step.
 
     For `T == S` this is the usual lower triangle. For `T < S` the queries are taken to be the
     last `T` of `S` steps, as in decoding with a cache (Keras aligns at the start instead), unless
-    `query_start` tells the step of the first query, as a cache that is not full yet needs.
+    `start` is given, the position of the first query, as for a cache that is not full yet.
     """
-    if query_start is None:
-        query_start = value_length - query_length
+    if start is None:
+        start = value_length - query_length
     query_steps = ops.expand_dims(ops.arange(query_length, dtype="int32"), -1)
     value_steps = ops.expand_dims(ops.arange(value_length, dtype="int32"), 0)
-    return ops.less_equal(value_steps, query_steps + query_start)
+    return ops.less_equal(value_steps, query_steps + start)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Which steps see each other by their numbers alone: a mask that need not exist as a whole.
+    """A mask defined by positions (causal, window, global), never materialized as a whole.
 
-    Called with the numbers of query steps `(T, 1)` and of value steps `(1, S)`, both counted as
-    the values are, it gives the mask `(T, S)`.
+    Called with the positions of query steps `(T, 1)` and of value steps `(1, S)`, both counted as
+    the values are, it gives the mask `(T, S)` of these steps.
 
     Attributes:
-        is_causal: Whether the future is hidden.
-        window: Positive integer, from what distance on steps are hidden from each other, or `None`.
-        num_global: Integer, the first steps that see all steps, and are seen by all, despite a
-            window.
+        is_causal: Whether a query sees no later step.
+        window: Positive integer W: steps at a distance of W or more do not see each other; or
+            `None`.
+        num_global: Integer: the first `num_global` steps attend to, and are attended by, all,
+            despite a window.
     """
 
     is_causal: bool = False
@@ -73,7 +74,7 @@ class Rule:
 
     @property
     def halo(self):
-        """How many steps beside its own a query sees at most by the window."""
+        """The most steps beside its own that a query sees by the window."""
         return (self.window - 1) * (1 if self.is_causal else 2)
 
     def __call__(self, query_steps, value_steps):
@@ -88,7 +89,7 @@ class Rule:
 
 
 def rule(use_causal_mask=False, window=None, num_global=0):
-    """The `Rule`, or `None` if all steps see each other."""
+    """The `Rule`, or `None` if each query may see all steps."""
     if not use_causal_mask and window is None:
         return None
     return Rule(bool(use_causal_mask), window, num_global)
@@ -118,7 +119,7 @@ def attention(
         value_mask: `(B, S)` or `None`.
         key_mask: `(B, S)` or `None`.
         attention_mask: `(T, S)`, `(B, T, S)`, with heads also `(B, H, T, S)`, or `None`.
-        use_causal_mask: Whether to hide the future, see `causal`.
+        use_causal_mask: Whether a query sees no later step, see `causal`.
         num_heads: Integer, the heads of the scores, or `None` for scores without.
 
     Returns:
@@ -128,11 +129,11 @@ def attention(
         ValueError: If a mask has another rank or length.
     """
     given = query_mask, value_mask, key_mask, attention_mask
-    future = causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None
-    return combine(future, *of_pairs(query, value, *given, num_heads))
+    by_position = causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None
+    return combine(by_position, *key_and_query_masks(query, value, *given, num_heads))
 
 
-def of_pairs(
+def key_and_query_masks(
     query,
     value,
     query_mask=None,
@@ -141,7 +142,7 @@ def of_pairs(
     attention_mask=None,
     num_heads=None,
 ):
-    """The masks of one call in two, which together would be as large as the scores.
+    """The masks of one call as two, which combined would be as large as the scores.
 
     Args:
         query, value, query_mask, value_mask, key_mask, attention_mask, num_heads: As in
@@ -167,7 +168,7 @@ def of_pairs(
 
 
 def _of_all_keys(mask, length):
-    """A mask `(..., S or 1)` as `(..., S)`: whoever counts its keys must not count one for all."""
+    """A mask `(..., S or 1)` as `(..., S)`, as the keys that it allows may be counted."""
     size = mask.shape[-1]
     if isinstance(size, int) and isinstance(length, int) and size == length:
         return mask
@@ -177,7 +178,7 @@ def _of_all_keys(mask, length):
 def blank_unseen(
     query, value, key, query_mask=None, value_mask=None, key_mask=None, attention_mask=None
 ):
-    """The three tensors with zeros in the steps that no weight can come from or go to.
+    """The three tensors with zeros in the steps that can neither attend nor be attended to.
 
     Args:
         query: Tensor `(B, T, D)`.
@@ -219,10 +220,10 @@ def not_empty(mask):
 
 
 def blank(x, mask):
-    """Zeros in place of the masked steps of `x`, a tensor `(B, S, D)`; `mask` as `(B, S)`.
+    """`x` `(B, S, D)` with zeros instead of its masked steps, for a mask `(B, S)` or `None`.
 
     A weight of zero is not enough to hide a step: `0 * nan` is `nan`, in the output and in the
-    gradient of whatever projected the step. So layers blank their inputs first. The norm of a
+    gradient of the layer that projected the step. So layers blank their inputs first. The norm of a
     blank step has a huge gradient, past float16's range: layers with norms blank outputs too.
     """
     if mask is None:
@@ -231,9 +232,9 @@ def blank(x, mask):
 
 
 def positions(x, mask=None):
-    """The number of each allowed step of `x` `(B, S, ...)`, counted from 1: float32 `(B, S)`.
+    """The position of each allowed step of `x` `(B, S, ...)`, from 1 on: float32 `(B, S)`.
 
-    A masked step has the number of the last allowed one before it.
+    Masked steps are not counted: each has the position of the last allowed step before it.
     """
     if mask is None:
         return ops.cumsum(ops.ones(ops.shape(x)[:2], "float32"), axis=1)

@@ -8,7 +8,7 @@ in float32 at least, whatever the dtype of the scores.
 import keras
 from keras import ops
 
-from keras_attention.functional.for_tflite import is_for_tflite
+from keras_attention.target import is_for_tflite
 
 # The least score in TFLite files, once the row's maximum over allowed steps is subtracted, and what
 # stands in for a masked one: float16 and int8 calibration survive it, and exp(-30) is far below
@@ -35,9 +35,9 @@ def softmax(scores, mask=None):
 
 
 def softmax_of_rows(scores, mask=None):
-    """`softmax` for rows that each have an allowed step; others get any weights.
+    """`softmax` for rows that each have an allowed step; others get arbitrary weights.
 
-    Fewer passes over the scores, for who takes care of rows without a step at less cost.
+    Fewer passes over the scores, where the caller blanks rows without a step at less cost.
     """
     wide, dtype = _widen(scores)
     weights = _softmax(wide if mask is None else ops.where(mask, wide, LOWEST))

@@ -1,9 +1,9 @@
-"""Plain means and maxima over the allowed places of a grid."""
+"""Plain means and maxima over the allowed positions of a grid."""
 
 import keras
 from keras import ops
 
-from keras_attention.functional.for_tflite import is_for_tflite
+from keras_attention.target import is_for_tflite
 
 _LOWEST = -3e38
 
@@ -11,10 +11,10 @@ _LOWEST = -3e38
 def mean_and_max(x, mask=None):
     """Mean and maximum of every feature over the rows and columns; zeros where none is allowed.
 
-    The gradient of a maximum goes to one place, the first in reading order that holds it.
+    The gradient of a maximum goes to one position, the first in reading order that holds it.
 
     Args:
-        x: Tensor `(B, H, W, C)`, zeros in its masked places.
+        x: Tensor `(B, H, W, C)`, zeros in its masked positions.
         mask: Boolean `(B, H, W)`, or `None`.
 
     Returns:
@@ -22,21 +22,21 @@ def mean_and_max(x, mask=None):
     """
     x = _widen(x)
     if mask is None:
-        pooled = ops.mean(x, axis=(1, 2)), _largest_of_places(x)  # (B, C) each
-        places = ops.shape(x)[1] * ops.shape(x)[2]
-        if is_for_tflite() or (isinstance(places, int) and places > 0):
+        pooled = ops.mean(x, axis=(1, 2)), _largest_of_positions(x)  # (B, C) each
+        count = ops.shape(x)[1] * ops.shape(x)[2]
+        if is_for_tflite() or (isinstance(count, int) and count > 0):
             return pooled
-        mean, largest = (ops.where(places > 0, value, 0.0) for value in pooled)
+        mean, largest = (ops.where(count > 0, value, 0.0) for value in pooled)
         return mean, largest
     mask = ops.expand_dims(ops.cast(mask, "bool"), -1)  # (B, H, W, 1)
     count = ops.sum(ops.cast(mask, x.dtype), axis=(1, 2))  # (B, 1)
     mean = ops.sum(x, axis=(1, 2)) / ops.maximum(count, 1.0)
-    largest = _largest_of_places(ops.where(mask, x, _LOWEST))
+    largest = _largest_of_positions(ops.where(mask, x, _LOWEST))
     return mean, ops.where(count > 0, largest, 0.0)
 
 
 def mean_and_max_of_features(x):
-    """Mean and maximum of the features of every place: `(B, H, W, C)` to `(B, H, W, 2)`.
+    """Mean and maximum of the features of every position: `(B, H, W, C)` to `(B, H, W, 2)`.
 
     The gradient of a maximum goes to one feature, the first that holds it.
     """
@@ -44,7 +44,7 @@ def mean_and_max_of_features(x):
     return ops.concatenate([ops.mean(x, axis=-1, keepdims=True), _largest(x, -1)], axis=-1)
 
 
-def _largest_of_places(x):
+def _largest_of_positions(x):
     """The maximum over rows and columns: `(B, H, W, C)` to `(B, C)`."""
     if is_for_tflite():
         return ops.max(x, axis=(1, 2))
@@ -80,9 +80,9 @@ def _is_first_largest(x, axis):
         widths[axis][1] = 1
         padded = ops.pad(x, widths, "constant", -float("inf"))
     first = ops.argmax(padded, axis=axis, keepdims=True)
-    numbers = ops.arange(ops.shape(x)[axis], dtype=first.dtype)
+    indices = ops.arange(ops.shape(x)[axis], dtype=first.dtype)
     after = [1] * (len(x.shape) - 1 - axis % len(x.shape))
-    return ops.equal(first, ops.reshape(numbers, (-1, *after)))
+    return ops.equal(first, ops.reshape(indices, (-1, *after)))
 
 
 def _widen(x):

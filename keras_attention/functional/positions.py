@@ -4,24 +4,24 @@ import numpy as np
 from keras import ops
 
 from keras_attention.functional.shapes import reshape
-from keras_attention.functional.under_xla import is_under_xla
+from keras_attention.target import is_under_xla
 
 _STRIDE = 1024
 
 
-def steps(length, start_index=0):
-    """Indices of `length` steps in a row.
+def steps(length, start=0):
+    """Positions of `length` steps in a row.
 
     Args:
         length: Integer or scalar tensor T.
-        start_index: Index of the first step: an integer, a scalar tensor, or a tensor `(B,)` with
-            one for each row (minus the number of padded steps, where rows are padded at the left).
+        start: Position of the first step: an integer, a scalar tensor, or a tensor `(B,)` with one
+            for each row (minus the number of padded steps, where rows are padded at the left).
 
     Returns:
-        Integers `(T,)`, or `(B, T)` for a `start_index` of each row.
+        Integers `(T,)`, or `(B, T)` for a `start` of each row.
     """
-    start_index = ops.cast(start_index, "int32")
-    return ops.expand_dims(start_index, -1) + ops.arange(length, dtype="int32")
+    start = ops.cast(start, "int32")
+    return ops.expand_dims(start, -1) + ops.arange(length, dtype="int32")
 
 
 def sinusoids(steps, size, base=10000.0):
@@ -46,10 +46,10 @@ def sinusoids(steps, size, base=10000.0):
 
 
 def rotate(x, steps, base=10000.0):
-    """Turns each pair of features by an angle that grows with the step.
+    """Rotates each pair of features by an angle that grows with the position.
 
-    Features 2i and 2i + 1 are turned by `step / base^(2i / size)`, so the dot product of two
-    turned vectors depends on the distance of their steps and on no step itself.
+    Features 2i and 2i + 1 are rotated by `step / base^(2i / size)`, so the dot product of two
+    rotated vectors depends on the distance of their steps and on no position itself.
 
     Args:
         x: Tensor `(..., T, D)` with an even D.
@@ -63,7 +63,7 @@ def rotate(x, steps, base=10000.0):
         Su et al., 2021, eq. 34, https://arxiv.org/abs/2104.09864
     """
     frequencies = _frequencies(x.shape[-1], base)
-    # Angles need float32 (float16 has no odd numbers above 2048); the turn itself does not.
+    # Angles need float32 (float16 has no odd numbers above 2048); the rotation does not.
     if is_under_xla():
         angles = _angles(steps, frequencies)  # (..., T, D / 2)
         sine, cosine = ops.cast(ops.sin(angles), x.dtype), ops.cast(ops.cos(angles), x.dtype)
@@ -81,12 +81,12 @@ def rotate(x, steps, base=10000.0):
 def leading(x, steps, axis):
     """The first `steps` entries along an axis of a table; more than it has is an error.
 
-    Also where only the run knows `steps`: gathering what is not there would give zeros, NaN or the
-    last entry, depending on backend and compiler; a reshape lets nothing pass.
+    Also where `steps` is unknown until run time: gathering entries that do not exist would give
+    zeros, NaN or the last entry, depending on backend and compiler; a reshape fails.
     """
     if not isinstance(steps, int) and not ops.is_tensor(steps):
-        # JAX's symbol for an unknown length, where only the shape is asked for: what cannot be
-        # compared with the table's size cannot be a slice.
+        # A symbol for an unknown length, where only the shape is asked for: it cannot be
+        # compared with the table's size, and so cannot be a slice.
         return ops.take(x, ops.arange(steps), axis=axis)
     axis %= len(x.shape)
     shape = ops.shape(x)
@@ -188,19 +188,19 @@ def _frequencies(size, base):
 
 
 def _angles(steps, frequencies):
-    """Steps `(..., T)` times frequencies `(F,)`: `(..., T, F)`, but for whole turns.
+    """Steps `(..., T)` times frequencies `(F,)`: `(..., T, F)`, up to multiples of 2 pi.
 
     Of a large step float32 keeps no digits of the angle. So strides of 1,024 steps are counted
-    apart, each with an angle from which whole turns are taken beforehand.
+    apart, each with an angle that is taken modulo 2 pi beforehand.
     """
     steps = ops.expand_dims(steps, -1)  # (..., T, 1)
     strides = ops.floor_divide(steps + _STRIDE // 2, _STRIDE)
     rest = ops.cast(steps - strides * _STRIDE, "float32")
-    turned = np.remainder(_STRIDE * frequencies, 2 * np.pi).astype("float32")
-    return rest * frequencies.astype("float32") + ops.cast(strides, "float32") * turned
+    of_stride = np.remainder(_STRIDE * frequencies, 2 * np.pi).astype("float32")
+    return rest * frequencies.astype("float32") + ops.cast(strides, "float32") * of_stride
 
 
 def _interleave(even, odd):
-    """Features of both, one in turn: `(..., D)` twice becomes `(..., 2 D)`."""
+    """Features of both in alternation: `(..., D)` twice becomes `(..., 2 D)`."""
     pairs = ops.stack([even, odd], axis=-1)
     return reshape(pairs, (*ops.shape(even)[:-1], 2 * even.shape[-1]))

@@ -6,7 +6,7 @@ from keras import ops
 def reinforce_objective(
     log_likelihood, choice, probabilities, baseline, reward_weight=1.0, entropy_weight=0.0
 ):
-    """A number to maximize: the log-likelihood, with the gradient of what taught the choices.
+    """A scalar to maximize: the log-likelihood, with a gradient that teaches the choices too.
 
         gradient of  log p(y | s) + r (log p(y | s) - b) log p(s) + e H(probabilities)
 

@@ -1,4 +1,4 @@
-"""Shapes of which the run alone knows a part."""
+"""Partly dynamic shapes."""
 
 import math
 
@@ -18,7 +18,7 @@ def reshape(x, sizes):
 
 
 def product(sizes, dtype="float32"):
-    """The product as an integer, or where only the run knows it in a dtype that holds it."""
+    """The product: an integer, or for dynamic sizes a tensor, of a dtype that holds it."""
     if all(isinstance(size, int) for size in sizes):
         return math.prod(sizes)
     return math.prod(x if isinstance(x, int) else ops.cast(x, dtype) for x in sizes)

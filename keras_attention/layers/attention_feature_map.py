@@ -10,21 +10,21 @@ from keras_attention.layers.base import AttentionLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentionFeatureMap(AttentionLayer):
-    """A second feature map of a text, from how its steps match those of another text.
+    """Attention feature map (ABCNN-1): features of how a text's steps match another text.
 
         A = score(query, value);  output = A W      A: (T, S), W: (S, D), learned
 
-    Step i of the output is row i of the attention matrix A, how well the step matches each step of
-    the other text, in D learned features: W has a row for each place in the other text. Beside the
-    text itself it goes into a convolution, which then knows where the texts agree:
+    Row i of the attention matrix A says how well step i matches each step of the other text. W,
+    with one row per position in the other text, projects it to D features. A convolution over them
+    and the text itself can then use where the texts agree:
 
         attention = ka.AttentionFeatureMap(max_length=50)
         x = keras.layers.Concatenate()([first, attention(first, second)])
         y = keras.layers.Concatenate()([second, attention(second, first)])
 
-    One layer for both directions shares W between them, as the paper's own implementation does;
-    two layers learn two. (Concatenated features and two channels are the same to a convolution
-    over steps.) Costs O(B T S) memory, with the default score O(B T S D).
+    One layer for both directions shares W, as the paper's own implementation does; two layers
+    learn one W each. (For a convolution over steps, concatenated features and two channels are the
+    same.) Costs O(B T S) memory, with the default score O(B T S D).
 
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
 
@@ -33,8 +33,7 @@ class AttentionFeatureMap(AttentionLayer):
         score: As in `ContentAttention`; `"euclidean"` is the paper's.
         normalizer: As in `ContentAttention`. `"identity"` is the paper's: no normalization.
         kernel_initializer: Initializer of W.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        dropout, seed: As in `ContentAttention`.
 
     Call arguments:
         query: Float tensor `(B, T, D)`, the text that gets the feature map.
@@ -43,11 +42,16 @@ class AttentionFeatureMap(AttentionLayer):
         value_mask: Boolean `(B, S)`.
         attention_mask: Boolean `(T, S)` or `(B, T, S)`.
         return_attention_scores: Whether to return the attention matrix too.
-        training: Whether to drop weights and to draw hard ones.
+        training: As in `ContentAttention`.
 
     Returns:
         The feature map `(B, T, D)`; with `return_attention_scores` also A, `(B, T, S)`, whose rows
-        sum to one only if the normalizer makes them.
+        sum to one only with a normalizer such as `"softmax"`.
+
+    Raises:
+        ValueError: If `score` or `normalizer` is unknown or a number is out of range; if S is above
+            `max_length`; if the tensors do not fit each other or the score; if a mask has a float
+            dtype or another shape.
 
     Example:
         >>> first, second = keras.ops.ones((2, 3, 4)), keras.ops.ones((2, 5, 4))
@@ -57,7 +61,7 @@ class AttentionFeatureMap(AttentionLayer):
 
     Reference:
         Yin et al., 2016, section 4.1 (ABCNN-1), https://arxiv.org/abs/1512.05193
-        There all texts are padded to one length; here padding has no part in the matrix.
+        There all texts are padded to one length; here padding is masked in the matrix.
     """
 
     def __init__(
@@ -95,6 +99,10 @@ class AttentionFeatureMap(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Feature map `(B, T, D)` of query `(B, T, D)` against value `(B, S, D_value)`.
+
+        With `return_attention_scores` a tuple of the map and the matrix A `(B, T, S)`.
+        """
         self._check_length(value.shape)
         query, value = self.floats(query, value)
         mask = masks.attention(query, value, query_mask, value_mask, None, attention_mask)
@@ -114,7 +122,7 @@ class AttentionFeatureMap(AttentionLayer):
         }
 
     def _check_length(self, value_shape):
-        # An unknown length is `None`, or on JAX a symbol that compares with nothing.
+        # A dynamic length is `None`, or on JAX a symbol that cannot be compared.
         if isinstance(value_shape[1], int) and value_shape[1] > self.max_length:
             raise ValueError(
                 f"`value` must have at most max_length={self.max_length} steps. Received: "

@@ -1,4 +1,4 @@
-"""Attention pooling: a sequence becomes a vector."""
+"""Attention pooling: from a sequence to a vector."""
 
 import keras
 from keras import ops
@@ -10,45 +10,46 @@ from keras_attention.layers.base import AttentionLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentionPooling(AttentionLayer):
-    """Averages the steps of a sequence by their relevance to a learned or a given query.
+    """Attention pooling: averages the steps of a sequence by a learned or a given query.
 
         weights = normalizer(score(query, key));  output = weights value
 
-    What `GlobalAveragePooling1D` does with equal weights, this does with weights of its own, and
-    an empty sequence gives zeros. Several learned queries give a matrix, the structured
-    self-attentive embedding. Costs O(B Q S) memory for Q queries.
+    `GlobalAveragePooling1D` has equal weights, this layer learned ones; an empty sequence gives
+    zeros. Several learned queries give a matrix, the structured self-attentive embedding. Costs
+    O(B Q S) memory for Q queries.
 
-    Masking: see the contract at `AttentionLayer`. No mask leaves the layer, as the steps are gone.
+    Masking: see the contract at `AttentionLayer`. The output has no steps and no mask.
 
     Args:
-        num_queries: Positive integer Q, the number of learned queries; without meaning when a
-            query is given in the call.
+        num_queries: Positive integer Q, the number of learned queries; not used if the call gives
+            a query.
         score: As in `ContentAttention`. The default `"tanh_dot"` is the papers' score.
-        normalizer: As in `ContentAttention`.
-        penalty: Number of at least 0, the strength of the penalty that keeps several queries from
-            looking at the same steps: `penalty * |A A^T - I|^2` (squared Frobenius norm, mean over
+        normalizer, dropout, seed: As in `ContentAttention`.
+        penalty: Number of at least 0, the strength of the penalty that makes several queries attend
+            to different steps: `penalty * |A A^T - I|^2` (squared Frobenius norm, mean over
             the batch), added to the model's loss. A is the matrix of weights `(Q, S)`. Under a
             `keras.RematScope` an added loss has no gradient, in any Keras layer.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
     Call arguments:
         value: Float tensor `(B, S, D_value)`.
         query: `None` for the learned query, or a float tensor `(B, D_query)` or `(B, Q, D_query)`.
         key: Float tensor `(B, S, D_key)`; the value if `None`.
         mask: Boolean `(B, S)`; Keras fills it from the value's implicit mask.
-        value_mask: The same mask, by the name under which Keras fills it when other tensors are
-            passed as well.
+        value_mask: The same mask; Keras fills this one if the call has several tensors.
         query_mask: Boolean `(B, Q)` for a given query of three axes, `(B,)` for one of two.
         key_mask: Boolean `(B, S)`.
         attention_mask: Boolean `(Q, S)` or `(B, Q, S)`.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        return_attention_scores, training: As in `ContentAttention`.
 
     Returns:
         The average `(B, D_value)`, or `(B, Q, D_value)` for a given query of three axes or several
         learned ones; with `return_attention_scores` also the weights `(B, S)` or `(B, Q, S)`, each
         row summing to one over the allowed steps.
+
+    Raises:
+        ValueError: If `score` or `normalizer` is unknown or a number is out of range; if the
+            tensors do not fit each other or the score; if a mask has a float dtype or another
+            shape; if a layer built without a given query is called with one, or the reverse.
 
     Example:
         >>> vector, weights = ka.AttentionPooling()(
@@ -109,6 +110,11 @@ class AttentionPooling(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Average `(B, D_value)` of value `(B, S, D_value)`, or `(B, Q, D_value)` for Q queries.
+
+        With `return_attention_scores` a tuple of the average and the weights, `(B, S)` or
+        `(B, Q, S)`.
+        """
         if (query is None) != (self.query is not None):
             built, called = ("without", "with") if query is not None else ("with", "without")
             raise ValueError(
@@ -136,7 +142,7 @@ class AttentionPooling(AttentionLayer):
         return (pooled, weights) if return_attention_scores else pooled
 
     def compute_mask(self, *args, **kwargs):
-        return None  # the steps are gone
+        return None  # the output has no steps
 
     def get_config(self):
         return {

@@ -1,12 +1,15 @@
 """What all attention layers share: the three steps, symbolic shapes, config and masks."""
 
+import dataclasses
+
 import keras
 
 from keras_attention import checks, scores
 from keras_attention.functional import masks, normalize
 from keras_attention.functional.attend import attend
-from keras_attention.functional.blocks import query_blocks
+from keras_attention.functional.attention import Attention, Keys, Steps
 from keras_attention.layer import BaseLayer
+from keras_attention.memory.policy import query_blocks
 from keras_attention.scores import Score
 from keras_attention.scores.dot_product import dots
 
@@ -16,7 +19,7 @@ class TracedLayer(BaseLayer):
 
     def compute_output_spec(self, *args, **kwargs):
         # By tracing `call`, so that no shape is stated twice and a second output is never lost.
-        # The shapes are those of a whole; blocks would be traced for nothing.
+        # Blocks would give the same shapes, and take longer to trace.
         with query_blocks(threshold=None):
             return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
@@ -49,9 +52,12 @@ class AttentionLayer(TracedLayer):
         score: Name, `Score` or `None`; see `keras_attention.scores.get`. `None` where the layer
             has a score of its own.
         normalizer: Name or function; see `keras_attention.functional.normalize.get`. A function
-            must treat each row of scores alone: large scores come some rows at a time.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+            must treat each row of scores alone: large scores are computed some rows at a time.
+        dropout: Float in `[0, 1)`, the dropout rate of the attention weights in training.
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+
+    Raises:
+        ValueError: For an unknown score or normalizer, and for a dropout rate outside `[0, 1)`.
     """
 
     def __init__(self, score=None, normalizer="softmax", dropout=0.0, seed=None, **kwargs):
@@ -76,71 +82,47 @@ class AttentionLayer(TracedLayer):
 
     @property
     def uses_positions(self):
-        """Whether a query that is asked alone may get another answer than among others."""
+        """Whether the answer to a query depends on its position among the others."""
         return self.score is not None and self.score.uses_positions
 
     def _build_score(self, query_shape, key_shape):
         if not self.score.built:  # a loaded score comes built
             self.score.build(query_shape, key_shape)
 
-    def _attend(
-        self,
-        query,
-        value,
-        key,
-        mask,
-        score,
-        training,
-        *,
-        query_mask=None,
-        rule=None,
-        first=None,
-        variables=(),
-        return_weights=True,
-    ):
-        """`attend` with this layer's normalizer and, in training, its noise and dropout.
+    def _attention(self, query, keys, score, training=False, *, start=None, query_mask=None):
+        """The `Attention` of a call: this layer's normalizer and, in training, noise and dropout.
 
         Args:
-            score: A `Score`, or a function `(query, key, start) -> scores`.
-            query_mask, rule, first, variables: As in `attend`.
-            return_weights: Whether the weights are wanted, or only the context: then they may be
-                computed in blocks of queries.
+            query: Tensor `(..., T, D_query)`.
+            keys: `Keys`, each key as the layer was given it.
+            score: A `Score`, or a function `(query, key, start) -> scores (..., T, S)`.
+            training: Whether to drop and to draw.
+            start, query_mask: As in `Attention`.
         """
-        pair_size, is_relative, dot_scale = 1, True, None
-        if isinstance(score, Score):
-            pair_size, dot_scale = score.pair_size, score.dot_scale
-            prepared = score.prepare_key(key)
-            is_relative = score.is_relative and all(
-                part.shape[-2:-1] == key.shape[-2:-1] for part in keras.tree.flatten(prepared)
-            )
-            if dot_scale is None:
-                variables, compare = score.variables, score.compare
-            else:  # no variables are read in blocks of it
-                query, compare = score.prepare_query(query), _dot_product(dot_scale)
-            key, score = prepared, compare
         is_softmax = self.normalizer is normalize.softmax
-        is_plain = is_softmax and not (training and self.dropout)
-        return attend(
-            query,
-            value,
-            key,
-            score=score,
-            normalizer=self._normalize,
-            mask=mask,
-            query_mask=query_mask,
-            rule=rule,
-            dropout=self._drop if training and self.dropout else None,
-            seed=self._seed(training),
-            pair_size=None if return_weights else pair_size,
-            is_relative=is_relative,
-            variables=variables,
-            first=first,
-            dot_scale=dot_scale if is_plain else None,
-            is_softmax=is_softmax,
-        )
+        dropout = self._drop if training and self.dropout else None
+        compare, known = score, {}
+        if isinstance(score, Score):
+            key = score.prepare_key(keys.key)
+            is_relative = score.is_relative and all(
+                part.shape[-2:-1] == keys.key.shape[-2:-1] for part in keras.tree.flatten(key)
+            )
+            keys = dataclasses.replace(keys, key=key)
+            known = {"pair_size": score.pair_size, "is_relative": is_relative}
+            if score.dot_scale is None:
+                compare, known["variables"] = score.compare, score.variables
+            else:  # no variables are read in blocks of it
+                query, compare = score.prepare_query(query), _dot_product(score.dot_scale)
+                known["dot_scale"] = score.dot_scale if is_softmax and dropout is None else None
+        steps = Steps(compare, self._normalize, dropout, is_softmax=is_softmax, **known)
+        return Attention(steps, query, keys, start, query_mask, self._seed(training))
+
+    def _attend(self, query, value, key, mask, score, training):
+        """The context and the weights of a call without positions; see `_attention`."""
+        return attend(self._attention(query, Keys(key, value, mask), score, training))
 
     def _seed(self, training):
-        """The generator of what a call draws, or `None` if it draws nothing."""
+        """The seeds of the random numbers that a call draws, or `None` if it draws none."""
         draws = training and (self.dropout or self.normalizer is normalize.hard)
         return self.seed_generator if draws else None
 
@@ -162,9 +144,14 @@ class WindowedLayer(AttentionLayer):
     """Base of the layers that may look at near steps alone.
 
     Args:
-        window: Positive integer, from what distance on steps don't see each other, or `None`.
-        num_global: Integer, the first steps that see all steps and are seen by all.
+        window: Positive integer W: steps at a distance of W or more do not see each other; `None`
+            for all steps.
+        num_global: Integer: the first `num_global` steps attend to, and are attended by, all.
         score, normalizer, dropout, seed: As in `AttentionLayer`.
+
+    Raises:
+        ValueError: For a `window` or `num_global` that is not a positive integer, for `num_global`
+            without a window and, in a call, for one with T != S.
     """
 
     def __init__(self, *, window=None, num_global=0, **kwargs):
@@ -186,7 +173,7 @@ class WindowedLayer(AttentionLayer):
         return self.window is not None or super().uses_positions
 
     def _rule(self, use_causal_mask, query, value):
-        """Which steps see each other by their numbers; see `functional.masks.rule`."""
+        """The mask defined by positions; see `functional.masks.rule`."""
         steps, length = query.shape[1], value.shape[1]
         known = isinstance(steps, int) and isinstance(length, int)
         if self.num_global and known and steps != length:

@@ -1,4 +1,4 @@
-"""Channel attention: what to look for in an image."""
+"""Channel attention: weights of an image's channels."""
 
 import keras
 from keras import ops
@@ -10,28 +10,33 @@ from keras_attention.layers.base import TracedLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ChannelAttention(TracedLayer):
-    """Weighs the channels of a feature map by what the whole image holds.
+    """Channel attention (CBAM): weighs the channels of a feature map by the whole image.
 
         weights = sigmoid(W_1 relu(W_0 mean(x)) + W_1 relu(W_0 max(x)));  output = weights x
 
-    with mean and maximum over rows and columns, W_0: (C, C / r), W_1: (C / r, C). Each weight lies
-    between 0 and 1 by itself: channels do not compete. Costs O(B H W C) time, O(B C) memory.
+    with mean and maximum over rows and columns, W_0: (C, C / r), W_1: (C / r, C). The weights are
+    independent, each between 0 and 1: channels do not compete. Costs O(B H W C) time, O(B C)
+    memory.
 
-    Masking: for images padded to one size. Masked places count for no mean and no maximum, may
-    hold anything and leave as zeros; an image without any place gets weights of zero. So a padded
-    image gives what the image alone would. The mask is passed on.
+    Masking: for images padded to one size. Masked positions have no part in mean and maximum, may
+    hold anything and become zeros; a fully masked image gets zero weights. So a padded image gives
+    the same as the image alone. The mask is passed on.
 
     Args:
         reduction_ratio: Positive integer r; the hidden layer has C / r units, at least one.
 
     Call arguments:
         inputs: Float tensor `(B, H, W, C)`.
-        mask: Boolean `(B, H, W)`, `True` for the places of the image, or `None`.
+        mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
         return_attention_scores: Whether to return the weights too.
 
     Returns:
         The weighted feature map `(B, H, W, C)`; with `return_attention_scores` also the weights
         `(B, C)`.
+
+    Raises:
+        ValueError: If `reduction_ratio` is not a positive integer, if the inputs are not
+            `(B, H, W, C)` with a known C, or if the mask has a float dtype or another shape.
 
     Example:
         >>> layer = ka.ChannelAttention(reduction_ratio=2)
@@ -62,11 +67,12 @@ class ChannelAttention(TracedLayer):
         self.built = True
 
     def call(self, inputs, mask=None, return_attention_scores=False):
+        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also weights `(B, C)`."""
         inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)
         mean, largest = pool.mean_and_max(inputs, mask)  # (B, C)
-        # W_1 is linear, so it sees the sum of both.
+        # W_1 is linear: applied once, to the sum of both.
         hidden = self.hidden_dense(mean) + self.hidden_dense(largest)  # (B, C / r)
         weights = ops.sigmoid(self.output_dense(hidden))  # (B, C)
         if mask is not None:

@@ -1,40 +1,43 @@
-"""Attention by content, with any score and any normalizer."""
+"""Content-based attention, with any score and any normalizer."""
 
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
+from keras_attention.functional.attend import attend
+from keras_attention.functional.attention import Keys
 from keras_attention.layers.base import WindowedLayer
 from keras_attention.layers.stepwise import Stepwise
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ContentAttention(Stepwise, WindowedLayer):
-    """Each query step averages the values whose keys score high.
+    """Content-based attention (Bahdanau, Luong): averages the values whose keys score high.
 
         weights = normalizer(score(query, key));  context = weights value
 
-    `keras.layers.Attention` and `AdditiveAttention` with a choice: learned scores as their papers
-    have them, sparse and hard weights, and masks that hold. Costs O(B T S) memory, with the
-    additive score O(B T S U). For several views at once prefer `MultiHeadAttention`.
+    Cross-attention where query and value are two sequences. `keras.layers.Attention` and
+    `AdditiveAttention` with a choice: learned scores as in their papers, sparse and hard attention,
+    and masks that always count. Costs O(B T S) memory, with the additive score O(B T S U). For
+    several heads prefer `MultiHeadAttention`.
 
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
 
     Args:
         score: `"dot"`, `"scaled_dot"`, `"bilinear"` (or `"general"`), `"cosine"`, `"concat"`,
             `"additive"`, `"tanh_dot"`, `"euclidean"`, `"alibi"`, or an instance of a `Score`, for
-            arguments of its own. Scores add up: `ka.ScaledDotScore() + ka.ALiBiScore()` sees what
-            and where.
+            arguments of its own. Scores can be added: `ka.ScaledDotScore() + ka.ALiBiScore()`
+            compares content and position.
         normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`,
-            `"identity"`, or a function `(scores, mask) -> weights` of each row alone (large
-            scores come some rows at a time).
+            `"identity"`, or a function `(scores, mask) -> weights` that treats each row of
+            scores alone (large scores are computed in blocks of rows).
         dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        window: Positive integer W: steps W or more apart don't see each other; `None` for all. With
-            a causal mask a step sees itself and the W - 1 before it. Costs O(T W) then, unless
-            weights are returned.
-        num_global: Integer, so many first steps see all steps and are seen by all, despite the
-            window (unless the causal mask hides them).
+        window: Positive integer W, a sliding window: steps W or more apart do not attend to each
+            other; `None` for no window. With a causal mask a step attends to itself and the W - 1
+            before it. Costs O(T W) then, unless weights are returned.
+        num_global: Integer: the first `num_global` steps attend to, and are attended by, all steps
+            despite the window (unless the causal mask hides them).
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
     Call arguments:
@@ -45,13 +48,18 @@ class ContentAttention(Stepwise, WindowedLayer):
         value_mask: Boolean `(B, S)`.
         key_mask: Boolean `(B, S)`.
         attention_mask: Boolean `(T, S)` or `(B, T, S)`.
-        use_causal_mask: Whether a query sees no later step; aligned at the end.
+        use_causal_mask: Whether a query attends to no later step; aligned at the end.
         return_attention_scores: Whether to return the weights too (Keras' name for them).
-        training: Whether to drop weights and to draw hard ones.
+        training: Whether to apply dropout and the hard normalizer's noise.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
         `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Raises:
+        ValueError: If `score` or `normalizer` is unknown, a number is out of range, or
+            `num_global` is given without `window` or called with T != S; if the tensors do not fit
+            each other or the score; if a mask has a float dtype or another shape.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -104,43 +112,39 @@ class ContentAttention(Stepwise, WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+
+        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`. All
+        arguments are described at the class.
+        """
         query, value, key = self.floats(query, value, key)
-        mask, seen_query = masks.of_pairs(
-            query, value, query_mask, value_mask, key_mask, attention_mask
-        )
-        query, value, key = masks.blank_unseen(
-            query, value, key, query_mask, value_mask, key_mask, attention_mask
-        )
-        context, weights = self._attend(
-            query,
-            value,
-            key,
-            mask,
-            self.score,
-            training,
-            query_mask=seen_query,
-            rule=self._rule(use_causal_mask, query, value),
-            return_weights=return_attention_scores,
-        )
+        given = query_mask, value_mask, key_mask, attention_mask
+        mask, query_mask = masks.key_and_query_masks(query, value, *given)
+        query, value, key = masks.blank_unseen(query, value, key, *given)
+        keys = Keys(key, value, mask, self._rule(use_causal_mask, query, value))
+        attention = self._attention(query, keys, self.score, training, query_mask=query_mask)
+        context, weights = attend(attention, return_attention_scores)
         return (context, weights) if return_attention_scores else context
 
     def step(self, query, memory, state, training=None):
-        """One step of a decoder: see `Stepwise`. Keys are projected once, in `prepare`."""
+        """Context and weights of one query `(B, D_query)`; see `Stepwise`.
+
+        The keys are projected once, in `prepare`.
+        """
         query = ops.expand_dims(query, 1)
         context, weights, state = self.steps(query, memory, state, training=training)
         return context[:, 0], weights[:, 0], state
 
     def steps(self, query, memory, state, query_mask=None, training=None):
-        """All steps of a decoder that are known, at once: see `Stepwise`."""
+        """Contexts and weights of queries `(B, T, D_query)` that are all known; see `Stepwise`."""
         query, mask = self.floats(query), memory.get("mask")
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
-        context, weights = self._attend(
-            masks.blank(query, query_mask),
-            memory["value"],
-            memory["key"],
-            None if mask is None else ops.expand_dims(mask, 1),  # (B, 1, S)
-            self.score.compare,
-            training,
-            query_mask=None if query_mask is None else ops.expand_dims(query_mask, -1),
+        query = masks.blank(query, query_mask)
+        if query_mask is not None:
+            query_mask = ops.expand_dims(query_mask, -1)  # (B, T, 1)
+        mask = None if mask is None else ops.expand_dims(mask, 1)  # (B, 1, S)
+        keys = Keys(memory["key"], memory["value"], mask)
+        attention = self._attention(
+            query, keys, self.score.compare, training, query_mask=query_mask
         )
-        return context, weights, state
+        return *attend(attention), state

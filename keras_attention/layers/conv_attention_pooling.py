@@ -10,44 +10,38 @@ from keras_attention.layers.attention_pooling import AttentionPooling
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ConvAttentionPooling(AttentionPooling):
-    """Averages the features of a convolution by their relevance to a learned or a given query.
+    """Attention pooling of the features of a convolution, by a learned or a given query.
 
         features = activation(convolution(value))
         weights = normalizer(score(query, features));  output = weights features
 
-    A text's n-grams, weighed instead of the maximum over them. The query is learned, or given in
-    the call: another view of the same text, such as the last state of an LSTM. Costs O(B Q S)
-    memory for Q queries, and O(B S F) for F filters.
+    Weighs the n-grams of a text, where max pooling keeps the largest. The query is learned, or
+    given in the call: another view of the same text, such as the last state of an LSTM. Costs
+    O(B Q S) memory for Q queries, and O(B S F) for F filters.
 
-    Masking: see the contract at `AttentionLayer`. Masked steps are zeros to the convolution, as
-    all is beyond the ends of a text, and their own features get no weight. No mask leaves the
-    layer, as the steps are gone.
+    Masking: see the contract at `AttentionLayer`. The convolution reads zeros at masked steps, as
+    beyond the ends of the text, and their own features get no weight. The output has no steps and
+    no mask.
 
     Args:
         filters: Positive integer F, the number of features.
-        kernel_size: Positive integer, how many steps a feature looks at.
+        kernel_size: Positive integer, the number of steps that a feature covers.
         activation: Activation of the features.
-        num_queries: As in `AttentionPooling`.
-        score: As in `ContentAttention`.
-        normalizer: As in `ContentAttention`.
-        penalty: As in `AttentionPooling`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        num_queries, penalty: As in `AttentionPooling`.
+        score, normalizer, dropout, seed: As in `ContentAttention`.
 
     Call arguments:
         value: Float tensor `(B, S, D)`.
         query: `None` for the learned query, or a float tensor `(B, D_query)` or `(B, Q, D_query)`.
-        mask: Boolean `(B, S)`; Keras fills it from the value's implicit mask.
-        value_mask: The same mask, by the name under which Keras fills it when other tensors are
-            passed as well.
-        query_mask: Boolean `(B, Q)` for a given query of three axes, `(B,)` for one of two.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        mask, value_mask, query_mask, return_attention_scores, training: As in `AttentionPooling`.
 
     Returns:
         The average `(B, F)`, or `(B, Q, F)` for a given query of three axes or several learned
         ones; with `return_attention_scores` also the weights `(B, S)` or `(B, Q, S)`, each row
         summing to one over the allowed steps.
+
+    Raises:
+        ValueError: As in `AttentionPooling`; also if `activation` is unknown.
 
     Example:
         >>> words = keras.ops.ones((2, 5, 4))
@@ -103,6 +97,11 @@ class ConvAttentionPooling(AttentionPooling):
         return_attention_scores=False,
         training=None,
     ):
+        """Average `(B, F)` of the features of value `(B, S, D)`, or `(B, Q, F)` for Q queries.
+
+        With `return_attention_scores` a tuple of the average and the weights, `(B, S)` or
+        `(B, Q, S)`.
+        """
         value, query = self.floats(value, query)
         value_mask = masks.of_steps("value", value, mask=mask, value_mask=value_mask)
         return super().call(

@@ -1,4 +1,4 @@
-"""Attention for convolutional networks: what, then where."""
+"""Convolutional block attention: channel attention, then spatial attention."""
 
 import keras
 
@@ -10,12 +10,12 @@ from keras_attention.layers.spatial_attention import SpatialAttention
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ConvBlockAttention(TracedLayer):
-    """Channel attention, then spatial attention: a block between any two convolutions.
+    """Convolutional block attention (CBAM): channel attention, then spatial attention.
 
         x' = channel_weights x;  output = spatial_weights x'
 
-    Its two layers are `ChannelAttention` and `SpatialAttention`. Costs O(B H W (C + k^2)) time. In
-    a residual network put it before the addition.
+    Goes between any two convolutions; in a residual network, before the addition. Its two layers
+    are `ChannelAttention` and `SpatialAttention`. Costs O(B H W (C + k^2)) time.
 
     Masking: as in the two layers. The mask is passed on.
 
@@ -25,12 +25,15 @@ class ConvBlockAttention(TracedLayer):
 
     Call arguments:
         inputs: Float tensor `(B, H, W, C)`.
-        mask: Boolean `(B, H, W)`, `True` for the places of the image, or `None`.
+        mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
         return_attention_scores: Whether to return the weights too.
 
     Returns:
         The weighted feature map `(B, H, W, C)`; with `return_attention_scores` also a dict of the
         weights, `"channel"` `(B, C)` and `"spatial"` `(B, H, W)`, which multiply.
+
+    Raises:
+        ValueError: As in `ChannelAttention` and `SpatialAttention`.
 
     Example:
         >>> output, weights = ka.ConvBlockAttention(reduction_ratio=2)(
@@ -60,6 +63,7 @@ class ConvBlockAttention(TracedLayer):
         self.built = True
 
     def call(self, inputs, mask=None, return_attention_scores=False):
+        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also a dict of weights."""
         x, channel = self.channel(inputs, mask=mask, return_attention_scores=True)  # (B, C)
         output, spatial = self.spatial(x, mask=mask, return_attention_scores=True)  # (B, H, W)
         weights = {"channel": channel, "spatial": spatial}

@@ -1,4 +1,4 @@
-"""Hard selection: of weights, one step."""
+"""Hard attention: one step selected by given weights."""
 
 import keras
 from keras import ops
@@ -10,30 +10,33 @@ from keras_attention.layers.base import TracedLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class HardSelection(TracedLayer):
-    """The value of one step a query: in training drawn by its weight, else the heaviest.
+    """Hard attention: one value step per query, sampled in training, else the argmax.
 
-        s ~ Multinoulli(weights) or argmax(weights), as a row of zeros and a one;  context = s value
+        s ~ Multinoulli(weights) or argmax(weights), as a one-hot row;  context = s value
 
-    No gradient reaches the weights through the choice: train them with `ReinforceLoss`. Where the
-    attention layer itself may choose, `normalizer="hard"` is simpler, and learns by the
-    straight-through gradient of Gumbel noise. Costs O(B T S) memory.
+    No gradient reaches the weights through the choice: train them with `ReinforceLoss`.
+    `normalizer="hard"` of an attention layer is simpler, and learns by the straight-through
+    gradient of Gumbel noise. Costs O(B T S) memory.
 
-    Masking: steps of weight zero are never chosen and may hold anything. A row without any weight
-    chooses nothing and gives zeros. No mask leaves the layer.
+    Masking: steps of weight zero are never chosen and may hold anything. A row whose weights are
+    all zero chooses nothing and gives zeros. The output has no mask.
 
     Args:
-        seed: Integer seed of the draws, or `None`.
+        seed: Integer seed of the samples, or `None`.
 
     Call arguments:
         weights: Float tensor `(B, S)` or `(B, T, S)`, rows that sum to one, as attention layers
             with the softmax normalizer return them.
         value: Float tensor `(B, S, D)`.
         return_attention_scores: Whether to return the choice too.
-        training: Whether to draw.
+        training: Whether to sample.
 
     Returns:
         The chosen values `(B, D)` or `(B, T, D)`; with `return_attention_scores` also the choice,
         zeros and ones of the shape of the weights.
+
+    Raises:
+        ValueError: If the shapes are not as described, or weights and value differ in S.
 
     Example:
         >>> choose = ka.HardSelection()
@@ -42,7 +45,7 @@ class HardSelection(TracedLayer):
 
     Reference:
         Xu et al., 2015, section 4.1, https://arxiv.org/abs/1502.03044
-        The paper uses the soft average in place of the draw for half of the images.
+        The paper uses the soft average in place of the sample for half of the images.
     """
 
     def __init__(self, seed=None, **kwargs):
@@ -63,6 +66,10 @@ class HardSelection(TracedLayer):
         self.built = True
 
     def call(self, weights, value, return_attention_scores=False, training=None):
+        """Chosen values, `(B, D)` for weights `(B, S)` or `(B, T, D)` for weights `(B, T, S)`.
+
+        With `return_attention_scores` a tuple of these and the choice, of the weights' shape.
+        """
         weights, value = self.floats(weights, value)
         use_one_query = len(weights.shape) == 2
         if use_one_query:
@@ -78,7 +85,7 @@ class HardSelection(TracedLayer):
         return (context, choice) if return_attention_scores else context
 
     def compute_mask(self, *args, **kwargs):
-        return None  # the steps are gone
+        return None  # the output has no value steps
 
     def compute_output_shape(self, weights_shape, value_shape):
         return (*weights_shape[:-1], value_shape[-1])

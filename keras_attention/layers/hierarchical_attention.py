@@ -13,47 +13,49 @@ from keras_attention.recurrent.exportable_rnn import ExportableRNN
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class HierarchicalAttention(AttentionLayer):
-    """Pools the words of each sentence, then the sentences of each document, both by attention.
+    """Hierarchical attention: pools words into sentences, then sentences into a document.
 
         h_it = word_encoder(x_i)_t;    a_it = normalizer(score(q_w, h_it));  s_i = sum_t a_it h_it
         h_i = sentence_encoder(s)_i;   a_i = normalizer(score(q_s, h_i));    v = sum_i a_i h_i
 
     for the words t of each sentence i; the queries q_w and q_s are learned. Costs O(B N W) memory
-    for the weights, beside that of the encoders. Words that only count by themselves need no
-    encoder, and weights then point at them more sharply: a recurrent encoder spreads what a word
-    says over its neighbours.
+    for the weights, besides that of the encoders. If single words decide, use no encoder: the
+    weights then show these words more sharply, as a recurrent encoder mixes a word with its
+    neighbours.
 
     Masking: see the contract at `AttentionLayer`. A sentence whose words are all masked is masked
-    itself; a document without any gives zeros. No mask leaves the layer, as the steps are gone.
+    itself; a document whose sentences are all masked gives zeros. The output has no steps and no
+    mask.
 
     Args:
-        units: Positive integer, the size of each direction of the GRUs; without meaning for
-            encoders of your own.
+        units: Positive integer, the size of each direction of the GRUs; not used by encoders of
+            your own.
         embedding: `None` for inputs of word vectors, or a layer from token ids to vectors, such as
-            `keras.layers.Embedding(..., mask_zero=True)`, whose mask of padding counts.
-        word_encoder: `"gru"` for a bidirectional GRU that exports to TFLite, `None` for none, or a
-            layer from `(batch, steps, features)` to the same with any number of features; a mask
-            is passed if it takes one.
+            `keras.layers.Embedding(..., mask_zero=True)`, whose padding mask is used.
+        word_encoder: `"gru"` for a bidirectional GRU that exports to TFLite, `None` for no encoder,
+            or a layer from `(batch, steps, features)` to the same with any number of features; it
+            gets the mask if its `call` takes one.
         sentence_encoder: The same for sentences.
-        score: As in `ContentAttention`; words and sentences get one each.
-        normalizer: As in `ContentAttention`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        score: As in `ContentAttention`; words and sentences each have their own.
+        normalizer, dropout, seed: As in `ContentAttention`.
 
     Call arguments:
         inputs: Float tensor `(B, N, W, D)`, the vectors of W words in each of N sentences, or with
             an embedding token ids `(B, N, W)`.
         mask: Boolean `(B, N, W)`, or `(B, N)` for whole sentences; Keras fills it from the input's
             implicit mask.
-        inputs_mask: The same mask, by the name under which Keras fills it when other tensors are
-            passed as well.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        inputs_mask: The same mask; Keras fills this one if the call has several tensors.
+        return_attention_scores, training: As in `ContentAttention`.
 
     Returns:
-        The document vector `(B, E)`, E as the sentence encoder has it (`2 * units` by default);
+        The document vector `(B, E)`, E features of the sentence encoder (`2 * units` by default);
         with `return_attention_scores` also a dict of the weights: `"words"` `(B, N, W)`, each
         sentence summing to one, and `"sentences"` `(B, N)`, each document summing to one.
+
+    Raises:
+        ValueError: If a name is unknown or a number out of range; if `embedding` or an encoder is
+            no layer, or does not return `(batch, steps, features)`; if the inputs do not have the
+            axes described; if a mask has a float dtype or another shape.
 
     Example:
         >>> ids = keras.ops.array([[[3, 4, 5, 0], [6, 7, 0, 0], [0, 0, 0, 0]]])
@@ -67,7 +69,7 @@ class HierarchicalAttention(AttentionLayer):
 
     Reference:
         Yang et al., 2016, eq. 1 to 10, https://aclanthology.org/N16-1174
-        As in the paper, with the GRU as Keras has it (its gate z is the paper's 1 - z).
+        As in the paper, with Keras' GRU (its gate z is the paper's 1 - z).
     """
 
     def __init__(
@@ -122,6 +124,10 @@ class HierarchicalAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Document vectors `(B, E)` of words `(B, N, W, D)`, or of token ids `(B, N, W)`.
+
+        With `return_attention_scores` a tuple of the vectors and a dict of the weights.
+        """
         mask = masks.combine(
             _of_words("mask", mask, inputs), _of_words("inputs_mask", inputs_mask, inputs)
         )
@@ -134,7 +140,7 @@ class HierarchicalAttention(AttentionLayer):
         if mask is None and not (isinstance(length, int) and length):  # sentences without words
             mask = ops.ones((batch, sentences, length), "bool")
         words = masks.blank(words, mask)  # (B, N, W, D)
-        # Every sentence is a row of its own: `TimeDistributed` would lose the mask.
+        # One row per sentence: `TimeDistributed` would lose the mask.
         words = ops.reshape(words, (batch * sentences, length, words.shape[-1]))
         rows_mask = None if mask is None else ops.reshape(mask, (batch * sentences, length))
         words = _encode(self.word_encoder, words, rows_mask)
@@ -152,7 +158,7 @@ class HierarchicalAttention(AttentionLayer):
         return document, {"words": word_weights, "sentences": sentence_weights}
 
     def compute_mask(self, *args, **kwargs):
-        return None  # the steps are gone
+        return None  # the output has no steps
 
     def get_config(self):
         return {
@@ -167,8 +173,8 @@ class HierarchicalAttention(AttentionLayer):
         if encoder != "gru":
             return _layer(name, encoder, '`"gru"`, ')
         cell = keras.layers.GRUCell(self.units, dtype=self.dtype_policy)
-        one_way = ExportableRNN(cell, return_sequences=True, dtype=self.dtype_policy)
-        return keras.layers.Bidirectional(one_way, dtype=self.dtype_policy, name=name)
+        forward = ExportableRNN(cell, return_sequences=True, dtype=self.dtype_policy)
+        return keras.layers.Bidirectional(forward, dtype=self.dtype_policy, name=name)
 
     def _encoded_size(self, name, size):
         encoder = getattr(self, name)
@@ -178,7 +184,7 @@ class HierarchicalAttention(AttentionLayer):
         return _features(name, encoder, steps)
 
     def _build_pooling(self, name, score, size):
-        """Builds the score, and makes the query that it compares with `size` features."""
+        """Builds the score for `size` features; returns the learned query."""
         query_size = score.query_size(size)
         if not score.built:  # a loaded score comes built
             score.build((None, None, query_size), (None, None, size))
@@ -202,7 +208,7 @@ def _layer(name, layer, also=""):
 
 
 def _features(name, layer, steps):
-    """How many features the layer gives each step; calling it also builds it."""
+    """The number of output features of a layer, which is built by this call."""
     shape = layer(steps).shape
     if len(shape) != 3 or shape[-1] is None:
         raise ValueError(

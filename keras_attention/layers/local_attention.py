@@ -1,4 +1,6 @@
-"""Local attention: soft inside a window, whose place is known or predicted."""
+"""Local attention: soft inside a window, whose centre is known or predicted."""
+
+import dataclasses
 
 import keras
 from keras import ops
@@ -7,16 +9,17 @@ from keras_attention import checks
 from keras_attention.dense import Dense
 from keras_attention.functional import masks
 from keras_attention.functional.attend import attend
-from keras_attention.functional.blocks import when_large
+from keras_attention.functional.attention import Attention, Keys, Steps
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.layers.stepwise import Stepwise
+from keras_attention.memory.policy import if_large
 
 CENTERS = ("predictive", "monotonic")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class LocalAttention(Stepwise, AttentionLayer):
-    """Each query step averages the values near one step, and scores only those.
+    """Local attention (Luong): each query averages the values near one step, scoring only those.
 
         monotonic:   p_t = t
         predictive:  p_t = S sigmoid(v . tanh(W q_t))      W: (D_query, U), v: (U)
@@ -24,11 +27,12 @@ class LocalAttention(Stepwise, AttentionLayer):
         predictive:  weights = weights exp(-(s - p_t)^2 / (2 sigma^2)),  sigma = half_width / 2
 
     The Gaussian lets the predicted centre learn, and its weights sum to less than one, as in the
-    paper. Steps count from 0, of queries as of values, also where T and S differ. S is the length
-    of each example, not of the padded tensor: padding is not counted, be it at the end, at the
-    beginning or in between. The predicted centre goes by the steps that its query may see, so that
-    a causal mask hides also how long the future is; a monotonic one goes by those that any query
-    may see, t likewise by the query's mask. A query whose window holds no allowed step gets zeros.
+    paper. Positions count from 0, of queries as of values, also where T and S differ. S is the
+    length of each example, not of the padded tensor: padding is not counted, be it at the end, at
+    the beginning or in between. A predicted centre counts the steps that its query may see, so that
+    under a causal mask it does not depend on the number of later steps; a monotonic one those that
+    any query may see, and t by the query's mask. A query whose window holds no allowed step gets
+    zeros.
     Costs O(B T S) memory where that is little or the weights are returned, else O(B T W D) for
     windows of W steps.
 
@@ -38,14 +42,14 @@ class LocalAttention(Stepwise, AttentionLayer):
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
 
     Args:
-        half_width: Positive integer, how many steps the window reaches to each side.
+        half_width: Positive integer, the number of steps on each side of the centre.
         score: As in `ContentAttention`.
-        center: `"predictive"` (the paper's local-p) or `"monotonic"` (local-m), for sequences
-            that go side by side.
+        center: `"predictive"` (the paper's local-p) or `"monotonic"` (local-m), for sequences that
+            are roughly aligned step by step.
         units: Positive integer U, the size of the hidden layer that predicts the centre; `None`
             for the size of the query, and for `"monotonic"`, which has none.
         normalizer: As in `ContentAttention`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        dropout: Float in `[0, 1)`, the dropout rate of the attention weights in training.
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
     Call arguments:
@@ -54,6 +58,11 @@ class LocalAttention(Stepwise, AttentionLayer):
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
         `(B, T, S)`, each row summing to one in a monotonic window and to less in a predicted one.
+
+    Raises:
+        ValueError: For an unknown `center`, for a `half_width` or `units` that is not a positive
+            integer, for `units` of a monotonic centre, for shapes of query, value and key that do
+            not fit together, and for a mask that does not fit them.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -98,7 +107,7 @@ class LocalAttention(Stepwise, AttentionLayer):
         self._build_score(query_shape, key_shape)
         if self.center == "predictive":
             units = self.units or query_shape[-1]
-            # In float32 at least: bfloat16 can't tell step 300 from step 301.
+            # In float32 at least: bfloat16 cannot tell position 300 from 301.
             options = {"use_bias": False, "dtype": self.state_dtype}
             self.hidden_dense = Dense(units, "tanh", name="center_hidden", **options)
             self.center_dense = Dense(1, name="center", **options)
@@ -119,45 +128,50 @@ class LocalAttention(Stepwise, AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+
+        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`. All
+        arguments are described at `ContentAttention`.
+        """
         query, value, key = self.floats(query, value, key)
         given = query_mask, value_mask, key_mask, attention_mask
         tensors = [query, value] if key is None else [query, value, key]
 
-        def whole(tensors, seed):
+        def attend_to_all(tensors, seed):
             query, value, *key = tensors
             key = key[0] if key else None
             seen, mask, steps, centers = self._locate(query, value, key, *given, use_causal_mask)
-            offset = steps - centers  # (B or 1, T, S)
-            key = self.score.prepare_key(seen[2])
-            return self._average(*seen[:2], key, mask, offset, seed)
+            query, value, key = seen
+            keys = Keys(self.score.prepare_key(key), value, mask)
+            return self._average(query, keys, steps - centers, seed)
 
-        def near(tensors, seed):
+        def attend_near(tensors, seed):
             query, value, *key = tensors
             key = key[0] if key else None
-            found = masks.blank_unseen(query, value, key, *given)
-            return self._attend_near(*found, *given[:3], use_causal_mask, seed)
+            seen = masks.blank_unseen(query, value, key, *given)
+            return self._attend_near(*seen, *given[:3], use_causal_mask, seed)
 
         seed = self._seed(training)
         if return_attention_scores:
-            return whole(tensors, seed)
-        # A score of positions has to see the keys where they stand.
+            return attend_to_all(tensors, seed)
+        # A score of positions needs all keys, each at its own.
         score = self.score
         if attention_mask is not None or score.uses_positions or not score.is_relative:
-            return whole(tensors, seed)[0]
+            return attend_to_all(tensors, seed)[0]
         batch, steps = ops.shape(query)[:2]
         length = ops.shape(value)[1]
         # Near keys and values are copied for each query: only where that is less than its scores.
         copied = self._width * ((value if key is None else key).shape[-1] + value.shape[-1])
-        # JAX's symbol for an unknown length cannot be compared.
+        # A symbol for an unknown length cannot be compared.
         is_known = isinstance(length, int) or ops.is_tensor(length)
-        return when_large(
+        return if_large(
             [batch, steps, length, 4 * self.score.pair_size],
-            near,
-            lambda tensors, seed: whole(tensors, seed)[0],
+            attend_near,
+            lambda tensors, seed: attend_to_all(tensors, seed)[0],
             tensors,
             seed,
             self.weights,
-            only_if=is_known and length > copied,
+            condition=is_known and length > copied,
         )
 
     def initial_state(self, memory):
@@ -187,7 +201,7 @@ class LocalAttention(Stepwise, AttentionLayer):
         query, visible = self.floats(query), memory.get("mask")
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
         query = masks.blank(query, query_mask)
-        numbers, length = self._count(visible, memory["value"])  # (B or none, S) and (..., 1)
+        positions, length = self._count(visible, memory["value"])  # (B or none, S) and (..., 1)
         if self.center == "monotonic":
             asked, more = self._count(query_mask, query)  # (B or none, T) and (B or none, 1)
             before = ops.expand_dims(state["asked"], -1)  # (B, 1)
@@ -195,14 +209,14 @@ class LocalAttention(Stepwise, AttentionLayer):
             state = {"asked": (before + ops.cast(more, "int32"))[:, 0]}
         else:
             centers = ops.expand_dims(length, -1) * self._predict(query)
-        offset = ops.expand_dims(numbers, -2) - centers  # (B, T, S)
+        offset = ops.expand_dims(positions, -2) - centers  # (B, T, S)
         if query_mask is not None:
             query_mask = ops.expand_dims(query_mask, -1)
         if visible is not None:
             visible = ops.expand_dims(visible, 1)
         mask = masks.combine(query_mask, visible)
-        seed = self._seed(training)
-        context, weights = self._average(query, memory["value"], memory["key"], mask, offset, seed)
+        keys = Keys(memory["key"], memory["value"], mask)
+        context, weights = self._average(query, keys, offset, self._seed(training))
         return context, weights, state
 
     @property
@@ -210,11 +224,11 @@ class LocalAttention(Stepwise, AttentionLayer):
         return 2 * self.half_width + 1
 
     def _predict(self, query):
-        """Where in a sequence `(B, T, D)` looks, `(B, T, 1)`: from 0, its start, to 1, its end."""
+        """The centres that queries predict, `(B, T, 1)`: from 0, the first key, to 1, the last."""
         return ops.sigmoid(self.center_dense(self.hidden_dense(query)))
 
-    def _average(self, query, value, key, mask, offset, seed):
-        """Context and weights over steps at an `offset` from the centres."""
+    def _average(self, query, keys, offset, seed):
+        """Context and weights over prepared keys at an `offset` from the centres."""
 
         def normalize_near(scores, mask, seed):
             weights = self._normalize(scores, mask, seed)
@@ -223,16 +237,11 @@ class LocalAttention(Stepwise, AttentionLayer):
             sigma = self.half_width / 2
             return ops.cast(weights, offset.dtype) * ops.exp(-0.5 * ops.square(offset / sigma))
 
-        return attend(
-            query,
-            value,
-            key,
-            score=self.score.compare,
-            normalizer=normalize_near,
-            mask=masks.combine(mask, masks.window(offset, self.half_width)),
-            dropout=self._drop if self.dropout and seed is not None else None,
-            seed=seed,
-        )
+        dropout = self._drop if self.dropout and seed is not None else None
+        steps = Steps(self.score.compare, normalize_near, dropout)
+        mask = masks.combine(keys.mask, masks.window(offset, self.half_width))  # (B, T, S)
+        keys = dataclasses.replace(keys, mask=mask)
+        return attend(Attention(steps, query, keys, seed=seed))
 
     def _attend_near(
         self, query, value, key, query_mask, value_mask, key_mask, use_causal_mask, seed
@@ -242,42 +251,44 @@ class LocalAttention(Stepwise, AttentionLayer):
         visible = masks.of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
         if visible is None:
             visible = ops.ones((1, total), dtype="bool")
-        # The n-th visible step, and how many there are up to each step.
-        places = ops.argsort(
+        # The position of the n-th visible step, and the count of those up to each step.
+        visible_positions = ops.argsort(
             ops.where(visible, 0, total) + ops.arange(total, dtype="int32"), axis=-1
         )  # (B or 1, S)
         count = ops.cumsum(ops.cast(visible, "int32"), axis=-1)
         last = ops.arange(steps, dtype="int32") + (total - steps if use_causal_mask else total)
         seen = ops.where(
             last < 0, 0, ops.take(count, ops.clip(last, 0, total - 1), axis=1)
-        )  # (B or 1, T), the steps that each query may see
+        )  # (B or 1, T), the count of steps that each query may see
         if self.center == "monotonic":
             centers = self._count(query_mask, query)[0]  # (B or, without a mask, none, T)
             centers = ops.broadcast_to(centers, ops.shape(query)[:2])
         else:
-            place = ops.squeeze(self._predict(query), -1)  # (B, T)
-            centers = ops.cast(seen, place.dtype) * place
-        low = ops.ceil(centers - self.half_width)
-        width = ops.arange(self._width, dtype="int32")
-        numbers = ops.expand_dims(low, -1) + ops.cast(width, low.dtype)  # (B, T, W)
-        offset = numbers - ops.expand_dims(centers, -1)
-        numbers = ops.cast(numbers, "int32")
-        allowed = ops.logical_and(numbers >= 0, numbers < ops.expand_dims(seen, -1))
+            relative = ops.squeeze(self._predict(query), -1)  # (B, T)
+            centers = ops.cast(seen, relative.dtype) * relative
+        low = ops.ceil(centers - self.half_width)  # (B, T)
+        width = ops.arange(self._width, dtype="int32")  # (W,)
+        near = ops.expand_dims(low, -1) + ops.cast(width, low.dtype)  # (B, T, W)
+        offset = near - ops.expand_dims(centers, -1)  # (B, T, W)
+        near = ops.cast(near, "int32")
+        allowed = ops.logical_and(near >= 0, near < ops.expand_dims(seen, -1))  # (B, T, W)
         if query_mask is not None:
             allowed = ops.logical_and(allowed, ops.expand_dims(query_mask, -1))
         batch = ops.shape(query)[0]
-        flat = ops.reshape(ops.clip(numbers, 0, total - 1), (batch, steps * self._width))
-        places = ops.broadcast_to(places, (batch, total))
-        flat = ops.take_along_axis(places, ops.cast(flat, places.dtype), axis=1)  # (B, T W)
+        flat = ops.reshape(ops.clip(near, 0, total - 1), (batch, steps * self._width))  # (B, T W)
+        visible_positions = ops.broadcast_to(visible_positions, (batch, total))  # (B, S)
+        flat = ops.cast(flat, visible_positions.dtype)
+        flat = ops.take_along_axis(visible_positions, flat, axis=1)  # (B, T W)
 
         def gather(x):
-            found = ops.take_along_axis(x, ops.expand_dims(flat, -1), axis=1)
-            return ops.reshape(found, (batch, steps, self._width, x.shape[-1]))
+            """`(B, S, D)` to `(B, T, W, D)`."""
+            gathered = ops.take_along_axis(x, ops.expand_dims(flat, -1), axis=1)  # (B, T W, D)
+            return ops.reshape(gathered, (batch, steps, self._width, x.shape[-1]))
 
         key = keras.tree.map_structure(gather, self.score.prepare_key(key))
         allowed, offset, query = (ops.expand_dims(x, 2) for x in (allowed, offset, query))
-        context, _ = self._average(query, gather(value), key, allowed, offset, seed)
-        return ops.squeeze(context, 2)
+        context, _ = self._average(query, Keys(key, gather(value), allowed), offset, seed)
+        return ops.squeeze(context, 2)  # (B, T, 1, D_value) to (B, T, D_value)
 
     def centers(
         self,
@@ -291,7 +302,10 @@ class LocalAttention(Stepwise, AttentionLayer):
     ):
         """The centres p_t of the windows, float32 `(B, T)`, for a built layer.
 
-        They count steps from 0 and leave out padding; the arguments are those of the call.
+        Positions count from 0 and leave out padding; the arguments are those of the call.
+
+        Raises:
+            ValueError: For a mask that does not fit.
         """
         query, value = self.floats(query, value)
         given = query_mask, value_mask, key_mask, attention_mask
@@ -309,8 +323,8 @@ class LocalAttention(Stepwise, AttentionLayer):
     def _locate(
         self, query, value, key, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
     ):
-        """What is seen of query, value and key, the whole mask, the numbers of the value steps
-        `(B or 1, T or 1, S)`, and the centres.
+        """Query, value and key with zeros where unseen, the whole mask, the positions of the value
+        steps `(B or 1, T or 1, S)`, and the centres.
         """
         if attention_mask is not None:
             # To the size of the scores: its steps are counted, and one must not count for all.
@@ -331,7 +345,7 @@ class LocalAttention(Stepwise, AttentionLayer):
         return seen, mask, steps, length * self._predict(query)
 
     def _count(self, mask, x):
-        """Numbers from 0 of the steps that a mask allows, `(..., S)`, and how many there are."""
+        """Positions from 0 of the allowed steps, `(..., S)`, and their count `(..., 1)`."""
         mask = ops.ones(ops.shape(x)[1:2]) if mask is None else mask
         mask = ops.cast(mask, self.state_dtype)
         return ops.cumsum(mask, axis=-1) - 1.0, ops.sum(mask, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Attention by location: where, not what."""
+"""Location-based attention."""
 
 import keras
 
@@ -10,14 +10,14 @@ from keras_attention.scores.location import LocationScore
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class LocationAttention(AttentionLayer):
-    """Each query step says by itself which value steps to average: where, not what.
+    """Location-based attention (Luong): weights from the query alone, one per value position.
 
         weights = normalizer(W query);  context = weights value      W: (D_query, max_length)
 
     The values are never compared with the query, so there are no keys. The first S columns of W
-    are used; an S above `max_length` is an error. Step s is the s-th of the tensor, so pad at the
-    end. Costs O(B T S) memory. To add where to what, give `ContentAttention` a sum of scores such
-    as `ka.BilinearScore() + ka.LocationScore(50)`; to look at distances alone, give it
+    are used; an S above `max_length` is an error. Column s belongs to step s of the tensor, so pad
+    at the end. Costs O(B T S) memory. For content and location, give `ContentAttention` a sum of
+    scores such as `ka.BilinearScore() + ka.LocationScore(50)`; for distances, give it
     `ka.ALiBiScore()` or `ka.RelativePositionScore(8)`.
 
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
@@ -25,9 +25,7 @@ class LocationAttention(AttentionLayer):
     Args:
         max_length: Positive integer, the largest number of value steps.
         kernel_initializer: Initializer of W.
-        normalizer: As in `ContentAttention`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        normalizer, dropout, seed: As in `ContentAttention`.
 
     Call arguments:
         query: Float tensor `(B, T, D_query)`.
@@ -35,13 +33,16 @@ class LocationAttention(AttentionLayer):
         query_mask: Boolean `(B, T)`; a masked query gets a zero context.
         value_mask: Boolean `(B, S)`.
         attention_mask: Boolean `(T, S)` or `(B, T, S)`.
-        use_causal_mask: Whether a query sees no later step; aligned at the end.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        use_causal_mask, return_attention_scores, training: As in `ContentAttention`.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
         `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Raises:
+        ValueError: If `normalizer` is unknown or a number is out of range; if S is above
+            `max_length`; if the tensors do not fit each other; if a mask has a float dtype or
+            another shape.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -87,6 +88,10 @@ class LocationAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+
+        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`.
+        """
         query, value = self.floats(query, value)
         mask = masks.attention(
             query, value, query_mask, value_mask, None, attention_mask, use_causal_mask

@@ -1,23 +1,25 @@
-"""Multi-head attention, with groups of heads, positions and a cache for decoding."""
+"""Multi-head attention, with groups of heads, positions and a KV cache for decoding."""
 
-import numbers
+import dataclasses
 
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.dense import EinsumDense
-from keras_attention.functional import cache as caches
 from keras_attention.functional import masks
+from keras_attention.functional.attend import attend
+from keras_attention.functional.attention import Keys
 from keras_attention.functional.shapes import reshape
 from keras_attention.layers.base import WindowedLayer
+from keras_attention.layers.cached_steps import CachedSteps
+from keras_attention.layers.head_groups import get_position, score_of_heads, split_heads
 from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
-from keras_attention.scores import ScaledDotScore, Score, SumScore
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class MultiHeadAttention(WindowedLayer):
-    """Several attentions side by side, each in a projection of its own.
+class MultiHeadAttention(CachedSteps, WindowedLayer):
+    """Multi-head attention: several attentions at once, each in projections of its own.
 
         head_h = softmax(Q_h K_g^T / sqrt(key_dim)) V_g;  output = sum_h head_h W_h + b
 
@@ -34,7 +36,7 @@ class MultiHeadAttention(WindowedLayer):
     keys are rotated, or scores of their distance are added to the scaled dot product. Positions
     are aligned at the end: the query's last step stands at the key's last.
 
-    **Decoding.** A cache keeps keys and values, so that a step costs O(M) and not O(M^2) for M
+    **Decoding.** A KV cache keeps keys and values, so that a step costs O(M) and not O(M^2) for M
     steps. It is a dict of plain tensors whose first axis is the batch. The prompt is written at
     index 0 in one call, each further step at the next index; `index` may be a tensor in a loop.
     Pad prompts of unequal lengths at the left, so that all end together.
@@ -43,7 +45,7 @@ class MultiHeadAttention(WindowedLayer):
         output, cache = layer.step(prompt, cache, 0, query_mask)  # (B, T, D)
         output, cache = layer.step(x, cache, T)  # (B, 1, D), the same as a causal call's last
 
-    Cross attention reads a memory that is projected once: `cache = layer.memory_cache(value)`,
+    Cross-attention reads a memory that is projected once: `cache = layer.memory_cache(value)`,
     `output, cache = layer.step(x, cache)`.
 
     Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
@@ -52,14 +54,14 @@ class MultiHeadAttention(WindowedLayer):
         num_heads: Positive integer H, the number of query heads.
         key_dim: Positive integer, the size of a head's queries and keys.
         value_dim: Positive integer, the size of a head's values; `None` for `key_dim`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        dropout: Float in `[0, 1)`, the dropout rate of the attention weights in training.
         use_bias: Whether the projections have biases.
         output_shape: Positive integer or tuple, the shape of an output step; `None` for the
             query's size.
         attention_axes: `None`, or 1, the axis of the steps. Fold further axes into the batch or
             into the steps by `keras.layers.Reshape`.
         sliding_window: Keras' name for `window`; give one of the two.
-        flash_attention: Accepted and kept in the config, without effect: a fused kernel is chosen
+        flash_attention: Accepted and kept in the config, without effect: a fused kernel is used
             wherever the machine has one, see `ka.query_blocks`.
         kernel_initializer, bias_initializer: Initializers of the projections.
         kernel_regularizer, bias_regularizer: Regularizers of the projections, or `None`.
@@ -74,11 +76,11 @@ class MultiHeadAttention(WindowedLayer):
             `RelativePositionScore`, or `None`. A score is called with the query `(B, H, T, K)` and
             the key `(B, G, S, K)` for G heads of keys and returns what broadcasts to
             `(B, H, T, S)`.
-        window: Positive integer W: steps W or more apart don't see each other; `None` for all. With
-            a causal mask a step sees itself and the W - 1 before it. Costs O(T W) then, unless
-            weights are returned.
-        num_global: Integer, so many first steps see all steps and are seen by all, despite the
-            window (unless the causal mask hides them).
+        window: Positive integer W: steps W or more apart do not see each other (sliding window);
+            `None` for all. With a causal mask a step sees itself and the W - 1 before it. Costs
+            O(T W) then, unless weights are returned.
+        num_global: Integer: the first `num_global` steps attend to, and are attended by, all,
+            despite the window (unless the causal mask hides them).
         normalizer: As in `ContentAttention`.
 
     Call arguments:
@@ -96,6 +98,13 @@ class MultiHeadAttention(WindowedLayer):
     Returns:
         A tensor `(B, T, D_query)`, or `(B, T, *output_shape)`; with `return_attention_scores` also
         the weights `(B, H, T, S)`, each row summing to one over the allowed steps.
+
+    Raises:
+        ValueError: For sizes and heads that are not positive integers, a `num_key_value_heads`
+            that does not divide `num_heads`, an odd `key_dim` with rotary positions, another
+            `position`, other `attention_axes` than the steps, an `output_shape` of more than 4
+            axes, both `window` and `sliding_window`, `num_global` without a window; and for
+            shapes and masks that do not fit together.
 
     Example:
         >>> layer = ka.MultiHeadAttention(num_heads=4, key_dim=2, num_key_value_heads=2)
@@ -173,11 +182,11 @@ class MultiHeadAttention(WindowedLayer):
                 "`num_key_value_heads` must divide `num_heads`. Received: "
                 f"num_key_value_heads={num_key_value_heads}, num_heads={num_heads}"
             )
-        self.position = _position(position)
+        self.position = get_position(position)
         self._is_rotary = isinstance(self.position, RotaryPositionEmbedding)
         if self._is_rotary and key_dim % 2:
             raise ValueError(
-                "`RotaryPositionEmbedding` turns pairs of features, so `key_dim` must be even. "
+                "`RotaryPositionEmbedding` rotates pairs of features, so `key_dim` must be even. "
                 f"Received: key_dim={key_dim}"
             )
         self.use_bias = bool(use_bias)
@@ -215,7 +224,9 @@ class MultiHeadAttention(WindowedLayer):
             "attention_output", f"abhk,hk{axes}->ab{axes}", (None, *step_shape), axes
         )
         self.output_dense.build((*query_shape[:2], self.num_heads, self.value_dim))
-        self.score_of_heads = self._score()
+        self.score_of_heads = score_of_heads(
+            self.position, self.num_heads, self.num_key_value_heads, self.key_dim, self.dtype_policy
+        )
         self.built = True
 
     def call(
@@ -231,100 +242,29 @@ class MultiHeadAttention(WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Output `(B, T, *output_shape)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+
+        With `return_attention_scores` a tuple of the output and the weights `(B, H, T, S)`. All
+        arguments are described at the class.
+        """
         query, value, key = self.floats(query, value, key)
-        mask, seen_query = masks.of_pairs(
-            query, value, query_mask, value_mask, key_mask, attention_mask, self.num_heads
-        )  # (B or 1, H or 1, T or 1, S) and (B, 1, T, 1)
-        query, value, key = masks.blank_unseen(
-            query, value, key, query_mask, value_mask, key_mask, attention_mask
-        )
+        given = query_mask, value_mask, key_mask, attention_mask
+        mask, query_mask = masks.key_and_query_masks(query, value, *given, self.num_heads)
+        # (B or 1, H or 1, T or 1, S) and (B, 1, T, 1)
+        query, value, key = masks.blank_unseen(query, value, key, *given)
 
         rule = self._rule(use_causal_mask, query, value)
         gate = self.gate_dense(query) if self.use_gate else None  # (B, T, H, V)
-        first = ops.shape(value)[1] - ops.shape(query)[1]  # the query's first step, in the key's
-        query = self._to_heads(query, self.query_dense, first)  # (B, H, T, K)
+        start = ops.shape(value)[1] - ops.shape(query)[1]  # the position of the first query
+        query = self._to_heads(query, self.query_dense, start)  # (B, H, T, K)
         key = self._to_heads(key, self.key_dense, 0)  # (B, G, S, K)
         value = self._to_heads(value, self.value_dense)  # (B, G, S, V)
+        keys = Keys(key, value, mask, rule)
         context, weights = self._attend_heads(
-            query, value, key, mask, seen_query, first, rule, return_attention_scores, training
-        )
-        output = self._output(context, gate)
+            query, keys, start, query_mask, return_attention_scores, training
+        )  # (B, T, H, V) and (B, H, T, S)
+        output = self._output(context, gate)  # (B, T, *output_shape)
         return (output, weights) if return_attention_scores else output
-
-    def initial_cache(self, batch_size, max_length):
-        """An empty cache of self-attention.
-
-        Args:
-            batch_size: Integer or scalar tensor B.
-            max_length: Integer M, the most steps that prompt and generated steps can have.
-
-        Returns:
-            Dict of zeros: `"key"` `(B, G, M, key_dim)` and `"value"` `(B, G, M, value_dim)` for G
-            heads of keys and values, and the boolean `"mask"` `(B, M)`.
-        """
-        steps = (batch_size, self.num_key_value_heads, max_length)
-        return {
-            "key": ops.zeros((*steps, self.key_dim), dtype=self.compute_dtype),
-            "value": ops.zeros((*steps, self.value_dim), dtype=self.compute_dtype),
-            "mask": ops.zeros((batch_size, max_length), dtype="bool"),
-        }
-
-    def memory_cache(self, value, key=None, value_mask=None, key_mask=None):
-        """The cache of cross attention: a memory's keys and values, projected once.
-
-        Args:
-            value, key, value_mask, key_mask: As in a call.
-
-        Returns:
-            Dict as that of `initial_cache`, with M = S.
-        """
-        self._check_can_step()
-        mask = masks.of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
-        if mask is None:
-            mask = ops.ones(ops.shape(value)[:2], dtype="bool")
-        value = masks.blank(ops.cast(value, self.compute_dtype), mask)
-        key = value if key is None else masks.blank(ops.cast(key, self.compute_dtype), mask)
-        return {
-            "key": self._to_heads(key, self.key_dense),
-            "value": self._to_heads(value, self.value_dense),
-            "mask": mask,
-        }
-
-    def step(self, query, cache, index=None, query_mask=None, return_attention_scores=False):
-        """Attends from T further steps to themselves and all steps in the cache.
-
-        Args:
-            query: Float tensor `(B, T, D)`: a prompt, or one step.
-            cache: What `initial_cache`, `memory_cache` or the step before returned.
-            index: Integer or scalar tensor, where in the cache the first of these steps goes;
-                `None` to read a memory's cache alone. A tensor above M - T is not noticed.
-            query_mask: Boolean `(B, T)`, or `None`; kept in the cache.
-            return_attention_scores: Whether to return the weights too.
-
-        Returns:
-            The output `(B, T, D)`, with `return_attention_scores` the weights `(B, H, T, M)`, and
-            the cache.
-        """
-        self._check_can_step(index)
-        query_mask = masks.of_steps("query", query, query_mask=query_mask)
-        query = masks.blank(ops.cast(query, self.compute_dtype), query_mask)
-        gate = self.gate_dense(query) if self.use_gate else None  # (B, T, H, V)
-        if index is not None:
-            index = self._index(index)
-            cache = self._write(cache, query, index, query_mask)
-        key, value, kept, first = cache["key"], cache["value"], cache["mask"], index
-        rule = None if index is None else masks.rule(True, self.window, self.num_global)
-        if rule is not None and rule.window and not (return_attention_scores or self.num_global):
-            key, value, kept, first = self._in_window(cache, index, query.shape[1])
-        mask, seen_query = masks.of_pairs(
-            query, ops.expand_dims(kept, -1), query_mask, kept, num_heads=self.num_heads
-        )
-        query = self._to_heads(query, self.query_dense, index)
-        context, weights = self._attend_heads(
-            query, value, key, mask, seen_query, first, rule, return_attention_scores
-        )
-        output = self._output(context, gate)
-        return (output, weights, cache) if return_attention_scores else (output, cache)
 
     def get_config(self):
         return {
@@ -349,60 +289,34 @@ class MultiHeadAttention(WindowedLayer):
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
 
-    def _to_heads(self, x, dense, start_index=None):
-        """Projects `(B, T, D)` to `(B, heads, T, size)`, turned if rotary and told where."""
-        x = ops.transpose(dense(x), (0, 2, 1, 3))
-        if self._is_rotary and start_index is not None:
-            x = ops.cast(self.position(x, start_index=start_index), self.compute_dtype)
-        return x
-
-    def _score(self):
-        """Scaled dot products, and what the position adds to them."""
-        score = ScaledDotScore(dtype=self.dtype_policy, name="score")
-        score.build((None, None, self.key_dim), (None, None, self.key_dim))
-        position = self.position
-        if not isinstance(position, Score):
-            return score
-        if not position.built:  # a loaded one is
-            position.build(
-                (None, self.num_heads, None, self.key_dim),
-                (None, self.num_key_value_heads, None, self.key_dim),
-            )
-        if self.num_key_value_heads != self.num_heads:
-            position = _OfGroups(position, dtype=self.dtype_policy)
-            position.built = True
-        score = SumScore([score, position], dtype=self.dtype_policy)
-        score.built = True
-        return score
-
     @property
     def uses_positions(self):
         return self.position is not None or super().uses_positions
 
-    def _attend_heads(
-        self, query, value, key, mask, query_mask, first, rule, return_weights, training=False
-    ):
-        """Contexts `(B, T, H, V)` and weights `(B, H, T, S)` for queries from position `first` on.
+    def _to_heads(self, x, dense, start=None):
+        """Projects `(B, T, D)` to `(B, heads, T, size)`, rotated if a position `start` is given."""
+        x = ops.transpose(dense(x), (0, 2, 1, 3))  # (B, heads, T, size)
+        if self._is_rotary and start is not None:
+            x = ops.cast(self.position(x, start_index=start), self.compute_dtype)
+        return x
+
+    def _attend_heads(self, query, keys, start, query_mask, return_weights, training=False):
+        """Contexts `(B, T, H, V)` and weights `(B, H, T, S)` for queries from position `start` on.
 
         Heads of one group share keys and values by broadcasting, never by a copy.
         """
         groups, heads = self.num_key_value_heads, self.num_heads
         batch, steps = ops.shape(query)[0], ops.shape(query)[2]
-        if groups != heads:
-            query, mask, query_mask = (_in_groups(x, groups) for x in (query, mask, query_mask))
-            key, value = ops.expand_dims(key, 2), ops.expand_dims(value, 2)  # (B, G, 1, S, K)
-        context, weights = self._attend(
-            query,
-            value,
-            key,
-            mask,
-            self.score_of_heads,
-            training,
-            query_mask=query_mask,
-            rule=rule,
-            first=first,
-            return_weights=return_weights,
+        if groups != heads:  # (B, G, H / G, T, K) and (B, G, 1, S, _)
+            query, mask, query_mask = (
+                split_heads(x, groups) for x in (query, keys.mask, query_mask)
+            )
+            key, value = ops.expand_dims(keys.key, 2), ops.expand_dims(keys.value, 2)
+            keys = dataclasses.replace(keys, key=key, value=value, mask=mask)
+        attention = self._attention(
+            query, keys, self.score_of_heads, training, start=start, query_mask=query_mask
         )
+        context, weights = attend(attention, return_weights)
         if groups != heads:
             context = reshape(context, (batch, heads, steps, self.value_dim))
         if groups != heads and return_weights:
@@ -412,62 +326,6 @@ class MultiHeadAttention(WindowedLayer):
     def _output(self, context, gate):
         """The output `(B, T, D)` from contexts `(B, T, H, V)` and their gate or `None`."""
         return self.output_dense(context if gate is None else context * gate)
-
-    def _write(self, cache, x, index, mask):
-        """The cache with the keys, values and mask of the steps `x` from `index` on."""
-        steps, length = x.shape[1], cache["mask"].shape[1]
-        known = isinstance(index, int) and None not in (steps, length)
-        if known and not 0 <= index <= length - steps:
-            raise ValueError(
-                "The steps must fit into the cache, from `index` on. Received: "
-                f"query.shape={tuple(x.shape)}, index={index}, a cache of {length} steps"
-            )
-        mask = ops.ones(ops.shape(x)[:2], dtype="bool") if mask is None else mask
-        key, value = self._to_heads(x, self.key_dense, index), self._to_heads(x, self.value_dense)
-        return {
-            "key": caches.write(cache["key"], key, index, axis=2),
-            "value": caches.write(cache["value"], value, index, axis=2),
-            "mask": caches.write(cache["mask"], mask, index, axis=1),
-        }
-
-    def _in_window(self, cache, index, steps):
-        """The part of a cache that so many steps from `index` on see by the window, and where in
-        it the first of them is.
-        """
-        key, value, kept = cache["key"], cache["value"], cache["mask"]
-        size, length = self.window - 1 + (steps or 0), kept.shape[1]
-        if steps is None or length is None or size >= length:
-            return key, value, kept, index
-        index = ops.convert_to_tensor(index, "int32")
-        start = ops.clip(index - (self.window - 1), 0, length - size)
-        key, value = (
-            ops.slice(x, (0, 0, start, 0), (*ops.shape(x)[:2], size, x.shape[3]))
-            for x in (key, value)
-        )
-        kept = ops.slice(kept, (0, start), (ops.shape(kept)[0], size))
-        return key, value, kept, index - start
-
-    def _index(self, index):
-        """An index as a Python integer, or a tensor as int32."""
-        if isinstance(index, numbers.Integral):  # NumPy's too
-            return int(index)
-        index = ops.convert_to_tensor(index)
-        if "int" not in keras.backend.standardize_dtype(index.dtype) or len(index.shape):
-            raise ValueError(f"`index` must be an integer or `None`. Received: index={index!r}")
-        return ops.cast(index, "int32")
-
-    def _check_can_step(self, index=None):
-        if not self.built:
-            raise ValueError(
-                f"Build or call the layer {self.name!r} before it decodes step by step"
-            )
-        if self.position is None:
-            return
-        if index is None:
-            raise ValueError(
-                "A memory has no position relative to the steps that read it: reading one needs "
-                f"a layer with `position=None`. Received: index=None, position={self.position}"
-            )
 
     def _dense_to_heads(self, name, num_heads, size, activation=None):
         return self._dense(name, "abc,chk->abhk", (None, num_heads, size), "hk", activation)
@@ -489,55 +347,6 @@ class MultiHeadAttention(WindowedLayer):
             dtype=self.dtype_policy,
             name=name,
         )
-
-
-def _position(position):
-    if isinstance(position, dict):
-        position = keras.saving.deserialize_keras_object(position)
-    if position is None or isinstance(position, (RotaryPositionEmbedding, Score)):
-        return position
-    raise ValueError(
-        "`position` must be a `RotaryPositionEmbedding`, a `Score` of distances such as "
-        f"`ALiBiScore`, or `None`. Received: position={position!r}"
-    )
-
-
-class _OfGroups(Score):
-    """A position's score for heads in groups: the position itself knows no groups."""
-
-    def __init__(self, position, **kwargs):
-        super().__init__(**kwargs)
-        self.position = position
-
-    def prepare_key(self, key):
-        return self.position.prepare_key(ops.squeeze(key, 2))  # of (B, G, 1, S, K)
-
-    def compare(self, query, prepared, start):
-        batch, groups, heads, *rest = ops.shape(query)  # (B, G, H / G, T, K)
-        query = reshape(query, (batch, groups * heads, *rest))
-        return _in_groups(self.position.compare(query, prepared, start), groups)
-
-    @property
-    def is_relative(self):
-        return self.position.is_relative
-
-    @property
-    def uses_positions(self):
-        return self.position.uses_positions
-
-    @property
-    def pair_size(self):
-        return self.position.pair_size
-
-
-def _in_groups(x, groups):
-    """`(B, H, T, S)` becomes `(B, G, H / G, T, S)`; a single head broadcasts to all."""
-    if x is None or len(x.shape) < 3:  # a mask (T, S) broadcasts as it is
-        return x
-    if x.shape[1] == 1:
-        return ops.expand_dims(x, 2)
-    batch, heads, *rest = ops.shape(x)
-    return reshape(x, (batch, groups, heads // groups, *rest))
 
 
 def _step_shape(output_shape):

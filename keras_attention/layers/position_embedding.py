@@ -12,13 +12,13 @@ from keras_attention.layer import BaseLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class PositionEmbedding(BaseLayer):
-    """Adds a learned vector of its position to each step.
+    """Learned position embedding: adds one learned vector per position.
 
         output[t] = x[t] + P[t]      P: (max_length, D)
 
-    No step can lie past `max_length`: such a length is an error, where it is known. Where it is
-    known at run time alone, TensorFlow raises an error outside XLA; under XLA and on JAX the
-    vectors of such steps are arbitrary.
+    A position of `max_length` or more is an error where it is known before run time. Where it is
+    dynamic, TensorFlow raises an error outside XLA; under XLA and on JAX the vectors of such steps
+    are arbitrary.
 
     Masking: the mask is passed on; masked steps count as positions.
 
@@ -34,6 +34,11 @@ class PositionEmbedding(BaseLayer):
 
     Returns:
         A tensor of the shape of the inputs.
+
+    Raises:
+        ValueError: If `max_length` is not a positive integer, if an initializer or regularizer is
+            unknown, if the inputs are not `(B, T, D)` with a known D, or if a position of
+            `max_length` or more is known.
 
     Example:
         >>> layer = ka.PositionEmbedding(max_length=5)
@@ -69,6 +74,7 @@ class PositionEmbedding(BaseLayer):
         self.built = True
 
     def call(self, inputs, start_index=0):
+        """Inputs `(B, T, D)` plus the vectors of positions `start_index` onwards: `(B, T, D)`."""
         inputs = self.floats(inputs)
         end = inputs.shape[1]
         if isinstance(start_index, numbers.Integral) and end is not None:

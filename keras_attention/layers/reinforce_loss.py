@@ -1,4 +1,4 @@
-"""Training of hard attention by REINFORCE."""
+"""REINFORCE loss: training of hard attention."""
 
 import keras
 from keras import ops
@@ -10,15 +10,15 @@ from keras_attention.layers.base import TracedLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ReinforceLoss(TracedLayer):
-    """Adds the loss that trains hard choices by how well the model did with them.
+    """REINFORCE loss: trains hard attention by the log-likelihood reached with its choices.
 
         b <- m b + (1 - m) mean(log p(y | s))                                  moving baseline
-        gradient of  log p(y | s) + r (log p(y | s) - b) log p(s) + e H(weights)   is climbed
+        maximized:  log p(y | s) + r (log p(y | s) - b) log p(s) + e H(weights)
 
-    for choices s drawn by `HardSelection`, with the factor of r held constant; H is the entropy.
-    The value of the loss is the negative log-likelihood `-mean(log p(y | s))` alone, so that it
-    can be read in the log of a training. Unlike the straight-through gradient this one is
-    unbiased, but it is noisy: it takes more steps.
+    for choices s sampled by `HardSelection`, with the factor of r held constant; H is the entropy.
+    The value of the loss is the negative log-likelihood `-mean(log p(y | s))` alone, so that
+    training logs can be read. Unlike the straight-through gradient this one is unbiased, but
+    noisy: it takes more steps.
 
     Use it at the end of a training model that takes the target as an input, compiled without any
     other loss; a second model over the same layers, without the target, predicts. Not under a
@@ -26,18 +26,22 @@ class ReinforceLoss(TracedLayer):
 
     Args:
         reward_weight: Number r of at least 0.
-        entropy_weight: Number e of at least 0; higher keeps the choices open for longer.
-        momentum: Float m in `[0, 1)`.
+        entropy_weight: Number e of at least 0; a higher one keeps the weights from becoming one-hot
+            early.
+        momentum: Float m in `[0, 1)`, the momentum of the moving baseline.
 
     Call arguments:
-        log_likelihood: Float tensor `(B,)`: log p(y | s) of each example, summed over the words of
+        log_likelihood: Float tensor `(B,)`: log p(y | s) of each example, summed over the tokens of
             a target sequence.
-        choice: Zeros and ones `(B, S)` or `(B, T, S)`, as drawn by `HardSelection`.
-        probabilities: Float tensor of the same shape, the weights that the choice was drawn by.
-        training: Whether to move the baseline.
+        choice: Zeros and ones `(B, S)` or `(B, T, S)`, as sampled by `HardSelection`.
+        probabilities: Float tensor of the same shape, the weights that the choice was sampled from.
+        training: Whether to update the baseline.
 
     Returns:
         `log_likelihood`, for an output of the training model.
+
+    Raises:
+        ValueError: If a number is out of range, or a tensor does not have the axes described.
 
     Example:
         >>> import numpy as np
@@ -56,7 +60,7 @@ class ReinforceLoss(TracedLayer):
 
     Reference:
         Xu et al., 2015, section 4.1, https://arxiv.org/abs/1502.03044
-        As in the paper, with one draw an example.
+        As in the paper, with one sample per example.
     """
 
     def __init__(self, reward_weight=1.0, entropy_weight=0.0, momentum=0.9, **kwargs):
@@ -89,6 +93,7 @@ class ReinforceLoss(TracedLayer):
         self.built = True
 
     def call(self, log_likelihood, choice, probabilities, training=None):
+        """Adds the loss; returns `log_likelihood` `(B,)` as it is."""
         baseline = self.baseline.value
         if training:
             mean = ops.mean(ops.stop_gradient(ops.cast(log_likelihood, "float32")))

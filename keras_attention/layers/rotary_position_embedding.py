@@ -10,13 +10,13 @@ from keras_attention.layer import BaseLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RotaryPositionEmbedding(BaseLayer):
-    """Turns each pair of features by an angle that grows with the position.
+    """Rotary position embedding (RoPE): rotates pairs of features by their position.
 
-        (x[t, 2i], x[t, 2i + 1]) is turned by t / base^(2i / D)
+        (x[t, 2i], x[t, 2i + 1]) is rotated by the angle t / base^(2i / D)
 
-    The dot product of a turned query and a turned key depends on their distance, not on where
-    they are. No weights. Inside attention pass it as `MultiHeadAttention(position=...)`, which
-    turns queries and keys, and not values; alone it turns any features.
+    The dot product of a rotated query and a rotated key depends on their distance, not on their
+    positions. No weights. Inside attention pass it as `MultiHeadAttention(position=...)`, which
+    rotates queries and keys, and not values; alone it rotates any features.
 
     Masking: the mask is passed on; masked steps count as positions.
 
@@ -29,6 +29,10 @@ class RotaryPositionEmbedding(BaseLayer):
 
     Returns:
         A tensor of the shape of the inputs.
+
+    Raises:
+        ValueError: If `base` is not above 0, or if the inputs do not have three or four axes and a
+            known, even number of features.
 
     Example:
         >>> layer = ka.RotaryPositionEmbedding()
@@ -57,6 +61,7 @@ class RotaryPositionEmbedding(BaseLayer):
         self.built = True
 
     def call(self, inputs, start_index=0):
+        """Rotated inputs, `(B, T, D)` or `(B, H, T, D)`, the first step at `start_index`."""
         inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[-2], start_index)  # (T,) or (B, T)
         if len(steps.shape) == 2 and len(inputs.shape) == 4:

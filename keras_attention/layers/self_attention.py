@@ -4,45 +4,41 @@ import keras
 
 from keras_attention import checks
 from keras_attention.functional import masks
+from keras_attention.functional.attend import attend
+from keras_attention.functional.attention import Keys
 from keras_attention.layers.base import WindowedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SelfAttention(WindowedLayer):
-    """Each step of one sequence averages the steps of the same sequence.
+    """Self-attention: each step of a sequence averages the steps of the same sequence.
 
         weights = normalizer(score(x, x));  context = weights x
 
-    One input and one mask, so it fits `keras.Sequential`. Costs O(B T^2) memory. A dot product of
-    a step with itself is large, so the plain scores look mostly at themselves: the default learns
-    a bilinear form. For several views at once prefer `MultiHeadAttention`.
+    One input and one mask, so it fits `keras.Sequential`. Costs O(B T^2) memory. The default score
+    is bilinear, since by a plain dot product, which is largest with itself, each step attends
+    mostly to itself. For several heads prefer `MultiHeadAttention`.
 
     Masking: see the contract at `AttentionLayer`. The input's mask is passed on.
 
     Args:
-        score: As in `ContentAttention`.
-        normalizer: As in `ContentAttention`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        window: Positive integer W: steps W or more apart don't see each other; `None` for all. With
-            a causal mask a step sees itself and the W - 1 before it. Costs O(T W) then, unless
-            weights are returned.
-        num_global: Integer, so many first steps see all steps and are seen by all, despite the
-            window (unless the causal mask hides them).
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        score, normalizer, dropout, window, num_global, seed: As in `ContentAttention`.
 
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
         mask: Boolean `(B, T)`; Keras fills it from the input's implicit mask.
-        inputs_mask: The same mask, by the name under which Keras fills it when other tensors are
-            passed as well.
+        inputs_mask: The same mask; Keras fills this one if the call has several tensors.
         attention_mask: Boolean `(T, T)` or `(B, T, T)`.
-        use_causal_mask: Whether a step sees no later step.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        use_causal_mask, return_attention_scores, training: As in `ContentAttention`.
 
     Returns:
         The context `(B, T, D)`; with `return_attention_scores` also the weights `(B, T, T)`, each
         row summing to one over the allowed steps.
+
+    Raises:
+        ValueError: If `score` or `normalizer` is unknown, a number is out of range, or
+            `num_global` is given without `window`; if the inputs are not `(B, T, D)` with a known
+            D; if a mask has a float dtype or another shape.
 
     Example:
         >>> layer = ka.SelfAttention()
@@ -90,22 +86,17 @@ class SelfAttention(WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Context `(B, T, D)` of inputs `(B, T, D)`.
+
+        With `return_attention_scores` a tuple of the context and the weights `(B, T, T)`.
+        """
         inputs = self.floats(inputs)
         steps = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
-        allowed, seen_query = masks.of_pairs(inputs, inputs, steps, steps, None, attention_mask)
-        # A step that no query may see may still be a query, and one that sees none still be seen.
-        query, value, key = masks.blank_unseen(
-            inputs, inputs, None, steps, steps, None, attention_mask
-        )
-        context, weights = self._attend(
-            query,
-            value,
-            key,
-            allowed,
-            self.score,
-            training,
-            query_mask=seen_query,
-            rule=self._rule(use_causal_mask, inputs, inputs),
-            return_weights=return_attention_scores,
-        )
+        given = steps, steps, None, attention_mask
+        allowed, query_mask = masks.key_and_query_masks(inputs, inputs, *given)
+        # A step hidden from all queries may still be a query, and the other way round.
+        query, value, key = masks.blank_unseen(inputs, inputs, None, *given)
+        keys = Keys(key, value, allowed, self._rule(use_causal_mask, inputs, inputs))
+        attention = self._attention(query, keys, self.score, training, query_mask=query_mask)
+        context, weights = attend(attention, return_attention_scores)
         return (context, weights) if return_attention_scores else context

@@ -10,14 +10,14 @@ from keras_attention.layer import BaseLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SinusoidalPositionEncoding(BaseLayer):
-    """Adds sines and cosines of its position to each step.
+    """Sinusoidal position encoding: adds sines and cosines of the position to each step.
 
         output[t, 2i] = x[t, 2i] + sin(t / base^(2i / D))
         output[t, 2i + 1] = x[t, 2i + 1] + cos(t / base^(2i / D))
 
     No weights, any length and any size. A model trained on short sequences often fails on longer
     ones; prefer `ALiBiScore` or `RotaryPositionEmbedding` in `MultiHeadAttention` for those.
-    Scale embeddings up by sqrt(D) first, as the paper does, where they start small.
+    If the initial embeddings are small, scale them up by sqrt(D) first, as the paper does.
 
     Masking: the mask is passed on; masked steps count as positions.
 
@@ -27,11 +27,14 @@ class SinusoidalPositionEncoding(BaseLayer):
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
         start_index: Position of the first step, for decoding step by step: an integer, a scalar
-            tensor, or a tensor `(B,)` with one for each row, such as minus the number of padded
-            steps where rows are padded at the left.
+            tensor, or a tensor `(B,)` with one per row, such as minus the number of padded steps
+            where rows are padded at the left.
 
     Returns:
         A tensor of the shape of the inputs.
+
+    Raises:
+        ValueError: If `base` is not above 0, or the inputs are not `(B, T, D)` with a known D.
 
     Example:
         >>> layer = ka.SinusoidalPositionEncoding()
@@ -53,6 +56,7 @@ class SinusoidalPositionEncoding(BaseLayer):
         self.built = True
 
     def call(self, inputs, start_index=0):
+        """Inputs `(B, T, D)` plus the encoding of positions `start_index` onwards: `(B, T, D)`."""
         inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[1], start_index)  # (T,) or (B, T)
         waves = positions.sinusoids(steps, inputs.shape[-1], self.base)

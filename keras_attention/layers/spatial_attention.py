@@ -1,4 +1,4 @@
-"""Spatial attention: where to look in an image."""
+"""Spatial attention: weights of an image's positions."""
 
 import keras
 from keras import ops
@@ -10,31 +10,34 @@ from keras_attention.layers.base import TracedLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SpatialAttention(TracedLayer):
-    """Weighs the places of a feature map by what they and their neighbours hold.
+    """Spatial attention (CBAM): weighs the positions of a feature map by their surroundings.
 
         weights = sigmoid(conv([mean(x); max(x)]));  output = weights x
 
-    with mean and maximum over the channels, and one convolution of k by k places. Each weight lies
-    between 0 and 1 by itself: places do not compete. Costs O(B H W (C + k^2)) time.
+    with mean and maximum over the channels, and one convolution with a k by k kernel. The weights
+    are independent, each between 0 and 1: positions do not compete. Costs O(B H W (C + k^2)) time.
 
-    Masking: for images padded to one size. Masked places may hold anything, get weights of zero
-    and leave as zeros, so a padded image gives what the image alone would. The mask is passed on.
+    Masking: for images padded to one size. Masked positions may hold anything, get zero weights and
+    become zeros, so a padded image gives the same as the image alone. The mask is passed on.
 
-    Where places should compete for the attention of a query, as in a caption where each word looks
-    somewhere, the grid is a sequence of H W steps and `ContentAttention` is the layer: see the
-    second example.
+    Where positions should compete for the attention of a query, as for each word of a caption, use
+    `ContentAttention` over the grid as a sequence of H W steps: see the second example.
 
     Args:
-        kernel_size: Positive integer k, the width and height of the convolution, in places.
+        kernel_size: Positive integer k, the width and height of the convolution's kernel.
 
     Call arguments:
         inputs: Float tensor `(B, H, W, C)`.
-        mask: Boolean `(B, H, W)`, `True` for the places of the image, or `None`.
+        mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
         return_attention_scores: Whether to return the weights too.
 
     Returns:
         The weighted feature map `(B, H, W, C)`; with `return_attention_scores` also the weights
         `(B, H, W)`.
+
+    Raises:
+        ValueError: If `kernel_size` is not a positive integer, if the inputs are not
+            `(B, H, W, C)` with a known C, or if the mask has a float dtype or another shape.
 
     Example:
         >>> grid = keras.ops.ones((2, 6, 5, 4))
@@ -42,11 +45,11 @@ class SpatialAttention(TracedLayer):
         >>> tuple(output.shape), tuple(weights.shape)
         ((2, 6, 5, 4), (2, 6, 5))
 
-        Each of three words of a caption looks somewhere:
+        Each of three words of a caption attends to the positions of the image:
 
-        >>> words, places = keras.ops.ones((2, 3, 8)), keras.layers.Reshape((-1, 4))(grid)
-        >>> look = ka.ContentAttention(score="additive")
-        >>> context, weights = look(words, places, return_attention_scores=True)
+        >>> words, positions = keras.ops.ones((2, 3, 8)), keras.layers.Reshape((-1, 4))(grid)
+        >>> attention = ka.ContentAttention(score="additive")
+        >>> context, weights = attention(words, positions, return_attention_scores=True)
         >>> tuple(keras.ops.reshape(weights, (2, 3, 6, 5)).shape)
         (2, 3, 6, 5)
 
@@ -77,6 +80,7 @@ class SpatialAttention(TracedLayer):
         self.built = True
 
     def call(self, inputs, mask=None, return_attention_scores=False):
+        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also `(B, H, W)`."""
         inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)

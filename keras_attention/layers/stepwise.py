@@ -1,4 +1,4 @@
-"""What the layers share that a decoder can ask one query after the other."""
+"""The protocol of attention layers that a decoder calls step by step."""
 
 import keras
 from keras import ops
@@ -7,22 +7,22 @@ from keras_attention.functional import masks
 
 
 class Stepwise:
-    """Mixin of the attention layers that take one query after the other.
+    """Mixin of the attention layers that can attend step by step, one query per step.
 
     The protocol, for batch B and S value steps:
 
-        memory = prepare(value, key, mask)                         once a sequence
+        memory = prepare(value, key, mask)                         once per sequence
         state = initial_state(memory)                              before the first step
         context, weights, state = step(query, memory, state)       (B, D_value), (B, S)
         context, weights, state = steps(query, memory, state)      (B, T, D_value), (B, T, S)
 
-    `steps` is for queries that are all known, and gives what T times `step` gives. Memory and state
-    are dicts (or structures) of tensors whose first axis is the batch, so that a search can pick
-    their rows; dtypes and shapes of the state never change. A tensor that is not needed is left
-    out, not `None`: without a mask there is no `memory["mask"]`.
+    `steps` is for queries that are all known, and equals T calls of `step`. Memory and state are
+    dicts (or structures) of tensors whose first axis is the batch, so that a search can select
+    rows; dtypes and shapes of the state never change. A tensor that is not needed is left out, not
+    `None`: without a mask there is no `memory["mask"]`.
 
-    A `step` belongs to the `call` that its class has: a subclass that changes `call` alone takes no
-    steps any more, until it defines a `step` of its own.
+    A `step` belongs to the `call` of its class: a subclass that changes `call` alone has
+    `takes_steps = False` until it defines its own `step`.
 
     Attributes:
         takes_steps: Whether `step` computes what `call` does.
@@ -35,11 +35,11 @@ class Stepwise:
         super().__init_subclass__(**kwargs)
         call = getattr(cls, "call", None)
         if "step" in vars(cls):
-            cls._call_of_step = staticmethod(call)  # as it is, no method of the class
+            cls._call_of_step = staticmethod(call)  # the plain function, not a method
         cls.takes_steps = call is not None and call is cls._call_of_step
 
     def prepare(self, value, key=None, mask=None):
-        """What is computed once a sequence.
+        """The memory, computed once per sequence.
 
         Args:
             value: Tensor `(B, S, D_value)`.
@@ -47,25 +47,28 @@ class Stepwise:
             mask: Boolean `(B, S)`, or `(1, S)` for all rows, or `None`.
 
         Returns:
-            Dict of tensors: `"value"`, blank where masked, `"key"`, ready for the score's
-            `compare`, and `"mask"` `(B, S)` where there is one.
+            Dict of tensors: `"value"`, zero where masked, `"key"`, prepared for the score's
+            `compare`, and `"mask"` `(B, S)` if there is one.
+
+        Raises:
+            ValueError: If the mask has a float dtype or another shape.
         """
         return prepare(self.score, *self.floats(value, key), mask)
 
     def initial_state(self, memory):
-        """The state before the first step; `{}` where the past does not matter."""
+        """The state before the first step; `{}` if no step depends on earlier ones."""
         return {}
 
     def resume(self, state):
-        """The first state of a call that goes on where another one has stopped, from its last."""
+        """The initial state of a call that continues another one, from that one's last state."""
         return state
 
     def finish(self, state):
-        """What is left to do after the last step, from its state: `add_loss`, if any."""
+        """Called with the state after the last step, for `add_loss`."""
 
     @property
     def state_dtype(self):
-        """The dtype of sums over many steps: float32, or wider where the layer computes wider."""
+        """The dtype of sums over many steps: float32, or float64 if the layer computes in it."""
         return keras.backend.result_type(self.compute_dtype, "float32")
 
 
@@ -81,7 +84,7 @@ def prepare(score, value, key, mask):
 
 
 def _of_all_rows(mask, x):
-    """A mask `(B or 1, S)` as `(B, S)`: who picks rows of it must find them all."""
+    """A mask `(B or 1, S)` as `(B, S)`, so that a search can select rows of it."""
     rows, all_rows = mask.shape[0], x.shape[0]
     if isinstance(rows, int) and isinstance(all_rows, int) and rows == all_rows:
         return mask

@@ -1,4 +1,4 @@
-"""What both transformer blocks share: sub-layers with residuals and norms, and the last of them."""
+"""Base of the transformer blocks: sub-layers with residuals and norms, and the feed-forward one."""
 
 import weakref
 
@@ -9,7 +9,7 @@ from keras_attention import checks
 from keras_attention.layers.base import TracedLayer
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
 
-_owners = weakref.WeakKeyDictionary()  # of each given attention layer, the block that has it
+_owners = weakref.WeakKeyDictionary()  # from a given attention layer to its block and role
 
 
 class TransformerBlock(TracedLayer):
@@ -23,6 +23,10 @@ class TransformerBlock(TracedLayer):
     Args:
         intermediate_dim, num_heads, attention, activation, dropout, norm_first, epsilon, seed: As
             in `TransformerEncoderBlock`.
+
+    Raises:
+        ValueError: If a number is out of range, `activation` is unknown, or `attention` is no
+            layer.
     """
 
     def __init__(
@@ -64,9 +68,9 @@ class TransformerBlock(TracedLayer):
         }
 
     def _build_attention(self, name, given, inputs_shape, memory_shape, salt=0, **kwargs):
-        """The given attention layer, or a `MultiHeadAttention`, built; and its norm.
+        """The given attention layer, or a new `MultiHeadAttention`, built; and its norm.
 
-        It has to take the `kwargs`.
+        The layer is called with the `kwargs`, which it must accept.
         """
         size = inputs_shape[-1]
         if given is not None:
@@ -87,7 +91,7 @@ class TransformerBlock(TracedLayer):
             )
         shapes = {"query": inputs_shape, "value": memory_shape}
         specs = {k: keras.KerasTensor(x, dtype=self.compute_dtype) for k, x in shapes.items()}
-        # A symbolic call builds any layer, whatever its `build` takes, and tells its output.
+        # A symbolic call builds a layer whatever its `build` takes, and gives its output.
         try:
             output = given(**specs, **kwargs)
         except TypeError as error:
@@ -103,15 +107,15 @@ class TransformerBlock(TracedLayer):
         return given, self._build_norm(f"{name}_norm", inputs_shape)
 
     def _own(self, name, layer):
-        """Raises a `ValueError` if the layer is that of another block, or has another place."""
-        owner, place = _owners.setdefault(layer, (weakref.ref(self), name))
+        """Raises a `ValueError` if the layer already belongs to another block or sub-layer."""
+        owner, role = _owners.setdefault(layer, (weakref.ref(self), name))
         if owner() is None:
             _owners[layer] = weakref.ref(self), name
-        elif owner() is not self or place != name:
+        elif owner() is not self or role != name:
             raise ValueError(
                 f"`{name}` must be a layer of its own: a model whose blocks share one cannot be "
                 "loaded from a file. To use weights twice, call one block twice. Received: "
-                f"{name}={layer!r}, which is the {place} of {owner()!r}"
+                f"{name}={layer!r}, which is the {role} of {owner()!r}"
             )
 
     def _build_feedforward(self, inputs_shape):
@@ -133,13 +137,13 @@ class TransformerBlock(TracedLayer):
         return norm
 
     def _sublayer(self, x, norm, function, training=False):
-        """One sub-layer with residual and norm; `function` returns its output and anything else."""
-        output, other = function(norm(x) if self.norm_first else x)
-        output = ops.cast(output, x.dtype)  # a given layer may have a precision of its own
+        """One sub-layer with residual and norm; `function` returns its output and the weights."""
+        output, weights = function(norm(x) if self.norm_first else x)
+        output = ops.cast(output, x.dtype)  # a given layer may have its own precision
         if training and self.dropout:
             output = keras.random.dropout(output, self.dropout, seed=self.seed_generator)
         x = x + output  # not `ops.add`, which on TensorFlow may take one of them for a bias
-        return (x if self.norm_first else norm(x)), other
+        return (x if self.norm_first else norm(x)), weights
 
     def _feedforward(self, x, training=False):
         def function(x):
@@ -149,7 +153,7 @@ class TransformerBlock(TracedLayer):
 
 
 def attend(layer, query, value, return_attention_scores, **kwargs):
-    """Calls an attention layer with those arguments that say something: it may lack the others."""
+    """Calls an attention layer without arguments that are `None` or `False`: it may lack them."""
     kwargs = {name: x for name, x in kwargs.items() if x is not None and x is not False}
     if return_attention_scores:
         return layer(query=query, value=value, return_attention_scores=True, **kwargs)
@@ -157,7 +161,7 @@ def attend(layer, query, value, return_attention_scores, **kwargs):
 
 
 def attention_layer(name, layer):
-    """An attention layer or `None`, from itself or its config."""
+    """An attention layer or `None`, from itself or its config; else raises a `ValueError`."""
     if isinstance(layer, dict):
         layer = keras.saving.deserialize_keras_object(layer)
     if layer is None or isinstance(layer, keras.layers.Layer):

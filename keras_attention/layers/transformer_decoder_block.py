@@ -14,50 +14,57 @@ from keras_attention.layers.transformer_block import (
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TransformerDecoderBlock(TransformerBlock):
-    """Causal self-attention, attention to a memory, and a feed-forward network.
+    """Transformer decoder block: causal self-attention, cross-attention, feed-forward network.
 
         y = norm(x + attention(x, x));  z = norm(y + memory_attention(y, memory))
         output = norm(z + feedforward(z))
 
     in post-norm; in pre-norm each norm comes first, as in `TransformerEncoderBlock`. Without a
-    memory (a language model) the second sub-layer is missing. A block is built for one of the two.
+    memory (a language model) there is no cross-attention. The first call decides, with a memory or
+    without; later calls must do the same.
 
-    **Decoding** step by step, with keys and values of the past kept in a cache of plain tensors;
-    see `MultiHeadAttention` for what a cache is and for prompts of unequal lengths:
+    **Decoding** step by step, with the past keys and values in a KV cache of plain tensors; see
+    `MultiHeadAttention` for the cache and for prompts of unequal lengths:
 
         cache = block.initial_cache(batch_size, max_length, memory, memory_mask)
         output, cache = block.step(prompt, cache, 0)  # (B, T, D)
         output, cache = block.step(x, cache, T)  # (B, 1, D), the same as the call's last step
 
-    Masking: masked steps may hold anything, no other step sees them, and those of the inputs come
-    out as zeros. The mask of the inputs is passed on.
+    Masking: masked steps may hold anything, no other step attends to them, and the outputs of
+    masked inputs are zeros. The mask of the inputs is passed on.
 
     Args:
         intermediate_dim: Positive integer, the size of the feed-forward network's hidden layer.
         num_heads: Positive integer that divides D, to make a `MultiHeadAttention` where no
             attention layer is given.
-        attention: Layer called with `(query, value, use_causal_mask=True)`, or `None`.
-        memory_attention: Layer called with `(query, value)`, or `None`. Both return D features.
+        attention: The self-attention, a layer called with `(query, value, use_causal_mask=True)`
+            that returns D features, or `None`.
+        memory_attention: The cross-attention, a layer called with `(query, value)` that returns D
+            features, or `None`.
         activation: Activation of the hidden layer.
-        dropout: Float in `[0, 1)`, the fraction dropped in training of each sub-layer's output,
-            and of the attention weights where the attention layer is made here.
-        norm_first: Whether the norm comes before each sub-layer, or after its residual.
-        epsilon: Positive number, added to the variance in the norms.
-        seed: Integer seed of dropout, or `None`.
+        dropout, norm_first, epsilon, seed: As in `TransformerEncoderBlock`.
 
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
         memory: Float tensor `(B, S, M)`, such as an encoder's output, or `None`.
         mask: Boolean `(B, T)` of the inputs; Keras fills it from their implicit mask.
-        inputs_mask: The same mask, by the name under which Keras fills it when a memory is passed.
+        inputs_mask: The same mask; Keras fills this one if the call has a memory.
         memory_mask: Boolean `(B, S)`.
         attention_mask: Boolean `(T, T)`, `(B, T, T)` or `(B, H, T, T)`, of the self-attention.
         return_attention_scores: Whether to return the weights too.
-        training: Whether to drop.
+        training: Whether to apply dropout.
 
     Returns:
         A tensor `(B, T, D)`; with `return_attention_scores` also the weights: `(B, H, T, T)`
-        without a memory, with one a dict of these as `"inputs"` and of `"memory"` `(B, H, T, S)`.
+        without a memory, with one a dict of `"inputs"` `(B, H, T, T)` and `"memory"`
+        `(B, H, T, S)`.
+
+    Raises:
+        ValueError: If a number is out of range or `activation` unknown; if neither `num_heads` nor
+            `attention` is given, or `num_heads` beside both layers; if the memory does not fit the
+            arguments or the first call; if `num_heads` does not divide D; if a layer belongs to
+            another block, cannot be called as described or does not return D features; if a mask
+            has a float dtype or another shape.
 
     Example:
         >>> block = ka.TransformerDecoderBlock(intermediate_dim=16, num_heads=2)
@@ -142,6 +149,10 @@ class TransformerDecoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
+        """Outputs `(B, T, D)` of inputs `(B, T, D)` and, if given, a memory `(B, S, M)`.
+
+        With `return_attention_scores` a tuple of the outputs and the weights.
+        """
         self._check_memory(memory is not None)
         inputs, memory = self.floats(inputs, memory)
         mask = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
@@ -181,16 +192,19 @@ class TransformerDecoderBlock(TransformerBlock):
         return (x, weights) if return_attention_scores else x
 
     def initial_cache(self, batch_size, max_length, memory=None, memory_mask=None):
-        """An empty cache of the self-attention, and the memory's keys and values.
+        """An empty KV cache of the self-attention, and the memory's keys and values.
 
         Args:
             batch_size: Integer or scalar tensor B.
-            max_length: Integer, the most steps that prompt and generated steps can have.
+            max_length: Integer, the maximum number of prompt and generated steps together.
             memory, memory_mask: As in a call.
 
         Returns:
-            Dict `"inputs"`, with a memory also `"memory"`, of caches as `MultiHeadAttention` makes
-            them.
+            Dict `"inputs"`, with a memory also `"memory"`, of KV caches of `MultiHeadAttention`.
+
+        Raises:
+            ValueError: If the block is not built, if it was built with a memory and gets none or
+                the reverse, or if an attention layer has no cache.
         """
         self._check_memory(memory is not None)
         layers = [self.self_attention] + ([self.cross_attention] if self.uses_memory else [])
@@ -206,18 +220,21 @@ class TransformerDecoderBlock(TransformerBlock):
         return cache
 
     def step(self, inputs, cache, index, inputs_mask=None, return_attention_scores=False):
-        """The block's output for T further steps.
+        """The block's output for the next T steps, with the KV cache.
 
         Args:
             inputs: Float tensor `(B, T, D)`: a prompt, or one step.
-            cache: What `initial_cache` or the step before returned.
-            index: Integer or scalar tensor, where in the cache the first of these steps goes.
+            cache: The cache that `initial_cache` or the last `step` returned.
+            index: Integer or scalar tensor, the position of the first of these steps in the cache.
             inputs_mask: Boolean `(B, T)`, or `None`; kept in the cache.
             return_attention_scores: Whether to return the weights too.
 
         Returns:
-            The output `(B, T, D)`, with `return_attention_scores` the weights as a call returns
-            them, with all steps of the cache in the place of T, and the cache.
+            The output `(B, T, D)`, with `return_attention_scores` the weights as in a call, over
+            all steps of the cache, and the new cache.
+
+        Raises:
+            ValueError: If the block is not built, or the cache is not of its kind.
         """
         self._check_memory("memory" in cache)
         cache = dict(cache)

@@ -9,23 +9,24 @@ from keras_attention.layers.transformer_block import TransformerBlock, attend
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TransformerEncoderBlock(TransformerBlock):
-    """Self-attention and a feed-forward network, each with a residual and a norm.
+    """Transformer encoder block: self-attention, then a feed-forward network.
 
         post-norm:  y = norm(x + attention(x, x));  output = norm(y + feedforward(y))
         pre-norm:   z = norm(x);  y = x + attention(z, z);  output = y + feedforward(norm(y))
 
     with `feedforward(y) = W_2 activation(W_1 y + b_1) + b_2`. Pre-norm trains deep stacks without
-    a warm-up; put a `LayerNormalization` after the last block. Costs what its attention costs.
+    a learning rate warm-up; put a `LayerNormalization` after the last block. Costs what its
+    attention costs.
 
     Any attention layer fits in: `attention=ka.MultiHeadAttention(8, 64, num_key_value_heads=2,
-    position=ka.RotaryPositionEmbedding())`, or one of another kind. Each block needs
-    a layer of its own; to use weights twice, call one block twice.
+    position=ka.RotaryPositionEmbedding())`, or one of another kind. Each block needs its own layer;
+    to share weights, call one block twice.
 
-    Masking: masked steps may hold anything, no other step sees them, and they come out as zeros.
-    The mask is passed on.
+    Masking: masked steps may hold anything, no other step attends to them, and their outputs are
+    zeros. The mask is passed on.
 
     On TensorFlow a gradient of a gradient through Keras' `LayerNormalization` is wrong
-    (`tf.nn.moments` stops a part of it): for a gradient penalty take the JAX backend.
+    (`tf.nn.moments` stops a part of it): for a gradient penalty use the JAX backend.
 
     Args:
         intermediate_dim: Positive integer, the size of the feed-forward network's hidden layer.
@@ -33,25 +34,31 @@ class TransformerEncoderBlock(TransformerBlock):
             D / num_heads features; `None` if an attention layer is given.
         attention: Layer called with `(query, value)` that returns as many features, or `None`.
         activation: Activation of the hidden layer.
-        dropout: Float in `[0, 1)`, the fraction dropped in training of each sub-layer's output,
-            and of the attention weights if the attention layer is made here.
-        norm_first: Whether the norm comes before each sub-layer, or after its residual.
+        dropout: Float in `[0, 1)`, the dropout rate of each sub-layer's output, and of the
+            attention weights if the block makes the attention layer.
+        norm_first: Whether to use pre-norm rather than post-norm.
         epsilon: Positive number, added to the variance in the norms.
         seed: Integer seed of dropout, or `None`.
 
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
         mask: Boolean `(B, T)`; Keras fills it from the input's implicit mask.
-        inputs_mask: The same mask, by the name under which Keras fills it when other tensors are
-            passed as well.
+        inputs_mask: The same mask; Keras fills this one if the call has several tensors.
         attention_mask: Boolean `(T, T)`, `(B, T, T)` or `(B, H, T, T)`.
-        use_causal_mask: Whether a step sees no later step.
+        use_causal_mask: Whether a step attends to no later step.
         return_attention_scores: Whether to return the weights too.
-        training: Whether to drop.
+        training: Whether to apply dropout.
 
     Returns:
         A tensor `(B, T, D)`; with `return_attention_scores` also the weights `(B, H, T, T)`, or
         what the given attention layer returns.
+
+    Raises:
+        ValueError: If a number is out of range or `activation` unknown; unless exactly one of
+            `num_heads` and `attention` is given; if `num_heads` does not divide D; if `attention`
+            is no layer, belongs to another block, cannot be called as described or does not return
+            D features; if the inputs are not `(B, T, D)`; if a mask has a float dtype or another
+            shape.
 
     Example:
         >>> layer = ka.TransformerEncoderBlock(intermediate_dim=16, num_heads=2)
@@ -111,6 +118,10 @@ class TransformerEncoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
+        """Outputs `(B, T, D)` of inputs `(B, T, D)`.
+
+        With `return_attention_scores` a tuple of the outputs and the weights `(B, H, T, T)`.
+        """
         inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)
 

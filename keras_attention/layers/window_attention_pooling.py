@@ -10,40 +10,44 @@ from keras_attention.layers.base import AttentionLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class WindowAttentionPooling(AttentionLayer):
-    """Sums each window of a text's steps, weighted by how they match another text.
+    """Window attention pooling (ABCNN-2): sums windows of steps, weighted by another text.
 
         A = score(query, value);  a_j = sum_k A_kj;  output_j = sum of a_i value_i over a window
 
-    What average pooling over windows of a few steps does with equal weights, between two
-    convolutions, this does with the attention a_j that a step receives from the other text. The
-    weights of a window do not sum to one: what matches much is also larger. Costs O(B T S) memory,
-    with the default score O(B T S D).
+    Between two convolutions, in place of average pooling over windows of a few steps: the weight
+    of a step is the attention a_j that it receives from the other text. The weights of a window do
+    not sum to one: steps that match more are also larger. Costs O(B T S) memory, with the default
+    score O(B T S D).
 
     Masking: see the contract at `AttentionLayer`. With `padding="same"` the value's mask is passed
     on; with `"valid"` a window is masked if all of its steps are.
 
     Args:
         window: Positive integer, the number of steps in a window.
-        padding: `"same"`: each step is the centre of a window (the left of its two centres for an
-            even size), and the length stays. `"valid"`: only whole windows, so that the length
-            shrinks by `window - 1`.
+        padding: `"same"`: each step is the centre of a window (for an even size, the left of two
+            centres), and the length stays the same. `"valid"`: only whole windows, so that the
+            length shrinks by `window - 1`.
         score: As in `ContentAttention`; `"euclidean"` is the paper's.
         normalizer: As in `ContentAttention`; `"identity"` is the paper's: no normalization. With
             `"softmax"` each step of the other text has one unit of attention to give.
         dropout: Float in `[0, 1)`, the fraction of the matrix A dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        seed: As in `ContentAttention`.
 
     Call arguments:
-        value: Float tensor `(B, S, D)`, the text to pool, mostly out of a convolution.
+        value: Float tensor `(B, S, D)`, the text to pool, usually the output of a convolution.
         query: Float tensor `(B, T, D_query)`, the other text; D_query is D for most scores.
         value_mask: Boolean `(B, S)`.
         query_mask: Boolean `(B, T)`.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        return_attention_scores, training: As in `ContentAttention`.
 
     Returns:
         The windows `(B, S, D)`, or `(B, S - window + 1, D)` for `padding="valid"`; with
         `return_attention_scores` also the weights a, `(B, S)`, which do not sum to one.
+
+    Raises:
+        ValueError: If a name is unknown or a number out of range; if the tensors do not fit each
+            other or the score; if S is below `window` with `padding="valid"`; if a mask has a float
+            dtype or another shape.
 
     Example:
         >>> first, second = keras.ops.ones((2, 5, 4)), keras.ops.ones((2, 3, 4))
@@ -94,6 +98,10 @@ class WindowAttentionPooling(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Windows `(B, S, D)` of value `(B, S, D)`; shorter by `window - 1` with "valid" padding.
+
+        With `return_attention_scores` a tuple of the windows and the weights a `(B, S)`.
+        """
         value, query = self.floats(value, query)
         mask = masks.attention(query, value, query_mask, value_mask)
         value, query = masks.blank(value, value_mask), masks.blank(query, query_mask)

@@ -1,1 +1,1 @@
-"""Attention inside a recurrence: the loop over time, attention with a past, decoders."""
+"""Recurrent attention: the time loop, attention that depends on past weights, decoders."""

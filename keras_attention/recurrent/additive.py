@@ -1,4 +1,4 @@
-"""What the attentions share that compare query and key in a hidden layer, beside their past."""
+"""Base of the recurrent attentions with an additive (Bahdanau) score."""
 
 from keras import ops
 
@@ -7,16 +7,19 @@ from keras_attention.scores.additive import AdditiveScore
 
 
 class AdditiveRecurrentAttention(RecurrentAttention):
-    """Base of the attentions whose score is additive, with one more term about the past.
+    """Base of the recurrent attentions with an additive score and a term for past weights.
 
         score = v . tanh(W_q q + W_k k + b + past)
 
     Args:
         units: Positive integer U, the size of the hidden layer; `None` for the size of the key.
         normalizer, dropout, seed: As in `AttentionLayer`.
+
+    Raises:
+        ValueError: If a name is unknown or a number out of range.
     """
 
-    use_bias = True  # whether there is b
+    use_bias = True  # whether the score adds b
 
     def __init__(self, units=None, normalizer="softmax", dropout=0.0, seed=None, **kwargs):
         super().__init__(normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)

@@ -1,4 +1,4 @@
-"""A recurrent decoder that attends to a memory at every step."""
+"""A recurrent decoder that attends to a memory at every step (Luong, Bahdanau)."""
 
 import keras
 from keras import ops
@@ -7,7 +7,8 @@ from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.base import TracedLayer
 from keras_attention.recurrent import cells
-from keras_attention.recurrent.base import recurrent
+from keras_attention.recurrent.base import build_attention, recurrent
+from keras_attention.recurrent.decoder_state import fit_state
 from keras_attention.recurrent.time_loop import hold, time_loop
 
 ORDERS = ("luong", "bahdanau")
@@ -15,39 +16,40 @@ ORDERS = ("luong", "bahdanau")
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentionDecoder(TracedLayer):
-    """Any recurrent cell, attending to a memory (an encoder's steps) at each of its own steps.
+    """Attention decoder: a recurrent cell that attends to a memory (an encoder's steps) per step.
 
-    Luong's order runs the cell first and asks the memory with what it gave:
+    Luong's order runs the cell first, and its output is the query:
 
         h_t, s_t = cell([x_t; a_{t-1}], s_{t-1});  c_t = attention(h_t, memory)
         a_t = tanh(W_c [c_t; h_t]),                W_c: (M + D_cell, A),          output a_t
 
-    Bahdanau's asks first, with the previous step's h, and the context enters the cell:
+    Bahdanau's attends first, with the previous step's h, and the context enters the cell:
 
         c_t = attention(h_{t-1}, memory);  h_t, s_t = cell([x_t; c_t], s_{t-1}),  output h_t
 
     The output goes into a layer over the vocabulary. In training all inputs are given (teacher
-    forcing); to decode, take one step after the other:
+    forcing); to decode, call it step by step:
 
         state = decoder.initial_state(memory, memory_mask)
         output, weights, state = decoder.step(x, state)                            x: (B, D)
 
     The state is a structure of tensors whose first axis is the batch, the memory among them, so
-    that `beam_search` can pick its rows. What depends on the memory alone, such as projected keys,
-    is computed once. Costs O(B S) memory a step for the weights, and O(B T S) if they are returned.
+    that `beam_search` can pick its rows. Projected keys, and all else that depends on the memory
+    alone, are computed once. Costs O(B S) memory per step for the weights, and O(B T S) if they are
+    returned.
 
-    A long sequence may come in several calls, of one step or of many. Each goes on where the last
-    one stopped, and together they give what one call gives:
+    A long sequence may come in several calls, of one step or of many. Each continues where the last
+    one stopped, and together they give the outputs of one call:
 
         outputs, state = decoder(first, memory, return_state=True)
         outputs, state = decoder(then, memory, initial_state=state, return_state=True)
 
-    Masking: a masked input step gives zeros, and the state passes it by unchanged; a masked memory
-    step is invisible. The inputs' mask is passed on.
+    Masking: a masked input step gives zeros and leaves the state unchanged; a masked memory step is
+    invisible. The inputs' mask is passed on.
 
     Args:
         cell: A Keras cell: `GRUCell`, `LSTMCell`, `SimpleRNNCell`, `StackedRNNCells` or one of
-            your own. Its dropout masks are drawn once a sequence, as in `keras.layers.RNN`.
+            your own. Its dropout masks are drawn once per sequence, as in `keras.layers.RNN`.
         attention: The attention: `ContentAttention` with any score, one with a past (a
             `RecurrentAttention`), `LocalAttention`, or any layer called with `query`, `value` and
             `return_attention_scores` that treats its queries alike, such as `MultiHeadAttention`
@@ -55,7 +57,7 @@ class AttentionDecoder(TracedLayer):
         attention_size: Positive integer A, the size of the attentional vector; `None` for the
             size of the cell's output. In Bahdanau's order `None` leaves this layer out.
         input_feeding: Whether a_{t-1} is fed to the cell with the input (Luong's order). Without
-            it training is faster: no step waits for the attention of the one before.
+            it training is faster: no step waits for the attention of the step before.
         order: `"luong"` or `"bahdanau"`.
         activation: Activation of the attentional vector, tanh in the paper; `None` for none.
         kernel_initializer: Initializer of W_c.
@@ -70,7 +72,7 @@ class AttentionDecoder(TracedLayer):
         memory_mask: Boolean `(B, S)`; Keras fills it from the memory's implicit mask.
         return_attention_scores: Whether to return the weights too (Keras' name for them).
         return_state: Whether to return the last state too: a dict of `"cell"`, the cell's state as
-            a list; `"attention"`, what the attention keeps of its past; and what enters the next
+            a list; `"attention"`, the state of the attention; and the tensor that enters the next
             step, `"fed"` (input feeding) or `"output"` (Bahdanau's order).
         training: Whether cell and attention drop and draw.
 
@@ -79,8 +81,11 @@ class AttentionDecoder(TracedLayer):
         then, where asked for, the weights `(B, T, S)` and the state.
 
     Raises:
-        ValueError: For an attention that reads the position of its query (a window, a score of
-            positions), and for a state that does not fit.
+        ValueError: For a `cell` or an `attention` that is no such layer, an attention that reads
+            the position of its query (a window, a score of positions), an unknown `order`, or
+            Bahdanau's without input feeding or with an attention that reads the cell; and, when
+            called, for no memory, for a cell or an attention that computes in another dtype, and
+            for a memory, a mask or a state that does not fit.
 
     Example:
         >>> decoder = ka.AttentionDecoder(keras.layers.GRUCell(7), ka.ContentAttention("additive"))
@@ -164,7 +169,12 @@ class AttentionDecoder(TracedLayer):
         batch, size = inputs_shape[0], cells.output_size(self.cell)
         attentional_size = self.attention_size or size
         query_shape = (batch, None, size)
-        context_size = self._build_attention(query_shape, memory_shape)
+        if self.uses_cell_state:
+            context_size = memory_shape[-1]  # it is built below
+        else:
+            context_size = build_attention(
+                self.attention, query_shape, memory_shape, self.compute_dtype
+            )
         if self.order == "bahdanau":
             self.fed_size = context_size
         else:
@@ -206,6 +216,11 @@ class AttentionDecoder(TracedLayer):
         return_state=False,
         training=None,
     ):
+        """Outputs `(B, T, A)` of inputs `(B, T, D)` with a memory `(B, S, M)`.
+
+        A tuple with the weights `(B, T, S)` and the state, where they are asked for. All arguments
+        are described at the class.
+        """
         inputs, memory = self.floats(inputs, memory)
         inputs_mask = masks.of_steps("inputs", inputs, inputs_mask=inputs_mask)
         inputs = masks.blank(inputs, inputs_mask)
@@ -217,12 +232,12 @@ class AttentionDecoder(TracedLayer):
         attend = self._attend_in_the_loop if in_the_loop else self._attend_after_the_loop
         outputs, weights, state = attend(inputs, memory, state, inputs_mask, training)
         recurrent(self.attention).finish(state["attention"])
-        found = [masks.blank(outputs, inputs_mask)]
+        results = [masks.blank(outputs, inputs_mask)]
         if return_attention_scores:
-            found.append(weights)
+            results.append(weights)
         if return_state:
-            found.append(state)
-        return tuple(found) if len(found) > 1 else found[0]
+            results.append(state)
+        return tuple(results) if len(results) > 1 else results[0]
 
     def initial_state(self, memory, memory_mask=None, cell_state=None):
         """The state before the first `step`.
@@ -230,7 +245,7 @@ class AttentionDecoder(TracedLayer):
         Args:
             memory: Float tensor `(B, S, M)`.
             memory_mask: Boolean `(B, S)` or `None`.
-            cell_state: As `initial_state` in the call: the cell's state, or a whole one.
+            cell_state: As `initial_state` in the call: the cell's state, or a whole state.
 
         Returns:
             A dict of structures of tensors `(B, ...)`.
@@ -246,14 +261,16 @@ class AttentionDecoder(TracedLayer):
         attention = recurrent(self.attention)
         prepared = attention.prepare(memory, mask=memory_mask)
         is_whole = isinstance(cell_state, dict)
-        cell = self._cell_state(batch, None if is_whole else cell_state)
+        cell = cells.first_state(self.cell, batch, self.compute_dtype)
+        if cell_state is not None and not is_whole:
+            cell = cells.fit_state(cell_state, cell, self.compute_dtype)
         state = {"cell": cell, "attention": attention.initial_state(prepared)}
         if self.order == "bahdanau":
-            state["output"] = self._first_output(batch, cell)
+            state["output"] = cells.first_output(self.cell, cell, batch, self.compute_dtype)
         elif self.input_feeding:
             state["fed"] = ops.zeros((batch, self.fed_size), self.compute_dtype)
         if is_whole:
-            state = _fitting(cell_state, state)
+            state = fit_state(cell_state, state)
             state["attention"] = attention.resume(state["attention"])
         return {"memory": prepared, **state}
 
@@ -266,6 +283,9 @@ class AttentionDecoder(TracedLayer):
 
         Returns:
             The output `(B, A)`, the weights `(B, S)` and the next state.
+
+        Raises:
+            ValueError: For another `state`.
         """
         if not isinstance(state, dict) or "memory" not in state:
             is_dict = isinstance(state, dict)
@@ -310,7 +330,7 @@ class AttentionDecoder(TracedLayer):
 
     @property
     def _feeds(self):
-        """Whether something of the attention enters the cell."""
+        """Whether the context or the attentional vector enters the cell."""
         return self.order == "bahdanau" or self.input_feeding
 
     def _attend_in_the_loop(self, inputs, memory, state, inputs_mask, training):
@@ -329,12 +349,12 @@ class AttentionDecoder(TracedLayer):
         return outputs, weights, state
 
     def _attend_after_the_loop(self, inputs, memory, state, inputs_mask, training):
-        """The same where nothing is fed: the cell needs no attention, and all its steps can ask
-        at once.
+        """The same where nothing is fed: the cell needs no attention, and all its outputs can be
+        queries at once.
         """
 
         def step(cell, x, state):
-            return _run(cell, x, state, training)
+            return cells.run(cell, x, state, training)
 
         hidden, cell = self._loop(step, inputs, inputs_mask, state["cell"], training)
         context, weights, past = recurrent(self.attention).steps(
@@ -349,26 +369,26 @@ class AttentionDecoder(TracedLayer):
 
         def masked(inputs, state):
             x, mask = inputs
-            found, new = step(cell, x, state)
-            nothing = keras.tree.map_structure(ops.zeros_like, found)
-            return hold(mask, found, nothing), hold(mask, new, state)
+            outputs, new = step(cell, x, state)
+            zeros = keras.tree.map_structure(ops.zeros_like, outputs)
+            return hold(mask, outputs, zeros), hold(mask, new, state)
 
         parts = *cells.cells_in(self.cell), self.attention
-        layer = self if training and any(map(_draws, parts)) else None
+        layer = self if training and any(map(cells.draws, parts)) else None
         return time_loop(masked, (inputs, mask), state, layer=layer, training=bool(training))
 
     def _step(self, cell, x, memory, state, training):
-        """What the cell gives, the context, the weights and the next state."""
+        """The cell's output, the context, the weights and the next state."""
         attention = recurrent(self.attention)
         if self.order == "bahdanau":
             context, weights, past = attention.step(
                 state["output"], memory, state["attention"], training=training
             )
-            hidden, new = _run(cell, _concat(x, context), state["cell"], training)
+            hidden, new = cells.run(cell, _concat(x, context), state["cell"], training)
             return hidden, context, weights, {"cell": new, "attention": past, "output": hidden}
 
         x = _concat(x, state["fed"]) if self.input_feeding else x
-        hidden, new = _run(cell, x, state["cell"], training)
+        hidden, new = cells.run(cell, x, state["cell"], training)
         hook = {}
         if self.uses_cell_state:
             previous, current = keras.tree.flatten(state["cell"]), keras.tree.flatten(new)
@@ -385,98 +405,6 @@ class AttentionDecoder(TracedLayer):
         if self.attentional_dense is None:
             return hidden
         return self.attentional_dense(_concat(context, hidden))  # eq. 5 of Luong 2015
-
-    def _cell_state(self, batch, given):
-        """The cell's first state in its own structure."""
-        if hasattr(self.cell, "get_initial_state"):
-            state = self.cell.get_initial_state(batch_size=batch)
-        else:
-            sizes = keras.tree.flatten(self.cell.state_size)
-            state = [ops.zeros((batch, size), self.compute_dtype) for size in sizes]
-        state = list(state) if isinstance(state, (list, tuple)) else [state]
-        if given is None:
-            return state
-        given = [ops.convert_to_tensor(x) for x in keras.tree.flatten(given)]
-        wanted = [(None, x.shape[-1]) for x in keras.tree.flatten(state)]
-        if [(None, *x.shape[1:]) for x in given] != wanted:
-            raise ValueError(
-                f"`initial_state` must fit the cell's state, {wanted}, or be what a call returned. "
-                f"Received: shapes {[tuple(x.shape) for x in given]}"
-            )
-        given = [ops.cast(x, self.compute_dtype) for x in given]
-        return keras.tree.pack_sequence_as(state, given)
-
-    def _first_output(self, batch, cell_state):
-        """What the cell gave before the first step: in Keras' cells the first tensor of a state."""
-        last = cell_state[-1] if hasattr(self.cell, "cells") else cell_state
-        first, size = keras.tree.flatten(last)[0], cells.output_size(self.cell)
-        return first if first.shape[-1] == size else ops.zeros((batch, size), self.compute_dtype)
-
-    def _build_attention(self, query_shape, memory_shape):
-        """Builds the attention, but for one that reads the cell; returns the context's size."""
-        attention = self.attention
-        if self.uses_cell_state:
-            return memory_shape[-1]
-        if getattr(attention, "takes_steps", False):
-            if not attention.built:  # a loaded one comes built
-                attention.build(query_shape, memory_shape)
-            return memory_shape[-1]
-        query, value = (
-            keras.KerasTensor(shape, self.compute_dtype) for shape in (query_shape, memory_shape)
-        )
-        try:
-            if not attention.built:
-                attention.build(query_shape, memory_shape)
-            found = attention.compute_output_spec(
-                query=query, value=value, return_attention_scores=True
-            )
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                "`attention` must be a layer called with `query` and `value` that can return its "
-                "weights, by `return_attention_scores`. Received: "
-                f"attention={attention!r}, which says: {error}"
-            ) from error
-        return keras.tree.flatten(found)[0].shape[-1]
-
-
-def _run(cell, x, state, training):
-    output, new = cell(x, state, **cells.arguments_of(cell, training))
-    # Cells are free to return another kind of structure than they were given.
-    return output, keras.tree.pack_sequence_as(state, keras.tree.flatten(new))
-
-
-def _fitting(given, first):
-    """A state that a call or a step returned, as one of the structure of the first state."""
-    given = {name: part for name, part in given.items() if name != "memory"}
-    if set(given) != set(first):
-        raise ValueError(
-            "`initial_state` must be a state of the cell, or what a call of this layer returned: "
-            f"a dict of {sorted(first)}. Received: a dict of {sorted(given)}"
-        )
-
-    def fit(name):
-        old, new = (keras.tree.flatten(part[name]) for part in (first, given))
-        new = [ops.convert_to_tensor(x) for x in new]
-        shapes = [[tuple(x.shape) for x in some] for some in (old, new)]
-        if len(old) != len(new) or not all(map(_may_be, *shapes)):
-            raise ValueError(
-                f"`initial_state[{name!r}]` must have the shapes {shapes[0]}, as this layer has "
-                f"for this memory. Received: shapes {shapes[1]}"
-            )
-        new = [ops.cast(x, y.dtype) for x, y in zip(new, old, strict=True)]
-        return keras.tree.pack_sequence_as(first[name], new)
-
-    return {name: fit(name) for name in first}
-
-
-def _may_be(shape, other):
-    pairs = zip(shape, other, strict=False)
-    return len(shape) == len(other) and all(a is None or b is None or a == b for a, b in pairs)
-
-
-def _draws(layer):
-    """Whether a step may draw random numbers, or change what is not trained."""
-    return not hasattr(layer, "get_dropout_mask") and bool(layer.non_trainable_variables)
 
 
 def _concat(*tensors):

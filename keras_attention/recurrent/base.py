@@ -1,4 +1,4 @@
-"""What all attentions share whose weights may depend on those of the steps before."""
+"""The base of the attentions whose weights may depend on those of the steps before."""
 
 import keras
 from keras import ops
@@ -6,6 +6,7 @@ from keras import ops
 from keras_attention import checks
 from keras_attention.functional import masks, normalize
 from keras_attention.functional.attend import attend
+from keras_attention.functional.attention import Attention, Keys, Steps
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.layers.stepwise import Stepwise, prepare
 from keras_attention.recurrent.time_loop import hold, time_loop
@@ -14,12 +15,12 @@ KERAS_OWN = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
 
 
 class RecurrentAttention(Stepwise, AttentionLayer):
-    """Base of the attentions with a past, which see one query after the other.
+    """Base of the attentions with a past, which see their queries step by step.
 
-    A subclass says what happens at one step; `call` walks over a whole sequence of queries, and
+    A subclass defines one step; `call` runs it over a whole sequence of queries, and
     `AttentionDecoder` over the states of its cell. The protocol, for batch B, S value steps:
 
-        memory = prepare(value, key, mask)                         once a sequence
+        memory = prepare(value, key, mask)                         once per sequence
         state = initial_state(memory)                              before the first step
         context, weights, state = step(query, memory, state)       (B, D_value), (B, S)
 
@@ -32,8 +33,8 @@ class RecurrentAttention(Stepwise, AttentionLayer):
     to the dtype of what it meets, `ops.cast(self.kernel, query.dtype)`. A step draws its random
     numbers, if any, from `self.seed_generator`, and calls no `add_loss`: put what a loss needs
     into the state, and add it in `finish(state)`, which is called after the last step. Where a
-    sequence comes in several calls, each goes on from `resume(state)` of the last one's state: let
-    it set to zero what the loss of one call counts.
+    sequence comes in several calls, each continues from `resume(state)` of the last one's state:
+    let it set to zero what the loss of one call counts.
 
     A subclass that has a `call` of its own must have a `step` that computes the same.
 
@@ -56,7 +57,7 @@ class RecurrentAttention(Stepwise, AttentionLayer):
 
     def __init__(self, score=None, normalizer="softmax", dropout=0.0, seed=None, **kwargs):
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
-        check_asks_alone(self)
+        check_reads_no_position(self)
 
     def build(self, query_shape, value_shape, key_shape=None):
         key_shape = checks.attention_shapes(query_shape, value_shape, key_shape)
@@ -69,13 +70,13 @@ class RecurrentAttention(Stepwise, AttentionLayer):
         raise NotImplementedError(f"`{type(self).__name__}` must define `step`.")
 
     def steps(self, query, memory, state, query_mask=None, training=None, **others):
-        """All steps of a sequence, one after the other.
+        """All steps of a sequence, in order.
 
         Args:
             query: Tensor `(B, T, D_query)`.
             memory, state: As `prepare` and `initial_state` or the steps before gave them.
-            query_mask: Boolean `(B, T)` or `None`. A masked query gets zeros, and the state passes
-                it by unchanged.
+            query_mask: Boolean `(B, T)` or `None`. A masked query gets zeros and leaves the state
+                unchanged.
             training: Whether to drop and to draw.
             others: More arguments of `step`, structures of tensors `(B, T, _)`.
 
@@ -85,10 +86,10 @@ class RecurrentAttention(Stepwise, AttentionLayer):
 
         def step(inputs, state):
             query, others, mask = inputs
-            found = self.step(query, memory, state, training=training, **others)
-            found, new = found[:2], found[2]
-            nothing = tuple(map(ops.zeros_like, found))
-            return hold(mask, found, nothing), hold(mask, new, state)
+            *outputs, new = self.step(query, memory, state, training=training, **others)
+            outputs = tuple(outputs)  # (B, D_value) and (B, S)
+            zeros = tuple(map(ops.zeros_like, outputs))
+            return hold(mask, outputs, zeros), hold(mask, new, state)
 
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
         seen = keras.tree.map_structure(lambda x: masks.blank(x, query_mask), (query, others))
@@ -109,6 +110,11 @@ class RecurrentAttention(Stepwise, AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+
+        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`. Masks as
+        in `ContentAttention`.
+        """
         query = self.floats(query)
         memory = self._prepare_call(value, key, value_mask, key_mask)
         state = self.initial_state(memory)
@@ -123,28 +129,29 @@ class RecurrentAttention(Stepwise, AttentionLayer):
     def _attend_once(self, query, memory, score, training=None):
         """`attend` for a single query `(B, D_query)`; `score` sees it as `(B, 1, D_query)`."""
         mask = memory.get("mask")
-        mask = None if mask is None else ops.expand_dims(mask, 1)
-        context, weights = self._attend(
-            ops.expand_dims(query, 1),
-            memory["value"],
-            memory["key"],
-            mask,
+        mask = None if mask is None else ops.expand_dims(mask, 1)  # (B, 1, S)
+        attention = self._attention(
+            ops.expand_dims(query, 1),  # (B, 1, D_query)
+            Keys(memory["key"], memory["value"], mask),
             lambda query, key, start: score(query, key),
             training,
         )
+        context, weights = attend(attention)  # (B, 1, D_value) and (B, 1, S)
         return context[:, 0], weights[:, 0]
 
     def _average(self, weights, memory, training=None):
         """Context and weights of a step whose weights `(B, S)` are known, masked and all."""
-        context, weights = attend(
-            ops.expand_dims(weights, 1),
-            memory["value"],
-            memory["key"],
-            score=lambda weights, key, start: weights,
-            normalizer=lambda scores, mask, seed: normalize.identity(scores, mask),
-            dropout=self._drop if training and self.dropout else None,
+        attention = Attention(
+            Steps(
+                score=lambda weights, key, start: weights,
+                normalize=lambda scores, mask, seed: normalize.identity(scores, mask),
+                dropout=self._drop if training and self.dropout else None,
+            ),
+            query=ops.expand_dims(weights, 1),  # (B, 1, S)
+            keys=Keys(memory["key"], memory["value"]),
             seed=self._seed(training),
         )
+        context, weights = attend(attention)  # (B, 1, D_value) and (B, 1, S)
         return context[:, 0], weights[:, 0]
 
 
@@ -160,10 +167,10 @@ def recurrent(attention):
         An object with `prepare`, `initial_state`, `resume`, `step`, `steps` and `finish`.
 
     Raises:
-        ValueError: for an attention that reads the places of its queries, or one with a past whose
-            `step` is not that of its `call`.
+        ValueError: For an attention that reads the positions of its queries, or one with a past
+            whose `step` is not that of its `call`.
     """
-    check_asks_alone(attention)
+    check_reads_no_position(attention)
     if getattr(attention, "takes_steps", False):
         return attention
     if isinstance(attention, RecurrentAttention):
@@ -172,25 +179,52 @@ def recurrent(attention):
             f"`{name}` must define a `step` that computes what its `call` does. Received: `{name}` "
             f"with a `call` of its own and the `step` of another class"
         )
-    return _Steps(attention)
+    return _Stepped(attention)
 
 
-def check_asks_alone(attention):
+def build_attention(attention, query_shape, memory_shape, dtype):
+    """Builds an attention for a decoder, unless it is built; returns the size of its context.
+
+    Raises:
+        ValueError: For a layer that is not called with `query` and `value`, or cannot return its
+            weights.
+    """
+    if getattr(attention, "takes_steps", False):
+        if not attention.built:  # a loaded one comes built
+            attention.build(query_shape, memory_shape)
+        return memory_shape[-1]
+    query, value = (keras.KerasTensor(shape, dtype) for shape in (query_shape, memory_shape))
+    try:
+        if not attention.built:
+            attention.build(query_shape, memory_shape)
+        outputs = attention.compute_output_spec(
+            query=query, value=value, return_attention_scores=True
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`attention` must be a layer called with `query` and `value` that can return its "
+            "weights, by `return_attention_scores`. Received: "
+            f"attention={attention!r}, which says: {error}"
+        ) from error
+    return keras.tree.flatten(outputs)[0].shape[-1]
+
+
+def check_reads_no_position(attention):
     """Raises a `ValueError` for a layer whose answer depends on the position of its query."""
-    found = {name: getattr(attention, name, None) for name in ("window", "position", "score")}
+    given = {name: getattr(attention, name, None) for name in ("window", "position", "score")}
     if isinstance(attention, KERAS_OWN):
-        found["sliding_window"] = attention.get_config().get("sliding_window")
-    if not found.get("sliding_window") and not getattr(attention, "uses_positions", False):
+        given["sliding_window"] = attention.get_config().get("sliding_window")
+    if not given.get("sliding_window") and not getattr(attention, "uses_positions", False):
         return
-    found = ", ".join(f"{name}={x!r}" for name, x in found.items() if x is not None)
+    given = ", ".join(f"{name}={x!r}" for name, x in given.items() if x is not None)
     raise ValueError(
         f"`{type(attention).__name__}` reads at which step its query stands, which a query "
-        f"alone does not tell. Received: {found}"
+        f"alone does not tell. Received: {given}"
     )
 
 
-class _Steps:
-    """Calls a layer with one query a step, or with all of them."""
+class _Stepped:
+    """Calls a layer with one query per step, or with all of them."""
 
     def __init__(self, attention):
         self.attention = attention

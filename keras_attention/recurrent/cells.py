@@ -1,4 +1,4 @@
-"""Recurrent cells as a loop needs them."""
+"""Keras' recurrent cells as a loop needs them."""
 
 import functools
 import inspect
@@ -8,7 +8,7 @@ from keras import ops
 
 
 def of_one_call(cell, training=False, batch=None, input_size=None):
-    """A cell to use in one call alone, which no other call sees.
+    """A cell for one call alone, which no other call sees.
 
     Keras' cells keep the dropout masks of a sequence, and some draw them out of training too. So a
     call works with a copy, which has the cell's own variables. In training its masks are drawn
@@ -74,3 +74,49 @@ def arguments_of(cell, training):
     """`{"training": training}` for a cell whose `call` takes it, else `{}`."""
     takes_training = "training" in inspect.signature(cell.call).parameters
     return {"training": training} if takes_training else {}
+
+
+def run(cell, x, state, training):
+    """The cell's output and next state, in the structure of the given state."""
+    output, new = cell(x, state, **arguments_of(cell, training))
+    # Cells are free to return another kind of structure than they were given.
+    return output, keras.tree.pack_sequence_as(state, keras.tree.flatten(new))
+
+
+def first_state(cell, batch, dtype):
+    """A cell's state before its first step, a list in the cell's own structure."""
+    if hasattr(cell, "get_initial_state"):
+        state = cell.get_initial_state(batch_size=batch)
+    else:
+        sizes = keras.tree.flatten(cell.state_size)
+        state = [ops.zeros((batch, size), dtype) for size in sizes]
+    return list(state) if isinstance(state, (list, tuple)) else [state]
+
+
+def fit_state(given, first, dtype):
+    """A given state of a cell in the structure of its first state, and in a dtype.
+
+    Raises:
+        ValueError: If it has other shapes.
+    """
+    given = [ops.convert_to_tensor(x) for x in keras.tree.flatten(given)]
+    wanted = [(None, x.shape[-1]) for x in keras.tree.flatten(first)]
+    if [(None, *x.shape[1:]) for x in given] != wanted:
+        raise ValueError(
+            f"`initial_state` must fit the cell's state, {wanted}, or be what a call returned. "
+            f"Received: shapes {[tuple(x.shape) for x in given]}"
+        )
+    given = [ops.cast(x, dtype) for x in given]
+    return keras.tree.pack_sequence_as(first, given)
+
+
+def first_output(cell, state, batch, dtype):
+    """A cell's output before its first step: in Keras' cells the first tensor of the state."""
+    last = state[-1] if hasattr(cell, "cells") else state
+    first, size = keras.tree.flatten(last)[0], output_size(cell)
+    return first if first.shape[-1] == size else ops.zeros((batch, size), dtype)
+
+
+def draws(layer):
+    """Whether a step may draw random numbers, or change variables that are not trained."""
+    return not hasattr(layer, "get_dropout_mask") and bool(layer.non_trainable_variables)

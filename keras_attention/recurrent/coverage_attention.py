@@ -1,4 +1,4 @@
-"""Attention that knows how much attention every step has had."""
+"""Coverage attention, over the sum of past weights."""
 
 import keras
 from keras import ops
@@ -10,47 +10,43 @@ from keras_attention.recurrent.additive import AdditiveRecurrentAttention
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class CoverageAttention(AdditiveRecurrentAttention):
-    """Additive attention that sees the sum of its weights so far, and can turn to what is left.
+    """Coverage attention: additive attention whose score includes the sum of its past weights.
 
         coverage_t = weights_0 + ... + weights_{t-1}
         score_ti = v . tanh(W_h h_i + W_s s_t + w_c coverage_ti + b)
         weights_t = normalizer(score_t);  context_t = weights_t h
 
     W_s: (D_query, units), W_h: (D_key, units), w_c: (units). Made for summaries, which should not
-    say the same twice. A loss teaches it so: `loss_weight` times the sum over the steps i of
-    `min(weights_ti, coverage_ti)`, averaged over all queries t that are not masked, added to the
-    model's loss. Costs O(B S units) memory a query, and the queries come one by one.
+    repeat themselves. The coverage loss penalizes repetition: `loss_weight` times the sum over the
+    steps i of `min(weights_ti, coverage_ti)`, averaged over all queries t that are not masked, is
+    added to the model's loss. Costs O(B S units) memory per query; queries are processed
+    sequentially.
 
-    Where an `AttentionDecoder` takes a sequence in several calls, each going on from the last one's
-    state, the coverage goes on, and the loss of each call is the mean over its own queries.
+    Where an `AttentionDecoder` takes a sequence in several calls, each with the last state of the
+    one before, the coverage continues, and the loss of each call is the mean over its own queries.
 
-    Under `keras.RematScope` Keras keeps the value of an added loss and drops its gradient, in every
-    layer: train this one outside of it, or with `loss_weight=0` and a loss of your own on the
-    returned weights.
+    Under `keras.RematScope` an added loss has no gradient, in any Keras layer: train this one
+    outside of it, or with `loss_weight=0` and your own loss on the returned weights.
 
-    Masking: see the contract at `AttentionLayer`. A masked query leaves the coverage as it is and
-    has no loss.
+    Masking: see the contract at `AttentionLayer`. A masked query does not change the coverage and
+    adds no loss.
 
     Args:
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
         loss_weight: Number of at least 0, the strength of the coverage loss.
-        normalizer: As in `ContentAttention`.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        normalizer, dropout, seed: As in `ContentAttention`.
 
     Call arguments:
-        query: Float tensor `(B, T, D_query)`.
-        value: Float tensor `(B, S, D_value)`.
-        key: Float tensor `(B, S, D_key)`; the value if `None`.
-        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
-        value_mask: Boolean `(B, S)`.
-        key_mask: Boolean `(B, S)`.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        query, value, key, query_mask, value_mask, key_mask, return_attention_scores, training: As
+            in `ContentAttention`.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
         `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Raises:
+        ValueError: If a name is unknown or a number out of range; if the tensors do not fit each
+            other; if a mask has a float dtype or another shape.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -61,7 +57,7 @@ class CoverageAttention(AdditiveRecurrentAttention):
 
     Reference:
         See, Liu & Manning, 2017, eq. 10 to 13, https://arxiv.org/abs/1704.04368
-        As in the paper, where `loss_weight` is lambda = 1, and used only in the last of training.
+        As in the paper, where `loss_weight` is lambda = 1, and used only at the end of training.
     """
 
     def __init__(
@@ -88,6 +84,7 @@ class CoverageAttention(AdditiveRecurrentAttention):
         return {"coverage": state["coverage"], "repeated": count, "steps": count}
 
     def step(self, query, memory, state, training=None):
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         query = self.floats(query)
         coverage = state["coverage"]
         past = ops.cast(ops.expand_dims(coverage, -1), query.dtype)  # (B, S, 1)

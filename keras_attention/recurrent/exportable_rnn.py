@@ -1,4 +1,4 @@
-"""A recurrent layer that converts to TFLite."""
+"""A recurrent layer that converts to TFLite with an unknown batch size."""
 
 import keras
 from keras import ops
@@ -10,33 +10,36 @@ from keras_attention.recurrent.time_loop import hold, time_loop
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ExportableRNN(BaseLayer, keras.layers.RNN):
-    """`keras.layers.RNN` with another loop: it converts to TFLite with unknown batch and length.
+    """`keras.layers.RNN` that converts to TFLite with an unknown batch size and length.
 
         output_t, state_t = cell(x_t, state_{t-1})
 
-    Keras' own recurrent layers convert for a fixed batch alone. The arguments, the numbers and the
-    weights are Keras': `ExportableRNN(keras.layers.GRUCell(8))` takes the weights of
-    `keras.layers.GRU(8)`, and both directions at once are `keras.layers.Bidirectional(...)` of it.
+    Keras' own recurrent layers convert for a fixed batch size only. Arguments, outputs and weights
+    are Keras': `ExportableRNN(keras.layers.GRUCell(8))` takes the weights of `keras.layers.GRU(8)`,
+    and `keras.layers.Bidirectional(...)` of it reads both directions.
 
-    Masking: at a masked step the state stays what it was, wherever in the sequence it is, and so
-    does the output, or it is zero (`zero_output_for_mask`; without `return_sequences` this is the
-    output of the step that is read last). Read backwards, a text therefore starts at its own end,
-    not in the padding.
+    Masking: a masked step, wherever in the sequence, keeps the state. Its output is that of the
+    step before, or zero (`zero_output_for_mask`; without `return_sequences` this is about the step
+    that is read last). With `go_backwards` a padded text therefore starts at its own end, not in
+    the padding.
 
     Args:
         cell: A Keras cell such as `keras.layers.GRUCell`, or a list of cells, to be stacked.
         kwargs: As in `keras.layers.RNN`: `return_sequences`, `return_state`, `go_backwards`,
-            `stateful`, `zero_output_for_mask` and `unroll`, which makes Keras' own loop.
+            `stateful`, `zero_output_for_mask` and `unroll`, which uses Keras' own loop.
 
     Call arguments:
         sequences: Float tensor `(B, T, D)`.
         initial_state: List of tensors `(B, units)`, or `None` for zeros.
         mask: Boolean `(B, T)`; Keras fills it from the implicit mask.
-        training: Whether the cell drops what its `dropout` says.
+        training: Whether the cell applies its dropout.
 
     Returns:
         The last output `(B, units)`, or `(B, T, units)` with `return_sequences`; with
         `return_state` also the last states.
+
+    Raises:
+        ValueError: If `cell` is no cell, or a stateful layer gets another batch size.
 
     Example:
         >>> cell = keras.layers.GRUCell(6)
@@ -49,6 +52,10 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
     """
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
+        """Last output `(B, units)` of sequences `(B, T, D)`, or all outputs `(B, T, units)`.
+
+        With `return_state` a tuple of these and the last states.
+        """
         sequences = self.floats(sequences)
         batch = ops.shape(sequences)[0]
         states = self._first_states(batch, initial_state)
@@ -64,12 +71,12 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
             x, is_kept = inputs["x"], inputs["mask"]
             output, states = state
             new_output, new_states = cell(x, states, **kwargs)
-            # Cells are free to return another kind of structure than they were given.
+            # Cells may return another kind of structure than they were given.
             new_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(new_states))
             masked_output = ops.zeros_like(output) if self.zero_output_for_mask else output
             output = hold(is_kept, new_output, masked_output)
-            shown = output if self.return_sequences else {}
-            return shown, (output, hold(is_kept, new_states, states))
+            kept = output if self.return_sequences else {}
+            return kept, (output, hold(is_kept, new_states, states))
 
         first = ops.zeros((batch, cells.output_size(cell)), dtype=cell.compute_dtype)
         outputs, (last, states) = time_loop(
@@ -81,7 +88,7 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
         )
         if not self.return_sequences:
             outputs = last
-        elif self.go_backwards:  # Keras gives the outputs in the order in which they were made
+        elif self.go_backwards:  # Keras returns the outputs in the order of computation
             outputs = ops.flip(outputs, axis=1)
         outputs, states = keras.tree.map_structure(
             lambda x: ops.cast(x, self.compute_dtype), (outputs, states)
@@ -94,7 +101,7 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
         return (outputs, *states) if self.return_state else outputs
 
     def _first_states(self, batch, given):
-        """A list of the cell's states, in its dtype."""
+        """The cell's initial states as a list, in its dtype."""
         if given is None:
             given = self.states if self.stateful else self.get_initial_state(batch_size=batch)
         given = list(given) if isinstance(given, (list, tuple)) else [given]
@@ -102,9 +109,9 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
         return keras.tree.map_structure(lambda x: ops.convert_to_tensor(x, dtype=dtype), given)
 
     def _check_rows(self, sequences, states):
-        rows, kept = sequences.shape[0], keras.tree.flatten(states)[0].shape[0]
-        if rows is not None and kept is not None and rows != kept:
+        rows, state_rows = sequences.shape[0], keras.tree.flatten(states)[0].shape[0]
+        if rows is not None and state_rows is not None and rows != state_rows:
             raise ValueError(
                 "`sequences` must have as many rows as the states that a stateful layer keeps. "
-                f"Received: sequences.shape={tuple(sequences.shape)}, states of {kept} rows"
+                f"Received: sequences.shape={tuple(sequences.shape)}, states of {state_rows} rows"
             )

@@ -1,4 +1,4 @@
-"""Attention by location alone: a few windows that slide forward."""
+"""Gaussian mixture attention: location-based windows that move forward."""
 
 import keras
 from keras import ops
@@ -16,39 +16,38 @@ _LARGEST_EXPONENT = 5.0
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class GaussianMixtureAttention(RecurrentAttention):
-    """A mixture of Gaussian windows over the steps, which only move forward.
+    """Gaussian mixture attention (Graves): location-based windows that only move forward.
 
         a_t, b_t, c_t = W query_t + b                            K numbers each
         importance_t = exp(a_t);  sharpness_t = exp(b_t);  center_t = center_{t-1} + exp(c_t)
         weights_tu = sum_k importance_tk exp(-sharpness_tk (center_tk - u)^2)     u = 1, 2, ... S
         context_t = weights_t value
 
-    W: (D_query, 3 K). The content of the sequence has no say: the query moves the windows, as the
-    hand moves along the letters of a text that it writes. The weights are no probabilities: a row
-    may sum to less or more than one. Costs O(B K S) memory a query, and the queries come one by
-    one.
+    W: (D_query, 3 K). The content of the values does not count: the query moves the windows, as the
+    hand moves along the letters of a text that it writes. The weights are not probabilities: a row
+    may sum to less or more than one. Costs O(B K S) memory per query; queries are processed
+    sequentially.
 
     Masking: see the contract at `AttentionLayer`. Masked steps are not counted, wherever they are:
-    u is the number of allowed steps so far. A masked query leaves the windows where they are.
+    u is the number of allowed steps so far. A masked query does not move the windows.
 
     Args:
         num_components: Positive integer K, the number of windows.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        dropout: As in `ContentAttention`.
         seed: Integer seed of dropout, or `None`.
 
     Call arguments:
-        query: Float tensor `(B, T, D_query)`.
-        value: Float tensor `(B, S, D_value)`.
-        key: `None`, or anything: locations do not look at keys.
-        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
-        value_mask: Boolean `(B, S)`.
-        key_mask: Boolean `(B, S)`.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights.
+        query, value, query_mask, value_mask, key_mask, return_attention_scores, training: As in
+            `ContentAttention`.
+        key: `None`, or a tensor that is ignored.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
-        `(B, T, S)`, of any sum.
+        `(B, T, S)`, whose rows may have any sum.
+
+    Raises:
+        ValueError: If a number is out of range; if the tensors do not fit each other; if a mask has
+            a float dtype or another shape.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -59,7 +58,7 @@ class GaussianMixtureAttention(RecurrentAttention):
 
     Reference:
         Graves, 2013, eq. 46 to 51, https://arxiv.org/abs/1308.0850
-        As in the paper, but that a is at most 3, b and c at most 5.
+        As in the paper, except that a is at most 3, b and c at most 5.
     """
 
     def __init__(self, num_components=10, dropout=0.0, seed=None, **kwargs):
@@ -81,6 +80,7 @@ class GaussianMixtureAttention(RecurrentAttention):
         return {"center": ops.zeros((batch, self.num_components), self.state_dtype)}
 
     def step(self, query, memory, state, training=None):
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         window = ops.cast(self.window_dense(self.floats(query)), self.state_dtype)
         importance, sharpness, stride = ops.split(window, 3, axis=-1)  # (B, K) each
         importance = ops.exp(ops.minimum(importance, _LARGEST_IMPORTANCE))

@@ -1,4 +1,4 @@
-"""Attention by content and by where it was before."""
+"""Location-sensitive attention, over content and past weights."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from keras_attention.recurrent.additive import AdditiveRecurrentAttention
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class LocationSensitiveAttention(AdditiveRecurrentAttention):
-    """Additive attention that also sees where it attended to before, and so can move on from there.
+    """Location-sensitive attention: additive attention whose score includes its past weights.
 
         f_i = F * weights_{i-1}                                    convolution over the steps
         score_ij = w . tanh(W s_i + V h_j + U f_ij + b)
@@ -19,33 +19,31 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
     W: (D_query, units), V: (D_key, units), U: (filters, units), F: (kernel_size, 1, filters).
 
     Content alone cannot tell two equal parts of a long sequence apart; the location can. Made for
-    speech, read or spoken. Costs O(B S units) memory a query, and the queries come one by one.
+    speech recognition and synthesis. Costs O(B S units) memory per query; queries are processed
+    sequentially.
 
-    Masking: see the contract at `AttentionLayer`. A masked query leaves the past as it is.
+    Masking: see the contract at `AttentionLayer`. A masked query does not change the past weights.
 
     Args:
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
         filters: Positive integer, the number of convolution filters.
-        kernel_size: Positive odd integer, the steps that a filter spans.
-        use_cumulative_weights: Whether the filters also see the sum of all weights before, as in
-            Tacotron 2: it tells what is done from what is to come.
+        kernel_size: Positive odd integer, the number of steps that a filter covers.
+        use_cumulative_weights: Whether the filters also read the sum of all past weights, as in
+            Tacotron 2: it shows which steps are already done.
         normalizer: As in `ContentAttention`; `"smooth"` is the paper's smoothing.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
-        seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
+        dropout, seed: As in `ContentAttention`.
 
     Call arguments:
-        query: Float tensor `(B, T, D_query)`.
-        value: Float tensor `(B, S, D_value)`.
-        key: Float tensor `(B, S, D_key)`; the value if `None`.
-        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
-        value_mask: Boolean `(B, S)`.
-        key_mask: Boolean `(B, S)`.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to draw hard ones.
+        query, value, key, query_mask, value_mask, key_mask, return_attention_scores, training: As
+            in `ContentAttention`.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
         `(B, T, S)`, each row summing to one over the allowed steps.
+
+    Raises:
+        ValueError: If a name is unknown or a number out of range; if `kernel_size` is even; if the
+            tensors do not fit each other; if a mask has a float dtype or another shape.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -103,15 +101,16 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
         return {**state, "cumulative": nothing} if self.use_cumulative_weights else state
 
     def step(self, query, memory, state, training=None):
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         query = self.floats(query)
         before = [state["weights"]]
         if self.use_cumulative_weights:
             before.append(state["cumulative"])
         past = ops.cast(ops.stack(before, axis=-1), query.dtype)  # (B, S, 1 or 2)
-        seen = self.location_conv(past)  # (B, S, filters)
-        if 0 in past.shape[:2]:  # without steps TensorFlow gives as many features as there were
-            seen = ops.reshape(seen, (*ops.shape(past)[:2], self.filters))
-        past = self.location_dense(seen)  # (B, S, U)
+        features = self.location_conv(past)  # (B, S, filters)
+        if 0 in past.shape[:2]:  # without steps TensorFlow keeps the number of input features
+            features = ops.reshape(features, (*ops.shape(past)[:2], self.filters))
+        past = self.location_dense(features)  # (B, S, U)
         context, weights = self._attend_with(past, query, memory, training)
         new = {"weights": ops.cast(weights, self.state_dtype)}
         if self.use_cumulative_weights:

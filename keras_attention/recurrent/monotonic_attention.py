@@ -1,4 +1,4 @@
-"""Attention that only moves forward."""
+"""Monotonic attention, which only moves forward."""
 
 import keras
 from keras import ops
@@ -11,48 +11,47 @@ from keras_attention.recurrent.time_loop import time_loop
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class MonotonicAttention(AdditiveRecurrentAttention):
-    """Attention that reads on from where it stopped, and never goes back.
+    """Monotonic attention: continues at the step where it last stopped, and never goes back.
 
         energy_ij = g v / |v| . tanh(W s_i + V h_j + b) + r;  p_ij = sigmoid(energy_ij)
 
-    Each query walks over the steps, from the one that the last query stopped at, and stops at step
-    j with probability p_ij. Its weights are the probabilities to stop: for training the expected
-    ones, for use, in the hard form, 1 for the first step with p > 1/2, so that a sequence can be
-    read while it arrives. A walk that reaches the end without stopping attends to nothing: a row
-    of weights may sum to less than one, even to zero, and then so do all later rows.
+    Each query goes through the steps, from the one where the last query stopped, and stops at step
+    j with probability p_ij. Its weights are the probabilities to stop: in training the expected
+    ones; in the hard form, for inference, 1 for the first step with p > 1/2, so that a sequence can
+    be read while it arrives. A query that reaches the end without stopping attends to nothing: a
+    row of weights may sum to less than one, even to zero, and then so do all later rows.
 
     W: (D_query, units), V: (D_key, units), b, v: (units); g and r are scalars. Costs
-    O(B S units) memory a query, and the queries come one by one. Where only the run knows S, the
-    parallel form reads 65,536 steps at most.
+    O(B S units) memory per query; queries are processed sequentially. If S is dynamic, the parallel
+    form reads 65,536 steps at most.
 
-    Masking: see the contract at `AttentionLayer`. The walk passes over masked steps wherever they
-    are, and a masked query leaves it where it is.
+    Masking: see the contract at `AttentionLayer`. Masked steps are skipped wherever they are, and a
+    masked query does not move the stop.
 
     Args:
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
         form: `"parallel"` computes the expected weights of all steps at once; `"recursive"` the
-            same step by step, slower, as the definition has it; `"hard"` stops at the first step
-            with p > 1/2, but in training, as there is nothing to differentiate, is `"parallel"`.
+            same step by step, slower, as in the definition; `"hard"` stops at the first step with
+            p > 1/2, but in training, as it has no gradient, equals `"parallel"`.
         noise: Number of at least 0, the standard deviation of the noise added to the energies in
-            training. It teaches p to be near 0 or 1, as the hard form needs it.
-        initial_offset: Number, the offset r to start from. The longer the sequence, the lower it
-            should be, or early steps get all the weight.
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+            training. It drives p towards 0 or 1, which the hard form needs.
+        initial_offset: Number, the initial value of the offset r. The longer the sequence, the
+            lower it should be, or early steps get all the weight.
+        dropout: As in `ContentAttention`.
         seed: Integer seed of dropout and noise, or `None`.
 
     Call arguments:
-        query: Float tensor `(B, T, D_query)`.
-        value: Float tensor `(B, S, D_value)`.
-        key: Float tensor `(B, S, D_key)`; the value if `None`.
-        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
-        value_mask: Boolean `(B, S)`.
-        key_mask: Boolean `(B, S)`.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to drop weights and to add noise.
+        query, value, key, query_mask, value_mask, key_mask, return_attention_scores: As in
+            `ContentAttention`.
+        training: Whether to apply dropout and noise.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
         `(B, T, S)`, each row summing to at most one.
+
+    Raises:
+        ValueError: If `form` is unknown or a number out of range; if the tensors do not fit each
+            other; if a mask has a float dtype or another shape.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -63,8 +62,8 @@ class MonotonicAttention(AdditiveRecurrentAttention):
 
     Reference:
         Raffel et al., 2017, eq. 9 to 14 and sections 2.2 to 2.5, https://arxiv.org/abs/1704.00784
-        There the parallel form divides by a cumulative product, which vanishes after a sure stop;
-        here the same sums are taken in log2(S) rounds, exact for any p.
+        There the parallel form divides by a cumulative product, which is zero after p = 1; here the
+        same sums are computed in log2(S) rounds, exact for any p.
     """
 
     def __init__(
@@ -106,6 +105,7 @@ class MonotonicAttention(AdditiveRecurrentAttention):
         return {"weights": nothing + ops.cast(is_first, self.state_dtype)}  # (B, S)
 
     def step(self, query, memory, state, training=None):
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         energy = self._energies(self.floats(query), memory["key"])  # (B, S)
         if training and self.noise:
             noise = keras.random.normal(
@@ -137,10 +137,10 @@ class MonotonicAttention(AdditiveRecurrentAttention):
 
 
 def parallel(probability, before):
-    """Expected weights of this query for those before, both `(B, S)`: eq. 9, all steps at once.
+    """Expected weights of a query, from those `before` it, both `(B, S)`: eq. 9 for all steps.
 
-    `reach_j = pass_{j-1} reach_{j-1} + before_j`, for `pass = 1 - p`, is solved by doubling: what
-    reaches j from within 1, 2, 4, ... steps.
+    `reach_j = pass_{j-1} reach_{j-1} + before_j`, for `pass = 1 - p`, is solved by doubling: the
+    sum of what reaches j from at most 1, 2, 4, ... steps before.
     """
     length = probability.shape[1]
     rounds = max(length - 1, 0).bit_length() if isinstance(length, int) else 16  # for 65,536 steps
@@ -153,7 +153,7 @@ def parallel(probability, before):
 
 
 def recursive(probability, before):
-    """Expected weights of this query for those before, both `(B, S)`: eq. 13 and 14."""
+    """Expected weights of a query, from those `before` it, both `(B, S)`: eq. 13 and 14."""
 
     def step(inputs, reach):
         probability, before, passes = inputs
@@ -175,8 +175,8 @@ FORMS = {"parallel": parallel, "recursive": recursive, "hard": hard}
 
 
 def _shift(x, distance):
-    """`x` `(B, S)` moved to the right, zeros first; as long as `x` whatever the distance."""
+    """`x` `(B, S)` shifted to the right by `distance` steps, filled with zeros."""
     length = x.shape[1]
-    if length is None:  # the distance may exceed it: never become wider than x
+    if length is None:  # the distance may exceed it: the result has the length of x
         return ops.concatenate([ops.zeros_like(x[:, :distance]), x[:, :-distance]], axis=1)
     return ops.pad(x, [[0, 0], [distance, 0]])[:, :length]

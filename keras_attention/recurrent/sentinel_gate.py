@@ -1,4 +1,4 @@
-"""The visual sentinel: what a decoder knows without looking."""
+"""The visual sentinel: what a decoder knows without the image."""
 
 import keras
 from keras import ops
@@ -8,12 +8,12 @@ from keras_attention.layers.base import TracedLayer
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SentinelGate(TracedLayer):
-    """What a recurrent cell's memory holds for the next output, through a gate of its own.
+    """Visual sentinel: the gated memory of a recurrent cell, for `AdaptiveAttention`.
 
         g_t = sigmoid(W_x x_t + W_h h_{t-1});  s_t = g_t * tanh(m_t)
 
-    W_x: (D, U), W_h: (D_hidden, U). Made for `AdaptiveAttention`, which may attend to s_t instead
-    of the image; inside an `AttentionDecoder` that layer makes its gate by itself.
+    W_x: (D, U), W_h: (D_hidden, U). `AdaptiveAttention` may attend to s_t instead of the image;
+    inside an `AttentionDecoder` it makes this gate itself.
 
     Call arguments:
         inputs: Float tensor `(..., D)`, the cell's input x_t.
@@ -46,6 +46,7 @@ class SentinelGate(TracedLayer):
         self.built = True
 
     def call(self, inputs, hidden, memory):
+        """Sentinel `(..., U)` of inputs `(..., D)`, hidden `(..., D_hidden)`, memory `(..., U)`."""
         inputs, hidden, memory = self.floats(inputs, hidden, memory)
         gate = ops.sigmoid(self.inputs_dense(inputs) + self.hidden_dense(hidden))  # (..., U)
         return gate * ops.tanh(memory)

@@ -1,11 +1,10 @@
-"""The loop over time: the one place where the package recurs."""
+"""The loop over time, which all recurrence of the package goes through."""
 
 import keras
 from keras import ops
 
-from keras_attention import checks
-from keras_attention.functional.for_tflite import is_for_tflite
-from keras_attention.functional.under_xla import is_under_xla
+from keras_attention import checks, target
+from keras_attention.recurrent import loops_keras, loops_tensorflow
 
 
 def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
@@ -24,11 +23,15 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
         layer: The layer whose random numbers the steps draw, if they draw any: its seeds, and all
             else that it does not train, then go from step to step.
         reverse: Whether to start at the last step. Outputs keep the order of the inputs.
-        training: Whether it is differentiated and not exported: then TensorFlow reads and writes in
-            a way that TFLite does not have, whose gradient costs less.
+        training: Whether it is differentiated and not exported: then TensorFlow reads and writes by
+            operations whose gradient costs less, and which TFLite does not have.
 
     Returns:
         The outputs, a structure of tensors `(B, T, ...)`, and the last state.
+
+    Raises:
+        ValueError: For inputs without a tensor or of different lengths, and for a step that changes
+            the shapes or dtypes of its state.
 
     Example:
         >>> def add(x, state):
@@ -65,12 +68,10 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
         state, _ = _flatten((state, values))
         return outputs, [_like(new, old) for new, old in zip(state, first, strict=True)]
 
-    run = _scan if keras.backend.backend() == "jax" else _while
-    if keras.backend.backend() == "tensorflow" and (training or is_under_xla()):
-        run = _while_of_arrays
     if any(isinstance(n, int) and n == 0 for n in (*lengths, sequences[0].shape[0])):
-        run = _no_loop
-    outputs, last = run(flat_step, sequences, first, reverse)
+        outputs, last = _no_loop(flat_step, sequences, first)
+    else:
+        outputs, last = _loop(flat_step, sequences, first, reverse, training)
     last, values = as_state(last)
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
@@ -90,114 +91,30 @@ def hold(mask, new, old):
     return keras.tree.map_structure(select, new, old)
 
 
-def _no_loop(step, sequences, state, reverse):
-    """Where there are no steps, or no rows, as all know."""
+def _loop(step, sequences, state, reverse, training):
+    """Runs `(tensors, state) -> (tensors, state)` by the loop that suits the backend."""
+    if target.is_jax():
+        return loops_keras.scan(step, sequences, state, reverse)
+    example = _example(step, sequences, state)
+    if target.is_tensorflow() and (training or target.is_under_xla()):
+        return loops_tensorflow.loop_over_arrays(step, sequences, state, reverse, example)
+    # `slice_update` takes half the time in a TFLite file, but TensorFlow has no gradient of it.
+    has_gradient = target.is_tensorflow() and not target.is_for_tflite()
+    write = loops_tensorflow.write if has_gradient else None
+    return loops_keras.loop(step, sequences, state, reverse, example, write)
+
+
+def _no_loop(step, sequences, state):
+    """Outputs and state of no steps, or of no rows."""
     batch, length = ops.shape(sequences[0])[:2]
     example = _example(step, sequences, state)
     return [ops.zeros((batch, length, *ops.shape(x)[1:]), x.dtype) for x in example], state
 
 
-def _while(step, sequences, state, reverse):
-    """On TensorFlow: only this form converts to TFLite with unknown sizes."""
-    batch, length = ops.shape(sequences[0])[:2]
-    example = _example(step, sequences, state)
-    is_padded = [_may_be_empty(x) for x in example]
-    example = [_pad(x) if padded else x for x, padded in zip(example, is_padded, strict=True)]
-    written = [ops.zeros((length, *ops.shape(x)), x.dtype) for x in example]  # (T, B, ...)
-    # Without rows there is nothing to write, which TensorFlow takes for an error.
-    number = length if isinstance(batch, int) and batch else ops.where(batch > 0, length, 0)
-
-    def body(t, written, state):
-        now = length - 1 - t if reverse else t
-        outputs, state = step([ops.take(x, now, axis=1) for x in sequences], state)
-        outputs = [_pad(x) if padded else x for x, padded in zip(outputs, is_padded, strict=True)]
-        written = [_write(old, x, now) for x, old in zip(outputs, written, strict=True)]
-        return t + 1, tuple(written), tuple(state)
-
-    _, written, state = ops.while_loop(
-        lambda t, *_: ops.less(t, number),
-        body,
-        (ops.zeros((), "int32"), tuple(written), tuple(state)),
-        maximum_iterations=length,
-    )
-    written = [x[..., :-1] if padded else x for x, padded in zip(written, is_padded, strict=True)]
-    return [ops.swapaxes(x, 0, 1) for x in written], list(state)
-
-
-def _may_be_empty(x):
-    """Whether a row of `x` `(B, ...)` may have no number, as weights of a memory without steps."""
-    return not is_for_tflite() and any(not size for size in x.shape[1:])
-
-
-def _pad(x):
-    """`x` `(..., N)` with one more zero: `(..., N + 1)`."""
-    return ops.pad(x, [[0, 0]] * (len(x.shape) - 1) + [[0, 1]])
-
-
-def _write(written, x, now):
-    """`written` `(T, B, ...)` with `x` `(B, ...)` as its step `now`."""
-    if keras.backend.backend() != "tensorflow" or is_for_tflite():
-        # Half the time in a TFLite file, but TensorFlow has no gradient of it.
-        return ops.slice_update(written, (now, *[0] * len(x.shape)), ops.expand_dims(x, 0))
-    import tensorflow as tf
-
-    return tf.tensor_scatter_nd_update(written, ops.reshape(now, (1, 1)), ops.expand_dims(x, 0))
-
-
-def _while_of_arrays(step, sequences, state, reverse):
-    """On TensorFlow in training and under XLA, whose gradient is written a step at a time."""
-    import tensorflow as tf
-
-    known = [x.shape[1] for x in sequences if x.shape[1] is not None]
-    length = known[0] if known else tf.shape(sequences[0])[1]
-    if not known and is_under_xla():  # which reads a step of no steps too, but never runs that
-        more = [0, tf.maximum(1 - length, 0)]
-        sequences = [tf.pad(x, [[0, 0], more] + [[0, 0]] * (len(x.shape) - 2)) for x in sequences]
-    sizes = [length if known else tf.shape(x)[1] for x in sequences]
-    read = [
-        tf.TensorArray(x.dtype, n, element_shape=(x.shape[0], *x.shape[2:])).unstack(
-            ops.swapaxes(x, 0, 1)
-        )
-        for x, n in zip(sequences, sizes, strict=True)
-    ]
-    # With something in it, also without steps: else its shape may be unknown.
-    size = max(length, 1) if known else tf.maximum(length, 1)
-    written = [
-        tf.TensorArray(x.dtype, size, element_shape=x.shape).write(0, x)
-        for x in _example(step, sequences, state)
-    ]
-
-    def body(t, written, state):
-        now = length - 1 - t if reverse else t
-        outputs, state = step([array.read(now) for array in read], state)
-        written = [array.write(now, x) for array, x in zip(written, outputs, strict=True)]
-        return t + 1, written, state
-
-    _, written, state = tf.while_loop(
-        lambda t, *_: t < length,
-        body,
-        (0, written, list(state)),
-        maximum_iterations=length,  # without it XLA finds no gradient
-    )
-    return [ops.swapaxes(array.stack()[:length], 0, 1) for array in written], list(state)
-
-
 def _example(step, sequences, state):
     """Outputs of a step, for their shapes alone, so that length 0 works as well."""
-    nothing = [ops.zeros((s[0], *s[2:]), x.dtype) for x in sequences for s in [ops.shape(x)]]
-    return step(nothing, state)[0]
-
-
-def _scan(step, sequences, state, reverse):
-    """On JAX, where a while loop has no gradient."""
-
-    def body(state, inputs_t):
-        outputs, state = step(inputs_t, state)
-        return state, outputs
-
-    sequences = [ops.swapaxes(x, 0, 1) for x in sequences]
-    state, outputs = ops.scan(body, state, sequences, reverse=reverse)
-    return [ops.swapaxes(x, 0, 1) for x in outputs], state
+    zeros = [ops.zeros((s[0], *s[2:]), x.dtype) for x in sequences for s in [ops.shape(x)]]
+    return step(zeros, state)[0]
 
 
 def _flatten(structure):

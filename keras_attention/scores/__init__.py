@@ -1,4 +1,4 @@
-"""Scores: how alike a query and a key are. One class a file."""
+"""Scores: the similarity of queries and keys before the normalizer. One class per file."""
 
 from keras_attention.scores.additive import AdditiveScore
 from keras_attention.scores.alibi import ALiBiScore

@@ -1,4 +1,4 @@
-"""Additive score."""
+"""Additive (Bahdanau) score."""
 
 import keras
 from keras import ops
@@ -9,18 +9,21 @@ from keras_attention.scores.score import Score
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AdditiveScore(Score):
-    """A hidden layer over query and key; Bahdanau's score.
+    """Additive score (Bahdanau): a hidden layer over query and key.
 
         score(q, k) = v . tanh(W_q q + W_k k + b)      W_q: (D_query, U), W_k: (D_key, U), v: (U)
 
     Takes queries and keys of different sizes. Costs O(T S U) time and memory, U times the memory
-    of a dot product: prefer that for long sequences. Luong's "concat" score
+    of a dot product, which is better for long sequences. Luong's "concat" score
     `v . tanh(W [q; k])` is this one without b, since `W [q; k]` splits into the two products.
 
     Args:
         units: Positive integer U, the size of the hidden layer; `None` for the size of the key.
         use_bias: Whether to add b.
         kernel_initializer: Initializer of W_q, W_k and v.
+
+    Raises:
+        ValueError: If `units` is neither a positive integer nor `None`.
 
     Example:
         >>> score = ka.AdditiveScore(units=8)
@@ -55,7 +58,7 @@ class AdditiveScore(Score):
         return ops.squeeze(self.score_dense(self.hidden(query, prepared, past)), -1)
 
     def hidden(self, query, prepared, past=None):
-        """The hidden layer `(..., T, S, U)`; `past` is one more term in it."""
+        """The hidden layer `(..., T, S, U)`, with `past` as one more term."""
         hidden = ops.expand_dims(self.query_dense(query), -2) + ops.expand_dims(prepared, -3)
         return ops.tanh(hidden if past is None else hidden + past)
 

@@ -9,17 +9,17 @@ from keras_attention.scores.score import Score
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ALiBiScore(Score):
-    """The nearer the better: a penalty that grows with the distance, one fixed slope a head.
+    """ALiBi score: a penalty proportional to the distance, with one fixed slope per head.
 
         score_h(t, s) = -m_h |s - t|
 
-    No weights, and nothing is read but lengths; add it to a content score with `+`. Queries are
-    aligned at the end (`functional.positions`). Without heads there is one slope. Made for
-    causal masks; without one it looks at both sides alike. It needs no longest length, and a model
+    No weights; only the lengths of query and key count. Add it to a content score with `+`. Queries
+    are aligned at the end (`functional.positions`). Without heads there is one slope. Made for
+    causal masks; without one both sides are penalized alike. It has no maximum length, and a model
     trained on short sequences runs on longer ones. Costs O(H T S) time and memory.
 
     Args:
-        slopes: Sequence of positive numbers m_h, one a head; `None` for the paper's, from
+        slopes: Sequence of positive numbers m_h, one per head; `None` for the paper's, from
             2^(-8 / H) down to 2^-8.
 
     Call arguments:
@@ -30,6 +30,9 @@ class ALiBiScore(Score):
     Returns:
         Scores `(1, T, S)`, with heads `(1, H, T, S)`: the same for the whole batch.
 
+    Raises:
+        ValueError: If a slope is not a positive number, or there is not one per head.
+
     Example:
         >>> x = keras.ops.ones((1, 3, 4))
         >>> print(keras.ops.convert_to_numpy(ka.ALiBiScore(slopes=[0.5])(x, x)))
@@ -39,7 +42,7 @@ class ALiBiScore(Score):
 
     Reference:
         Press, Smith & Lewis, 2022, section 3, https://arxiv.org/abs/2108.12409
-        As in the paper for causal masks; the paper has no future.
+        As in the paper, which has causal masks only.
     """
 
     def __init__(self, slopes=None, **kwargs):
@@ -50,7 +53,7 @@ class ALiBiScore(Score):
         heads = query_shape[-3] if len(query_shape) > 3 else 1
         if self.slopes is not None and len(self.slopes) != heads:
             raise ValueError(
-                "`slopes` must have one number a head. Received: "
+                "`slopes` must have one number per head. Received: "
                 f"slopes={self.slopes}, query_shape={tuple(query_shape)}"
             )
         self.built = True

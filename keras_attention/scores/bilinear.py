@@ -1,4 +1,4 @@
-"""Bilinear score."""
+"""Bilinear (Luong's "general") score."""
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from keras_attention.scores.dot_product import DotProductScore
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class BilinearScore(DotProductScore):
-    """A learned bilinear form of query and key; Luong's "general" score.
+    """Bilinear score (Luong's "general"): a learned bilinear form of query and key.
 
         score(q, k) = q^T W k      W: (D_query, D_key)
 
@@ -17,6 +17,9 @@ class BilinearScore(DotProductScore):
     Args:
         kernel_initializer: Initializer of W.
         kernel_regularizer: Regularizer of W, or `None`.
+
+    Raises:
+        ValueError: If the initializer or regularizer is unknown.
 
     Example:
         >>> score = ka.BilinearScore()
@@ -41,8 +44,8 @@ class BilinearScore(DotProductScore):
         self.query_features = query_shape[-1]
         self.built = True
 
-    def prepare_key(self, key):  # once, also for queries that come one by one
-        # Through the layer, which may be quantized or have a low-rank part: W = I W.
+    def prepare_key(self, key):  # once per sequence, also in decoding step by step
+        # Through the layer, which may be quantized or have low-rank weights: W = I W.
         kernel = self.query_dense(ops.eye(self.query_features, dtype=key.dtype))
         return ops.matmul(key, ops.transpose(kernel))  # (..., S, D_query)
 

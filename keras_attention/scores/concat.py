@@ -1,4 +1,4 @@
-"""Score of a concatenation of query, key and their combinations."""
+"""Concat score: of query, key and their combinations."""
 
 import keras
 from keras import ops
@@ -16,25 +16,30 @@ _TERMS = ("q", "k", *_PAIRWISE)
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ConcatScore(Score):
-    """A learned function of query, key and their combinations, concatenated.
+    """Concat score (Luong): a learned function of query, key and their combinations.
 
         score(q, k) = v . activation(W [t_1; t_2; ...] + b)      with a hidden layer, or
         score(q, k) = w . [t_1; t_2; ...]                        linear, for `activation=None`
 
-    A linear score of `[q; k]` is `w_q . q + w_k . k`: its first part is the same for every key and
-    vanishes in a softmax, so the weights would not depend on the query at all. A combination such
-    as `"q,k,q*k"` keeps the query; `"q,k"` alone is refused without a hidden layer.
+    A linear score of `[q; k]` is `w_q . q + w_k . k`: its first term is the same for every key and
+    cancels in a softmax, so the weights would not depend on the query. Without a hidden layer
+    `"q,k"` alone is therefore an error; use a combination such as `"q,k,q*k"`.
 
     The products of the `q` and `k` terms are shared among all pairs; every other term costs
     O(T S D U) time and O(T S max(D, U)) memory.
 
     Args:
-        combination: Comma-separated terms out of `q`, `k`, `q*k`, `q-k`, `|q-k|`. All but the
-            first two need queries and keys of the same size.
+        combination: Comma-separated terms among `q`, `k`, `q*k`, `q-k`, `|q-k|`. The last three
+            need queries and keys of the same size.
         units: Positive integer U, the size of the hidden layer; `None` for the size of the key.
         activation: Activation of the hidden layer; `None` for the linear score.
         use_bias: Whether to add b.
         kernel_initializer: Initializer of W, v and w.
+
+    Raises:
+        ValueError: If `combination` has an unknown or repeated term; if `units` is not a positive
+            integer or `None`; without `activation`, if no term is of both query and key or `units`
+            is given; if query and key differ in size where they must not.
 
     Example:
         >>> score = ka.ConcatScore("q,k,q*k", activation=None)
@@ -100,7 +105,7 @@ class ConcatScore(Score):
         self.built = True
 
     def prepare_key(self, key):
-        """The key's own term, and the key itself for the terms of both, where there are such."""
+        """A list of the projected key if there is a term `k`, and of the key for other terms."""
         layers = dict(zip(self.terms, self.term_dense, strict=True))
         projected = [layers["k"](key)] if "k" in layers else []  # (..., S, U)
         return projected + ([key] if set(self.terms) & set(_PAIRWISE) or not projected else [])
@@ -120,7 +125,7 @@ class ConcatScore(Score):
         if not self._is_linear:
             hidden = self.score_dense(self.activation(hidden))
         scores = ops.squeeze(hidden, -1)
-        if len(self.terms) == 1 and self.terms[0] in "qk":  # of one side alone
+        if len(self.terms) == 1 and self.terms[0] in "qk":  # only of the query or only of the key
             pairs = (*ops.shape(query)[:-1], ops.shape(prepared[0])[-2])
             scores = ops.broadcast_to(scores, pairs)
         return scores

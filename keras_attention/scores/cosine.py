@@ -9,17 +9,20 @@ from keras_attention.scores.dot_product import DotProductScore
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class CosineScore(DotProductScore):
-    """Cosine of the angle between query and key, times a strength.
+    """Cosine score: the cosine of the angle between query and key, times a scale.
 
         score(q, k) = beta * (q . k) / (|q| |k|)
 
-    Queries and keys have the same size D. A cosine lies in [-1, 1], so without a strength beta the
-    weights stay almost uniform; beta is learned unless told otherwise. A zero vector scores 0.
+    Queries and keys have the same size D. A cosine lies in [-1, 1], so without a scale beta the
+    weights stay almost uniform; beta is learned by default. A zero vector scores 0.
     Costs O(T S D) time and O(T S) memory.
 
     Args:
-        scale: Number of at least 0, the strength beta, or where it starts when learned.
+        scale: Number of at least 0, the scale beta, or its initial value if it is learned.
         use_learned_scale: Whether beta is learned (one scalar) or stays at `scale`.
+
+    Raises:
+        ValueError: If `scale` is negative, or query and key differ in size.
 
     Example:
         >>> score = ka.CosineScore(scale=5.0)
@@ -28,7 +31,7 @@ class CosineScore(DotProductScore):
 
     Reference:
         Graves, Wayne & Danihelka, 2014, eq. 5 and 6, https://arxiv.org/abs/1410.5401
-        There a controller emits beta for each query; here it is one number a layer.
+        There a controller emits beta for each query; here it is one number per score.
     """
 
     def __init__(self, scale=10.0, use_learned_scale=True, **kwargs):

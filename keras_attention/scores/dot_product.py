@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_attention.functional.average import with_shared
+from keras_attention.functional.average import grouped_matmul
 from keras_attention.scores.score import Score
 
 
@@ -12,9 +12,12 @@ class DotProductScore(Score):
         score(q, k) = dot_scale * prepare_query(q) . prepare_key(k)
 
     A subclass defines `prepare_query`, `prepare_key` or both, each from `(..., steps, features)` to
-    the same with as many features as the other, and may set `dot_scale`, a number. Attention takes
-    its fastest way then: keys are transposed once, heads are computed head by head, and a fused
+    the same with as many features as the other, and may set `dot_scale`, a number. Attention is
+    fastest then: keys are transposed once, large scores are computed head by head, and a fused
     kernel is used where the machine has one.
+
+    Raises:
+        TypeError: For a subclass with a `compare` of its own.
 
     Example:
         >>> @keras.saving.register_keras_serializable(package="docs")
@@ -47,12 +50,12 @@ class DotProductScore(Score):
 
 def dots(query, key):
     """Dot products `(..., T, S)` of each query `(..., T, D)` with each key `(..., S, D)`."""
-    return with_shared(_dots, query, key)
+    return grouped_matmul(_dots, query, key)
 
 
 def _dots(query, key):
     if query.shape[-2] == 1:  # the same numbers; keys are read, and differentiated, as they lie
-        # By no transposition: XLA can't differentiate one twice inside a loop.
-        column = ops.expand_dims(ops.squeeze(query, -2), -1)
-        return ops.expand_dims(ops.squeeze(ops.matmul(key, column), -1), -2)
+        # Without a transposition: XLA can't differentiate one twice inside a loop.
+        column = ops.expand_dims(ops.squeeze(query, -2), -1)  # (..., D, 1)
+        return ops.expand_dims(ops.squeeze(ops.matmul(key, column), -1), -2)  # (..., 1, S)
     return ops.matmul(query, ops.swapaxes(key, -2, -1))

@@ -1,4 +1,4 @@
-"""Match score by Euclidean distance."""
+"""Euclidean match score."""
 
 import keras
 from keras import ops
@@ -8,14 +8,17 @@ from keras_attention.scores.score import Score
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class EuclideanScore(Score):
-    """How close query and key are: 1 for equal vectors, towards 0 for distant ones.
+    """Euclidean match score (ABCNN): 1 for equal vectors, towards 0 for distant ones.
 
         score(q, k) = 1 / (1 + |q - k|)
 
     No weights; queries and keys have the same size D. The scores lie in (0, 1], so their softmax
-    is almost uniform: they are meant to be weights as they are (`normalizer="identity"`). At equal
-    vectors, where the distance has no gradient, it is taken to be zero. Costs O(T S D) time and
-    memory, so that equal vectors have a distance of exactly zero.
+    is almost uniform: use them as weights (`normalizer="identity"`). For equal vectors, where the
+    distance has no gradient, the gradient is zero. Costs O(T S D) time and memory: the differences
+    are computed, so that equal vectors have a distance of exactly zero.
+
+    Raises:
+        ValueError: If query and key differ in size.
 
     Example:
         >>> x = keras.ops.array([[[0.0, 0.0], [3.0, 4.0]]])
@@ -37,8 +40,8 @@ class EuclideanScore(Score):
         query, key = ops.cast(query, wide), ops.cast(key, wide)
         difference = ops.expand_dims(query, -2) - ops.expand_dims(key, -3)  # (..., T, S, D)
         square = ops.sum(ops.square(difference), axis=-1)  # (..., T, S)
-        # The gradient of the root is infinite at 0, and infinity times zero is NaN: the root of 0
-        # must not be taken, not even where its result is left out.
+        # The gradient of the root is infinite at 0, and infinity times zero is NaN: never take the
+        # root of 0, not even where `where` drops the result.
         is_apart = ops.greater(square, 0)
         distance = ops.where(is_apart, ops.sqrt(ops.where(is_apart, square, 1.0)), 0.0)
         return ops.cast(1.0 / (1.0 + distance), self.compute_dtype)

@@ -10,18 +10,21 @@ from keras_attention.scores.score import Score
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class LocationScore(Score):
-    """Where to look, from the query alone: one learned row for each step of the value.
+    """Location-based score (Luong): from the query alone, one learned vector per position.
 
         score(q, s) = w_s . q      W = [w_1, ... w_max_length]: (D_query, max_length)
 
-    Of the keys only their number counts. Step s is the s-th of the tensor, so pad at the end. The
-    first S columns of W are used; an S above `max_length` is an error, and where only the run knows
-    S, it stops with an error about shapes that differ. With heads all of them share W. Costs
-    O(T S D) time and O(T S) memory.
+    Of the keys only their number S counts. w_s belongs to step s of the tensor, so pad at the end.
+    The first S columns of W are used; an S above `max_length` is an error; if S is dynamic, it is
+    an error at run time about shapes that differ. All heads share W. Costs O(T S D) time and O(T S)
+    memory.
 
     Args:
         max_length: Positive integer, the largest number of value steps.
         kernel_initializer: Initializer of W.
+
+    Raises:
+        ValueError: If `max_length` is not a positive integer, or S is above it.
 
     Example:
         >>> score = ka.LocationScore(max_length=8)

@@ -28,14 +28,14 @@ SCORES = {
 
 
 def get(identifier, dtype=None):
-    """The score for a name, a `Score` or its saved config.
+    """The score for a name, a `Score` instance or its config.
 
     Args:
         identifier: One of the names in `SCORES`, a `Score` instance, or a config dictionary.
         dtype: Dtype or policy of a score made from a name.
 
     Raises:
-        ValueError: for anything else, with the names that exist.
+        ValueError: If it is none of these; the message lists the names.
     """
     if isinstance(identifier, Score):
         return identifier

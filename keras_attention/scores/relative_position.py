@@ -12,24 +12,24 @@ from keras_attention.scores.score import Score
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RelativePositionScore(Score):
-    """What a distance is worth, learned.
+    """Relative position score (Shaw; T5's bias with buckets): learned for each distance.
 
         clipped:   score(t, s) = q_t . a_clip(s - t, -k, k) / sqrt(D)      a: (2 k + 1, D)
         bucketed:  score_h(t, s) = b_h,bucket(s - t)                       b: (H, num_buckets)
 
-    where k is `max_distance`. The first asks each query how it likes a distance, with vectors that
-    all heads share. The second is one number a head and bucket, the buckets growing wider with the
-    distance. Of the keys only their number counts; add the score to a content score with `+`.
-    Queries are aligned at the end (`functional.positions`). Distances beyond `max_distance` count
-    as that, so there is no longest length. Costs O(T k D) time for the first, and O(T S) memory
-    a head.
+    where k is `max_distance`. The first form has one vector per distance, which all heads share,
+    and depends on the query. The second is one number per head and bucket; the buckets grow wider
+    with the distance. Of the keys only their number counts; add the score to a content score with
+    `+`. Queries are aligned at the end (`functional.positions`). Larger distances count as
+    `max_distance`, so there is no maximum length. Costs O(T k D) time for the first form, and
+    O(T S) memory per head.
 
     Args:
-        max_distance: Positive integer k, the largest distance that is told from larger ones.
-        num_buckets: `None` for one vector a distance, or an integer of at least 4 (2 with
-            `use_causal_buckets`) for one number a head and bucket.
-        use_causal_buckets: Whether all buckets are for the past, for use with a causal mask. By
-            default half are for the future.
+        max_distance: Positive integer k, the largest distance with its own vector or bucket.
+        num_buckets: `None` for one vector per distance, or an integer of at least 4 (2 with
+            `use_causal_buckets`) for one number per head and bucket.
+        use_causal_buckets: Whether all buckets are for keys before the query, for use with a causal
+            mask. By default half are for keys after it.
         kernel_initializer: Initializer of a or b.
 
     Call arguments:
@@ -41,6 +41,11 @@ class RelativePositionScore(Score):
         Scores `(B, T, S)`, with heads `(B, H, T, S)`; in buckets the same for the whole batch,
         so that B is 1.
 
+    Raises:
+        ValueError: If `max_distance` or `num_buckets` is not a positive integer; if `max_distance`
+            is not above a quarter of `num_buckets` (half with `use_causal_buckets`), or that
+            fraction is below 1; if `use_causal_buckets` is given without `num_buckets`.
+
     Example:
         >>> score = ka.ScaledDotScore() + ka.RelativePositionScore(max_distance=4)
         >>> score(keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 6))).shape == (2, 3, 5)
@@ -48,8 +53,8 @@ class RelativePositionScore(Score):
 
     Reference:
         Shaw, Uszkoreit & Vaswani, 2018, eq. 4 and 5, https://arxiv.org/abs/1803.02155 (clipped)
-        Its eq. 4 is this score plus a scaled dot product; its term for the values (eq. 3) is none
-        of a score's business.
+        Its eq. 4 is this score plus a scaled dot product; its term for the values (eq. 3) is not
+        part of a score.
         Raffel et al., 2020, section 2.1, https://arxiv.org/abs/1910.10683 (bucketed)
     """
 

@@ -9,11 +9,14 @@ from keras_attention.scores.dot_product import DotProductScore
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ScaledDotScore(DotProductScore):
-    """Dot product of query and key over the square root of their size.
+    """Scaled dot-product score (Vaswani): the dot product over the square root of its size.
 
         score(q, k) = q . k / sqrt(D)
 
     No weights; queries and keys have the same size D. Costs O(T S D) time and O(T S) memory.
+
+    Raises:
+        ValueError: If query and key differ in size.
 
     Example:
         >>> score = ka.ScaledDotScore()

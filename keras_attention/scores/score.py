@@ -1,5 +1,6 @@
 """The base class of all scores."""
 
+import keras
 from keras import ops
 
 from keras_attention.dense import Dense
@@ -7,25 +8,29 @@ from keras_attention.layer import BaseLayer
 
 
 class Score(BaseLayer):
-    """How alike each query and each key are: the first of attention's three steps.
+    """Base of the scores, the similarity of each query and each key before the normalizer.
 
     A subclass defines `compare(query, key, start)` for a query `(..., T, D_query)` and a key
     `(..., S, D_key)` and returns scores `(..., T, S)`; weights are made in
-    `build(query_shape, key_shape)`. Masks, softmax and averaging are not its business, so a new
-    score works at once in every layer of the package. The scores of a query may depend on the keys
-    and on that query, not on other queries or examples: long sequences are scored some queries at a
-    time, and may be scored example by example.
+    `build(query_shape, key_shape)`. The layers do masks, normalizer and average, so a new score
+    works at once in every layer of the package. The scores of a query may depend on the keys and on
+    that query, not on other queries or examples: long sequences are scored in blocks of queries,
+    and may be scored example by example.
 
-    `start` is the position of the first query, an integer or a scalar tensor, counted as the keys
-    are: 0 is the first key. A score that reads it sets `uses_positions = True`. A decoder asks with
-    one query at a time, whose position it does not know, and refuses such a score.
+    `start` is the position of the first query, an integer or a scalar tensor, counted from the
+    first key, which has position 0. A score that reads it sets `uses_positions = True`. A recurrent
+    decoder, which scores one query per step without its position, refuses such a score.
 
-    Where queries come one at a time and the keys stay, as in a decoder, what depends on the keys
-    alone is better computed once: a subclass may define `prepare_key(key)`, which returns a tensor
-    or a structure of tensors of any shapes. `compare` then gets that in place of the key. A score
-    that is a dot product in the end is better a `DotProductScore`, which is faster.
+    In decoding the keys stay the same at each step. What depends on the keys alone can be computed
+    once: a subclass may define `prepare_key(key)`, which returns a tensor or a structure of tensors
+    of any shapes. `compare` then gets that in place of the key. If the score is a dot product of
+    functions of query and key, derive it from `DotProductScore`, which is faster.
 
-    A score is called as `score(query, key)`; the last query then stands at the last key.
+    A score is called as `score(query, key)`; the last query then has the position of the last key.
+
+    Raises:
+        TypeError: If a subclass defines `call` in place of `compare`.
+        NotImplementedError: When called, if it defines neither.
 
     Example:
         >>> @keras.saving.register_keras_serializable(package="docs")
@@ -39,8 +44,8 @@ class Score(BaseLayer):
     """
 
     uses_positions = False  # whether `compare` reads `start`
-    is_relative = True  # whether no score depends on where a key stands, but relative to its query
-    dot_scale = None  # a number where `compare` is a plain dot product, times that
+    is_relative = True  # whether scores depend on distances at most, not on positions of keys
+    dot_scale = None  # a number if `compare` is a dot product times that number
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -58,6 +63,7 @@ class Score(BaseLayer):
         self.built = True
 
     def call(self, query, key, start=None):
+        """Scores `(..., T, S)` of query `(..., T, D_query)` and key `(..., S, D_key)`."""
         query, key = self.floats(query, key)
         if start is None:
             start = ops.shape(key)[-2] - ops.shape(query)[-2]
@@ -71,20 +77,20 @@ class Score(BaseLayer):
 
     @property
     def pair_size(self):
-        """The numbers that are computed for each pair of a query and a key."""
+        """How many numbers are computed per pair of query and key."""
         return 1
 
     def __add__(self, other):
         """The `SumScore` of both."""
-        from keras_attention.scores.sum import SumScore  # which is a `Score`, and needs this class
-
-        return SumScore([self, other], dtype=self.dtype_policy)
+        # By its name: it is a `Score`, and its module imports this one.
+        sum_score = keras.saving.get_registered_object("keras_attention>SumScore")
+        return sum_score([self, other], dtype=self.dtype_policy)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # scores carry no step mask: the attention layer applies it
+        return None  # scores have no steps to mask: the attention layer applies masks
 
     def query_size(self, key_size):
-        """Size of the query that a layer should learn for keys of `key_size` features."""
+        """The number of features of a learned query for keys of `key_size` features."""
         return key_size
 
     def check_same_size(self, query_shape, key_shape):
@@ -99,6 +105,6 @@ class Score(BaseLayer):
     def _dense(self, units, name, **kwargs):
         """A projection in this score's precision, by default without bias."""
         kwargs = {"use_bias": False, "dtype": self.dtype_policy, **kwargs}
-        # A fresh copy: one initializer object gives two kernels of one shape the same values.
+        # A copy: one initializer object gives two kernels of the same shape the same values.
         initializer = self.kernel_initializer.clone()
         return Dense(units, kernel_initializer=initializer, name=name, **kwargs)

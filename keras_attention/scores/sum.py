@@ -9,14 +9,17 @@ from keras_attention.scores.score import Score
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SumScore(Score):
-    """Several scores added up, such as what a step holds and where it stands.
+    """Sum of scores, such as one of content and one of position.
 
         score(q, k) = score_1(q, k) + score_2(q, k) + ...
 
-    `score_1 + score_2` makes the same. Costs what its parts cost.
+    `score_1 + score_2` gives the same. Costs the sum of its terms.
 
     Args:
-        scores: Sequence of at least one name or `Score`; see `ContentAttention` for the names.
+        scores: List or tuple of at least one name or `Score`; see `ContentAttention` for the names.
+
+    Raises:
+        ValueError: If `scores` is empty or no list or tuple, or a name is unknown.
 
     Example:
         >>> score = ka.SumScore(["additive", ka.LocationScore(max_length=8)])
@@ -26,7 +29,7 @@ class SumScore(Score):
 
     Reference:
         Shaw, Uszkoreit & Vaswani, 2018, eq. 5, https://arxiv.org/abs/1803.02155
-        There a content and a position term, as in most papers since.
+        There the sum of a content and a position term.
     """
 
     def __init__(self, scores, **kwargs):

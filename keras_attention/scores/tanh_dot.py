@@ -1,4 +1,4 @@
-"""Score of a query against a hidden layer over the key."""
+"""Tanh dot-product score: of a query and a hidden layer over the key."""
 
 import keras
 
@@ -8,7 +8,7 @@ from keras_attention.scores.dot_product import DotProductScore
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TanhDotScore(DotProductScore):
-    """Dot product of the query with a hidden layer over the key.
+    """Tanh dot-product score: the query times a hidden layer over the key.
 
         score(q, k) = q . tanh(W k + b)      W: (D_key, U), q: (U)
 
@@ -18,9 +18,12 @@ class TanhDotScore(DotProductScore):
 
     Args:
         units: Positive integer U, the size of the hidden layer and of the query; `None` for the
-            size of the query, or, where a layer learns the query, of the key.
+            size of the query, or of the key if a layer learns the query.
         use_bias: Whether to add b.
         kernel_initializer: Initializer of W.
+
+    Raises:
+        ValueError: If `units` is neither a positive integer nor `None`, or not the query's size.
 
     Example:
         >>> score = ka.TanhDotScore()

@@ -8,6 +8,12 @@ import numpy as np
 
 TOP = 10
 NEGATIVES = 100
+PROTOCOL = (
+    "Each user's last item is the target, ranked among all items that the user has not taken "
+    "(`hr@10`, `ndcg@10`, `mrr`), and among 100 of them drawn evenly (`of 100`). HR is the share "
+    "of targets in the first ten positions. The last item but one was for validation; the model "
+    "did not learn from it, but sees it in the test history."
+)
 
 
 def measure(score, histories, targets, num_items, *, seed=0, batch=64, negatives=NEGATIVES):

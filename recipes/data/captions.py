@@ -9,9 +9,8 @@
 Whatever is wrong with the data is a `UserError` that names the file and the line.
 """
 
+import collections
 import dataclasses
-import functools
-import hashlib
 import io
 import re
 import zipfile
@@ -20,11 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.data import tables, tfds
+from recipes.data import dataset, tables, tfds
 from recipes.data.toy import scenes as toy_scenes
 from recipes.kit.errors import UserError
 
-_TOY = "toy"
 _WANTED = "captions.csv (columns split, image, caption) beside images/ or images.zip"
 _MOST_BROKEN = 0.01  # of all images; more is no accident
 
@@ -41,15 +39,13 @@ class BrokenImage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
+class Split(dataset.Split):
     """Names of images and, for each, its captions as they were written."""
 
     names: list[str]
     captions: list[list[str]]
-    source: object  # knows the images: `read(names)` and `stamps(names)`
-
-    def __len__(self):
-        return len(self.names)
+    # Knows the images: `read(names)` and `stamps(names)`.
+    source: object = dataclasses.field(metadata=dataset.SHARED)
 
     def images(self, size):
         """Yields each image as uint8 `(size, size, 3)`, or a `BrokenImage`."""
@@ -59,48 +55,25 @@ class Split:
             except ValueError as error:
                 yield BrokenImage(name, str(error))
 
-    def take(self, rows):
-        return dataclasses.replace(
-            self,
-            names=[self.names[row] for row in rows],
-            captions=[self.captions[row] for row in rows],
-        )
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CaptionedImages(dataset.Dataset):
+    """A data set for captioning; attributes as of `dataset.Dataset`."""
 
-@dataclasses.dataclass(frozen=True)
-class CaptionedImages:
-    """A data set for captioning.
-
-    Attributes:
-        train, validation, test: The three `Split`s.
-        name: String, as the user gave it.
-        description: String, where the images come from.
-        licence: String, what is known about the terms of use.
-        notes: List of strings, what a reader of a score should know about the splits.
-    """
-
-    train: Split
-    validation: Split
-    test: Split
-    name: str
-    description: str
-    licence: str
-    notes: list[str]
+    plural = "images"
 
     @property
-    def splits(self):
-        """Dict from `"train"`, `"validation"` and `"test"` to the splits."""
-        return {part: getattr(self, part) for part in ("train", "validation", "test")}
+    def examples(self):
+        return sum(map(len, self.train.captions))
 
-    @functools.cached_property
-    def fingerprint(self):
-        """String that changes with any caption, image or split."""
-        digest = hashlib.sha256()
+    def _contents(self):
         for split in self.splits.values():
             stamps = split.source.stamps(split.names)
             for name, captions, stamp in zip(split.names, split.captions, stamps, strict=True):
-                digest.update("\0".join([name, str(stamp), *captions, "\n"]).encode())
-        return digest.hexdigest()
+                yield "\0".join([name, str(stamp), *captions, "\n"]).encode()
+
+    def _details(self):
+        return f"; {self.examples:,} captions to train with"
 
     def without(self, broken):
         """The same without the images that cannot be read.
@@ -130,15 +103,6 @@ class CaptionedImages:
                 raise UserError(f"{self.name}: no image to {part} with can be read: {shown}")
         note = f"skipped {len(broken):,} of {total:,} images, which cannot be read: {shown}"
         return dataclasses.replace(self, **splits, notes=[*self.notes, note])
-
-    def __str__(self):
-        sizes = " / ".join(f"{len(split):,}" for split in self.splits.values())
-        count = sum(map(len, self.train.captions))
-        lines = [
-            f"{self.name}: {sizes} images to train, validate and test; "
-            f"{count:,} captions to train with"
-        ]
-        return "\n".join(lines + [f"  Note: {note}" for note in self.notes])
 
 
 def words(caption):
@@ -177,7 +141,7 @@ def decode(content, size):
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def load(source, *, seed, validation_fraction=0.1, limit=None, data_dir=None):
+def load(source, **options):
     """Returns the `CaptionedImages` of a source.
 
     A source without a validation split gets one cut from its training images.
@@ -188,11 +152,7 @@ def load(source, *, seed, validation_fraction=0.1, limit=None, data_dir=None):
             plain or `.gz`; columns `split`, `image` and `caption`, a line a caption), beside one
             folder or zip of images. Of the splits, `train`, `dev` (or `validation`, `val`) and
             `test` are read.
-        seed: Integer, decides which images are cut off for validation and kept by `limit`. The toy
-            scenes are the same for every seed.
-        validation_fraction: Float in `(0, 1)`, share of the training images to cut off.
-        limit: Integer or None, at most so many images of each split, for a quick look.
-        data_dir: Path or None, where TensorFlow Datasets keeps its data.
+        seed, validation_fraction, limit, data_dir: See `dataset.Reader`.
 
     Raises:
         UserError: In one line, what is missing or wrong, with file and line.
@@ -201,39 +161,110 @@ def load(source, *, seed, validation_fraction=0.1, limit=None, data_dir=None):
     >>> len(data.train), len(data.train.captions[0])
     (100, 5)
     """
-    if str(source) == _TOY:
-        splits, about = _read_toy()
-    elif str(source).startswith(tfds.PREFIX):
-        splits, about = _read_tfds(str(source).removeprefix(tfds.PREFIX), data_dir)
-    else:
-        splits, about = _read_folder(Path(source).expanduser())
-    notes = about.pop("notes", [])
-    rng = np.random.default_rng(seed)
-    if limit is not None:
-        if any(len(split) > limit for split in splits.values()):
-            notes = [*notes, f"only up to {limit:,} images of each split were used"]
-        splits = {part: _sample(split, limit, rng) for part, split in splits.items()}
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = _cut(splits["train"], validation_fraction, rng)
-        notes = [*notes, "the validation images were cut from the training images"]
-    return CaptionedImages(**splits, name=str(source), notes=notes, **about)
+    return CaptionReader(**options).load(source)
 
 
-def _sample(split, limit, rng):
-    if len(split) <= limit:
-        return split
-    return split.take(sorted(rng.permutation(len(split))[:limit].tolist()))
+@dataclasses.dataclass(kw_only=True)
+class CaptionReader(dataset.Reader):
+    """Reads `CaptionedImages`; arguments as of `load`."""
+
+    split_class, dataset_class = Split, CaptionedImages
+    columns = {"split": "value", "image": "value", "caption": "value"}
+    key = "names"
+    toy, folder_contents = toy_scenes, "Images with captions"
+    tfds_contents = "images to {part} with"
+    validation_hint = "Rows of a split dev would do as well"
+
+    def read_toy(self):
+        splits = {
+            part: Split(
+                [scene.name for scene in scenes],
+                [list(scene.captions) for scene in scenes],
+                _ToyImages(scenes),
+            )
+            for part, scenes in zip(dataset.PARTS, toy_scenes.splits(), strict=True)
+        }
+        return splits, self.toy_facts()
+
+    def read_folder(self, folder):
+        tables.check_folder(folder, _WANTED)
+        path = tables.find_file(folder, ("captions",))
+        if path is None:
+            raise UserError(f"Expected {_WANTED} in {folder}. Found: {tables.listing(folder)}")
+        images = _find_images(folder)
+        captions, split_of = {}, {}  # of each image
+        for line, split, image, caption in tables.read(path, self.columns):
+            where = f"{path}:{line}"
+            if not images.has(image):
+                raise UserError(
+                    f"{where}: expected an image that is in {images.path.name}. "
+                    f"Received: {tables.short(image)}"
+                )
+            if split_of.setdefault(image, split) != split:
+                raise UserError(
+                    f"{where}: expected an image to be in one split. "
+                    f"Received: {tables.short(image)} in {split_of[image]!r} before and in "
+                    f"{split!r} here"
+                )
+            if not words(caption):
+                raise UserError(
+                    f"{where}: expected a caption with a word. Received: {tables.short(caption)}"
+                )
+            captions.setdefault(image, []).append(caption)
+        names = {part: [] for part in dataset.PARTS}
+        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
+        unused = collections.Counter()
+        for image, split in split_of.items():
+            if split in part_of:
+                names[part_of[split]].append(image)
+            else:
+                unused[split] += 1
+        for part in ("train", "test"):
+            if not names[part]:
+                present = ", ".join(sorted(set(split_of.values()))[:8])
+                raise UserError(
+                    f"{path}: expected rows whose split is {part!r}. Received the splits: {present}"
+                )
+        self.notes += [
+            f"{count:,} images of the split {split!r} were passed over"
+            for split, count in unused.items()
+        ]
+        splits = {
+            part: Split(names_of, [captions[name] for name in names_of], images, origin=str(path))
+            for part, names_of in names.items()
+            if names_of
+        }
+        return splits, self.folder_facts(folder)
+
+    def read_tfds(self, name):
+        builder = tfds.open_builder(name, self.data_dir)
+        tfds.require_features(name, builder.info.features, ("image", "image/filename", "captions"))
+        import tensorflow_datasets
+
+        # As bytes: an image is decoded when it is needed, and by the same code as any other.
+        decoders = {"image": tensorflow_datasets.decode.SkipDecoding()}
+        datasets = tfds.load(name, builder, self.data_dir, decoders=decoders)
+        splits = {
+            part: _tfds_split(
+                datasets[official], str(builder.info.full_name), f"{name}, split {official}"
+            )
+            for part, official in tfds.official_splits(datasets).items()
+        }
+        return self.require_tfds(splits, name, datasets), tfds.about(builder)
 
 
-def _cut(split, fraction, rng):
-    if len(split) < 2:
-        raise UserError("Expected two training images or more, one of them for validation")
-    order = rng.permutation(len(split)).tolist()
-    count = min(max(1, round(fraction * len(split))), len(split) - 1)
-    return split.take(sorted(order[count:])), split.take(sorted(order[:count]))
+def _tfds_split(dataset, version, origin):
+    rows = dataset.map(lambda row: (row["image/filename"], row["captions"]["text"]))
+    names, captions = [], []
+    for name, texts in rows.as_numpy_iterator():
+        texts = [text for text in map(tfds.text, texts) if words(text)]
+        if texts:
+            names.append(name.decode())
+            captions.append(texts)
+    return Split(names, captions, _TfdsImages(dataset, version), origin=origin)
 
 
-# ------------------------------------------------------------------------------------ toy
+# -------------------------------------------------------------------- where images lie
 
 
 class _ToyImages:
@@ -246,22 +277,6 @@ class _ToyImages:
 
     def stamps(self, names):
         return [self._scenes[name].seed for name in names]
-
-
-def _read_toy():
-    splits = {
-        part: Split(
-            [scene.name for scene in scenes],
-            [list(scene.captions) for scene in scenes],
-            _ToyImages(scenes),
-        )
-        for part, scenes in zip(("train", "validation", "test"), toy_scenes.splits(), strict=True)
-    }
-    about = {"description": toy_scenes.DESCRIPTION, "licence": "Apache-2.0, as this project."}
-    return splits, about
-
-
-# ------------------------------------------------------------------------------------ files
 
 
 class _FolderImages:
@@ -314,68 +329,14 @@ class _ZipImages:
         return [self._entries[name].CRC for name in names]
 
 
-def _read_folder(folder):
-    tables.check_folder(folder, _WANTED)
-    path = tables.find_file(folder, ("captions",))
-    if path is None:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-        raise UserError(f"Expected {_WANTED} in {folder}. Found: {there}")
-    images = _find_images(folder)
-    names_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
-    found, split_of, unused = {part: {} for part in tables.SPLIT_NAMES}, {}, {}
-    columns = {"split": "value", "image": "value", "caption": "value"}
-    for line, split, image, caption in tables.read(path, columns):
-        where = f"{path}:{line}"
-        if not images.has(image):
-            raise UserError(
-                f"{where}: expected an image that is in {images.path.name}. "
-                f"Received: {tables.short(image)}"
-            )
-        if split_of.setdefault(image, split) != split:
-            raise UserError(
-                f"{where}: expected an image to be in one split. Received: {tables.short(image)} "
-                f"in {split_of[image]!r} before and in {split!r} here"
-            )
-        if not words(caption):
-            raise UserError(
-                f"{where}: expected a caption with a word. Received: {tables.short(caption)}"
-            )
-        if split in names_of:
-            found[names_of[split]].setdefault(image, []).append(caption)
-        else:
-            unused.setdefault(split, set()).add(image)
-    for part in ("train", "test"):
-        if not found[part]:
-            there = ", ".join(sorted(set(split_of.values()))[:8])
-            raise UserError(
-                f"{path}: expected rows whose split is {part!r}. Received the splits: {there}"
-            )
-    splits = {
-        part: Split(list(rows), list(rows.values()), images) for part, rows in found.items() if rows
-    }
-    about = {
-        "description": f"Images with captions from the files in {folder.name}.",
-        "licence": "As given by those who made the files.",
-        "notes": [
-            f"{len(names):,} images of the split {split!r} were passed over"
-            for split, names in unused.items()
-        ],
-    }
-    return splits, about
-
-
 def _find_images(folder):
     """The images beside the captions: `images/`, `images.zip`, or the only folder or zip."""
-    there = sorted(p for p in folder.iterdir() if p.is_dir() or p.suffix == ".zip")
-    named = [path for path in there if path.stem == "images"]
-    found = named or there
-    if len(found) != 1:
-        shown = " and ".join(path.name for path in found[:2]) or "none"
+    paths = sorted(p for p in folder.iterdir() if p.is_dir() or p.suffix == ".zip")
+    paths = [path for path in paths if path.stem == "images"] or paths
+    if len(paths) != 1:
+        shown = " and ".join(path.name for path in paths[:2]) or "none"
         raise UserError(f"Expected one folder or zip of images in {folder}. Found: {shown}")
-    return _FolderImages(found[0]) if found[0].is_dir() else _ZipImages(found[0])
-
-
-# ------------------------------------------------------------------------------------ TFDS
+    return _FolderImages(paths[0]) if paths[0].is_dir() else _ZipImages(paths[0])
 
 
 class _TfdsImages:
@@ -393,42 +354,3 @@ class _TfdsImages:
 
     def stamps(self, names):
         return [self._version] * len(names)
-
-
-def _read_tfds(name, data_dir):
-    builder = tfds.open_builder(name, data_dir)
-    features = builder.info.features
-    expected = ("image", "image/filename", "captions")
-    if missing := [key for key in expected if key not in features]:
-        raise UserError(
-            f"Expected the features {', '.join(expected)} in {name}. It has no {missing[0]} among "
-            f"{', '.join(features)}"
-        )
-    import tensorflow_datasets
-
-    # As bytes: an image is decoded when it is needed, and by the same code as any other.
-    decoders = {"image": tensorflow_datasets.decode.SkipDecoding()}
-    datasets = tfds.load(name, builder, data_dir, decoders=decoders)
-    splits = {}
-    for part, names in tables.SPLIT_NAMES.items():
-        found = next((split for split in (*names, part) if split in datasets), None)
-        if found is not None:
-            splits[part] = _tfds_split(datasets[found], str(builder.info.full_name))
-    for part in ("train", "test"):
-        if part not in splits or not splits[part].names:
-            raise UserError(
-                f"Expected images to {part} with in {name}. Its splits: {', '.join(datasets)}"
-            )
-    return splits, tfds.about(builder)
-
-
-def _tfds_split(dataset, version):
-    rows = dataset.map(lambda row: (row["image/filename"], row["captions"]["text"]))
-    names, captions = [], []
-    for name, texts in rows.as_numpy_iterator():
-        texts = [text.decode("utf-8", errors="replace") for text in texts]
-        texts = [text for text in texts if words(text)]
-        if texts:
-            names.append(name.decode())
-            captions.append(texts)
-    return Split(names, captions, _TfdsImages(dataset, version))

@@ -11,48 +11,36 @@ Whatever is wrong with the data is a `UserError` that names the file and the lin
 import array
 import dataclasses
 import datetime
-import functools
-import hashlib
 import json
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 
-from recipes.data import tables, tfds
+from recipes.data import dataset, tables, tfds
 from recipes.data.toy import interactions as toy_interactions
 from recipes.kit.errors import UserError
 
-_TOY = "toy"
 MIN_LENGTH = 3  # one item to start from, one to validate on, one to test on
 
 
-@dataclasses.dataclass(frozen=True)
-class Interactions:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Interactions(dataset.Described):
     """The items that each user took, in order, split by time.
 
     The last item of each user is for the test, the last but one for validation, and the others
-    are to learn from.
+    are to learn from. Further attributes as of `dataset.Described`.
 
     Attributes:
         histories: List of int32 arrays, one a user: the items in the order of time, none twice.
             Items are numbered from 1; 0 is left for padding.
         items: List of strings, the names of the items: item n is `items[n - 1]`.
         titles: List of strings in the same order; empty where a title is not known.
-        name: String, as the user gave it, e.g. `"tfds:movielens/1m-ratings"`.
-        description: String, where the data come from, in a sentence or two.
-        licence: String, what is known about the terms of use.
-        notes: List of strings, what a reader of a score should know about the data.
     """
 
     histories: list[np.ndarray]
     items: list[str]
     titles: list[str]
-    name: str
-    description: str
-    licence: str
-    notes: list[str]
 
     @property
     def training(self):
@@ -71,21 +59,21 @@ class Interactions:
             [history[-1] for history in self.histories]
         )
 
-    @functools.cached_property
-    def fingerprint(self):
-        """String that changes with any item, order or title."""
-        digest = hashlib.sha256(json.dumps([self.items, self.titles]).encode())
-        for history in self.histories:
-            digest.update(history.tobytes() + b"\0")
-        return digest.hexdigest()
+    @property
+    def examples(self):
+        return len(self.histories)
 
-    def __str__(self):
+    def _contents(self):
+        yield json.dumps([self.items, self.titles]).encode()
+        for history in self.histories:
+            yield history.tobytes() + b"\0"
+
+    def _summary(self):
         count = sum(map(len, self.histories))
-        lines = [
+        return (
             f"{self.name}: {count:,} interactions of {len(self.histories):,} users with "
             f"{len(self.items):,} items; a user's last item is the test, the one before validation"
-        ]
-        return "\n".join(lines + [f"  Note: {note}" for note in self.notes])
+        )
 
 
 @dataclasses.dataclass
@@ -104,18 +92,11 @@ class _Rows:
         self.items.append(self.item_numbers.setdefault(item, len(self.item_numbers)))
         self.times.append(time)
 
+    def add_title(self, item, title):
+        self.titles.setdefault(item, " ".join(title.split()))
 
-def load(
-    source,
-    *,
-    seed,
-    limit=None,
-    user_column="user",
-    item_column="item",
-    time_column="time",
-    title_column="title",
-    data_dir=None,
-):
+
+def load(source, **options):
     """Returns the `Interactions` of a source.
 
     Names of users and items may be any text. Of the interactions of a user with one item the first
@@ -141,119 +122,148 @@ def load(
     >>> len(data.histories), data.items[0], data.titles[0]
     (100, '1', 'The Amber Orchard 1')
     """
-    columns = {"user": user_column, "item": item_column, "time": time_column, "title": title_column}
-    if str(source) == _TOY:
-        rows, about = _read_toy()
-    elif str(source).startswith(tfds.PREFIX):
-        rows, about = _read_tfds(str(source).removeprefix(tfds.PREFIX), columns, data_dir)
-    else:
-        rows, about = _read_folder(Path(source).expanduser(), columns)
-    return _assemble(rows, str(source), about, seed, limit)
+    return InteractionReader(**options).load(source)
 
 
-def _assemble(rows, name, about, seed, limit):
-    """Sorts by user and time, leaves out what cannot be used, and numbers the items."""
-    users, items, times = (np.array(column) for column in (rows.users, rows.items, rows.times))
-    order = np.lexsort((times, users))  # rows of one user and time stay in their order
-    users, items = users[order], items[order]
-    notes = []
+# How data sets call what we need.
+_FEATURES = {
+    "user": ("user_id",),
+    "item": ("item_id", "movie_id"),
+    "time": ("timestamp",),
+    "title": ("item_title", "movie_title"),
+}
 
-    pairs = users.astype(np.int64) * len(rows.item_numbers) + items
-    first = np.sort(np.unique(pairs, return_index=True)[1])
-    if len(first) < len(pairs):
-        notes.append(
-            _left_out(len(pairs) - len(first), "interaction", "of a user with an item taken before")
+
+@dataclasses.dataclass(kw_only=True)
+class InteractionReader(dataset.Reader):
+    """Reads `Interactions`; arguments as of `load`."""
+
+    dataset_class = Interactions
+    toy, folder_contents = toy_interactions, "Interactions"
+
+    user_column: str = "user"
+    item_column: str = "item"
+    time_column: str = "time"
+    title_column: str = "title"
+
+    def load(self, source):
+        rows, facts = self.read(source)
+        return self.assemble(rows, name=str(source), **facts)
+
+    def read_toy(self):
+        rows = _Rows(titles=toy_interactions.TITLES)
+        for user, item, time in toy_interactions.interactions():
+            rows.add(user, item, time)
+        return rows, self.toy_facts()
+
+    def read_folder(self, folder):
+        tables.check_folder(folder, wanted="interactions.csv")
+        path = tables.find_file(folder, ("interactions",))
+        if path is None:
+            tables.raise_missing(folder, "interactions")
+        rows = _Rows()
+        names = self.user_column, self.item_column, self.time_column
+        if len(set(names)) < 3:
+            raise UserError(f"Expected three different columns. Received: {', '.join(names)}")
+        for line, user, item, time in tables.read(path, dict.fromkeys(names, "value")):
+            rows.add(user, item, _time(time, f"{path}:{line}", self.time_column))
+        path = tables.find_file(folder, ("items",))
+        if path is not None:
+            columns = {self.item_column: "value", self.title_column: "text"}
+            for _, item, title in tables.read(path, columns):
+                rows.add_title(item, title)
+        return rows, self.folder_facts(folder)
+
+    def read_tfds(self, name):
+        builder = tfds.open_builder(name, self.data_dir)
+        features = self.find_features(name, builder.info.features)
+        datasets = tfds.load(name, builder, self.data_dir)
+        if "train" not in datasets:
+            raise UserError(f"Expected a split train in {name}. Its splits: {', '.join(datasets)}")
+
+        from tensorflow_datasets import as_numpy
+
+        rows = _Rows()
+        batches = datasets["train"].batch(4096).map(lambda row: tuple(row[key] for key in features))
+        for batch in as_numpy(batches):
+            for user, item, time, *title in zip(*batch, strict=True):
+                item = _string(item)
+                rows.add(_string(user), item, float(time))
+                if title:
+                    rows.add_title(item, _string(title[0]))
+        return rows, tfds.about(builder)
+
+    def find_features(self, name, features):
+        """Returns the features of user, item, time and, if there is one, title."""
+        chosen = []
+        for kind, usual_names in _FEATURES.items():
+            names = (getattr(self, f"{kind}_column"), *usual_names)
+            present = [key for key in names if key in features]
+            if not present and kind != "title":
+                raise UserError(
+                    f"Expected a feature named {' or '.join(map(repr, names))} in {name}. "
+                    f"Found: {', '.join(features)}"
+                )
+            chosen += present[:1]
+        return chosen
+
+    def assemble(self, rows, name, **facts):
+        """Sorts by user and time, leaves out what cannot be used, and numbers the items."""
+        users, items, times = (np.array(column) for column in (rows.users, rows.items, rows.times))
+        order = np.lexsort((times, users))  # rows of one user and time stay in their order
+        users, items = users[order], items[order]
+
+        pairs = users.astype(np.int64) * len(rows.item_numbers) + items
+        first = np.sort(np.unique(pairs, return_index=True)[1])
+        self.note_left_out(
+            len(pairs) - len(first), "interaction", "of a user with an item taken before"
         )
-    users, items = users[first], items[first]
+        users, items = users[first], items[first]
 
-    lengths = np.bincount(users, minlength=len(rows.user_numbers))
-    kept = np.flatnonzero(lengths >= MIN_LENGTH)
-    if lengths.max() <= MIN_LENGTH:
-        raise UserError(
-            f"Expected a user with {MIN_LENGTH + 1} items or more in {name}: two to learn from, "
-            f"one to validate on and one to test on. The longest history has {lengths.max()}"
-        )
-    if len(kept) < len(lengths):
-        notes.append(
-            _left_out(len(lengths) - len(kept), "user", f"with fewer than {MIN_LENGTH} items")
-        )
-    if limit is not None and len(kept) > limit:
-        kept = np.sort(np.random.default_rng(seed).choice(kept, limit, replace=False))
-        notes.append(f"only {limit:,} users were used")
+        lengths = np.bincount(users, minlength=len(rows.user_numbers))
+        kept = np.flatnonzero(lengths >= MIN_LENGTH)
+        if lengths.max() <= MIN_LENGTH:
+            raise UserError(
+                f"Expected a user with {MIN_LENGTH + 1} items or more in {name}: two to learn "
+                f"from, one to validate on and one to test on. The longest history has "
+                f"{lengths.max()}"
+            )
+        self.note_left_out(len(lengths) - len(kept), "user", f"with fewer than {MIN_LENGTH} items")
+        if self.limit is not None and len(kept) > self.limit:
+            kept = np.sort(self.rng.choice(kept, self.limit, replace=False))
+            self.notes.append(f"only {self.limit:,} users were used")
 
-    ends = np.cumsum(lengths)
-    histories = [items[ends[user] - lengths[user] : ends[user]] for user in kept]
-    names = list(rows.item_numbers)
-    used = np.unique(np.concatenate(histories))
-    if len(used) < 2:
-        raise UserError(f"Expected two items or more in {name}. Received only: {names[used[0]]}")
-    ordered = sorted(used, key=lambda item: _item_order(names[item]))
-    numbers = np.zeros(len(names), np.int32)
-    numbers[ordered] = np.arange(1, len(ordered) + 1)
-    ordered_names = [names[item] for item in ordered]
-    return Interactions(
-        histories=[numbers[history] for history in histories],
-        items=ordered_names,
-        titles=[rows.titles.get(item, "") for item in ordered_names],
-        name=name,
-        notes=notes,
-        **about,
-    )
+        ends = np.cumsum(lengths)
+        histories = [items[ends[user] - lengths[user] : ends[user]] for user in kept]
+        names = list(rows.item_numbers)
+        used = np.unique(np.concatenate(histories))
+        if len(used) < 2:
+            raise UserError(
+                f"Expected two items or more in {name}. Received only: {names[used[0]]}"
+            )
+        ordered = sorted(used, key=lambda item: _item_order(names[item]))
+        numbers = np.zeros(len(names), np.int32)
+        numbers[ordered] = np.arange(1, len(ordered) + 1)
+        ordered_names = [names[item] for item in ordered]
+        return Interactions(
+            histories=[numbers[history] for history in histories],
+            items=ordered_names,
+            titles=[rows.titles.get(item, "") for item in ordered_names],
+            name=name,
+            notes=self.notes,
+            **facts,
+        )
+
+    def note_left_out(self, count, noun, which):
+        if count:
+            was = f"{noun} {which} was" if count == 1 else f"{noun}s {which} were"
+            self.notes.append(f"{count:,} {was} left out")
 
 
 def _item_order(name):
     """Numbers by size, then other names by alphabet."""
     is_number = bool(re.fullmatch(r"\d{1,18}", name))
     return (not is_number, int(name) if is_number else 0, name)
-
-
-def _left_out(number, noun, which):
-    was = f"{noun} {which} was" if number == 1 else f"{noun}s {which} were"
-    return f"{number:,} {was} left out"
-
-
-# ------------------------------------------------------------------------------------ toy
-
-
-def _read_toy():
-    rows = _Rows(titles=toy_interactions.TITLES)
-    for user, item, time in toy_interactions.interactions():
-        rows.add(user, item, time)
-    about = {
-        "description": toy_interactions.DESCRIPTION,
-        "licence": "Apache-2.0, as this project.",
-    }
-    return rows, about
-
-
-# ------------------------------------------------------------------------------------ files
-
-
-def _read_folder(folder, columns):
-    tables.check_folder(folder, wanted="interactions.csv")
-    path = tables.find_file(folder, ("interactions",))
-    if path is None:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-        raise UserError(
-            "Expected a file interactions.csv, interactions.tsv or interactions.jsonl (or .gz of "
-            f"it) in {folder}. Found: {there}"
-        )
-    rows = _Rows()
-    wanted = {columns[name]: "value" for name in ("user", "item", "time")}
-    if len(wanted) < 3:
-        raise UserError(f"Expected three different columns. Received: {', '.join(columns)}")
-    for line, user, item, time in tables.read(path, wanted):
-        rows.add(user, item, _time(time, f"{path}:{line}", columns["time"]))
-    path = tables.find_file(folder, ("items",))
-    if path is not None:
-        wanted = {columns["item"]: "value", columns["title"]: "text"}
-        for _, item, title in tables.read(path, wanted):
-            rows.titles.setdefault(item, " ".join(title.split()))
-    about = {
-        "description": f"Interactions from the files in {folder.name}.",
-        "licence": "As given by those who made the files.",
-    }
-    return rows, about
 
 
 def _time(value, where, column):
@@ -272,49 +282,6 @@ def _time(value, where, column):
             f"{where}: expected a number or a date as {column}. Received: {tables.short(value)}"
         )
     return time
-
-
-# ------------------------------------------------------------------------------------ TFDS
-
-# How data sets call what we need.
-_FEATURES = {
-    "user": ("user_id",),
-    "item": ("item_id", "movie_id"),
-    "time": ("timestamp",),
-    "title": ("item_title", "movie_title"),
-}
-
-
-def _read_tfds(name, columns, data_dir):
-    builder = tfds.open_builder(name, data_dir)
-    features = builder.info.features
-    found = {
-        what: next((key for key in (column, *_FEATURES[what]) if key in features), None)
-        for what, column in columns.items()
-    }
-    for what in ("user", "item", "time"):
-        if found[what] is None:
-            names = (columns[what], *_FEATURES[what])
-            raise UserError(
-                f"Expected a feature named {' or '.join(map(repr, names))} in {name}. "
-                f"Found: {', '.join(features)}"
-            )
-    datasets = tfds.load(name, builder, data_dir)
-    if "train" not in datasets:
-        raise UserError(f"Expected a split train in {name}. Its splits: {', '.join(datasets)}")
-
-    from tensorflow_datasets import as_numpy
-
-    keys = [found[what] for what in ("user", "item", "time", "title") if found[what]]
-    rows = _Rows()
-    batches = datasets["train"].batch(4096).map(lambda row: tuple(row[key] for key in keys))
-    for batch in as_numpy(batches):
-        for user, item, time, *title in zip(*batch, strict=True):
-            item = _string(item)
-            rows.add(_string(user), item, float(time))
-            if title:
-                rows.titles.setdefault(item, " ".join(_string(title[0]).split()))
-    return rows, tfds.about(builder)
 
 
 def _string(value):

@@ -38,15 +38,24 @@ def find_splits(folder):
     check_folder(folder)
     files = {part: find_file(folder, names) for part, names in SPLIT_NAMES.items()}
     if files["test"] is None:
-        files["test"] = _one([path for path in _tables(folder) if path.name.startswith("test")])
+        files["test"] = _only([path for path in _tables(folder) if path.name.startswith("test")])
     for part in ("train", "test"):
         if files[part] is None:
-            there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-            raise UserError(
-                f"Expected a file {part}.csv, {part}.tsv or {part}.jsonl (or .gz of it) in "
-                f"{folder}. Found: {there}"
-            )
+            raise_missing(folder, part)
     return {part: path for part, path in files.items() if path is not None}
+
+
+def raise_missing(folder, name):
+    """Raises because a folder has no table of this name."""
+    raise UserError(
+        f"Expected a file {name}.csv, {name}.tsv or {name}.jsonl (or .gz of it) in {folder}. "
+        f"Found: {listing(folder)}"
+    )
+
+
+def listing(folder):
+    """The first names in a folder, for an error message."""
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
 
 
 def check_folder(folder, wanted="train.csv and test.csv"):
@@ -62,7 +71,7 @@ def check_folder(folder, wanted="train.csv and test.csv"):
 def find_file(folder, names):
     """Returns the table of one of these names, without their endings; `None` if there is none."""
     wanted = {f"{name}.{suffix}{gz}" for name in names for suffix in FORMATS for gz in ("", ".gz")}
-    return _one([path for path in _tables(folder) if path.name in wanted])
+    return _only([path for path in _tables(folder) if path.name in wanted])
 
 
 def read(path, columns):
@@ -117,12 +126,12 @@ def _tables(folder):
     )
 
 
-def _one(found):
-    if len(found) > 1:
+def _only(paths):
+    if len(paths) > 1:
         raise UserError(
-            f"Expected one file in {found[0].parent}. Received: {found[0].name} and {found[1].name}"
+            f"Expected one file in {paths[0].parent}. Received: {paths[0].name} and {paths[1].name}"
         )
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
 def _open(path, mode="rt"):
@@ -144,13 +153,13 @@ def _read_csv(path, columns):
                     pass
                 elif header is None:
                     header = [name.strip() for name in fields]
-                    places = [_column(header, name, f"{path}:{line}") for name in columns]
+                    indices = [_column(header, name, f"{path}:{line}") for name in columns]
                 elif len(fields) != len(header):
                     raise UserError(
                         f"{path}:{line}: expected {len(header)} fields. Received: {len(fields)}"
                     )
                 else:
-                    yield line, *(fields[place] for place in places)
+                    yield line, *(fields[index] for index in indices)
                 line = reader.line_num + 1  # where the next row begins: quotes may span lines
         except csv.Error as error:
             raise UserError(f"{path}:{line}: {error}") from None
@@ -158,8 +167,8 @@ def _read_csv(path, columns):
 
 def _column(names, name, where):
     if name not in names:
-        found = ", ".join(short(name) for name in names[:8])
-        raise UserError(f"{where}: expected a column named {name!r}. Found: {found}")
+        present = ", ".join(short(name) for name in names[:8])
+        raise UserError(f"{where}: expected a column named {name!r}. Found: {present}")
     return names.index(name)
 
 

@@ -6,6 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 
+from recipes.data import tables
 from recipes.kit.errors import UserError
 
 PREFIX = "tfds:"
@@ -79,36 +80,92 @@ def about(builder):
     }
 
 
-def find_feature(name, features, wanted, kind, what):
-    """Returns the name of the feature to read: the wanted one, or the only one of its kind."""
-    of_kind = [key for key, feature in features.items() if isinstance(feature, kind)]
-    if wanted in of_kind:
-        return wanted
-    if len(of_kind) != 1:
+def official_splits(datasets):
+    """Returns a dict from `"train"`, `"validation"` and `"test"` to what the data set calls it."""
+    official = {
+        part: next((name for name in (*names, part) if name in datasets), None)
+        for part, names in tables.SPLIT_NAMES.items()
+    }
+    return {part: name for part, name in official.items() if name is not None}
+
+
+def read_columns(dataset, features):
+    """Returns a list of values for each of the features; texts and class labels are strings.
+
+    Args:
+        dataset: A `tf.data.Dataset` of dicts.
+        features: Dict from names to features of TensorFlow Datasets.
+
+    Returns:
+        List of lists; a missing label, which data sets give as -1, is `None`.
+    """
+    from tensorflow_datasets import as_numpy
+
+    columns = [[] for _ in features]
+    for row in as_numpy(dataset.map(lambda row: tuple(row[name] for name in features))):
+        for column, feature, value in zip(columns, features.values(), row, strict=True):
+            column.append(_plain(value, feature))
+    return columns
+
+
+def _plain(value, feature):
+    if names := getattr(feature, "names", None):  # a class label
+        return names[value] if value >= 0 else None
+    return text(value) if isinstance(value, bytes) else value
+
+
+def text(value):
+    """The string of a text's bytes."""
+    return value.decode("utf-8", errors="replace")
+
+
+def of_kind(features, kind):
+    """Returns the names of the features of a kind, e.g. `"Text"`."""
+    from tensorflow_datasets import features as kinds
+
+    return [name for name, feature in features.items() if isinstance(feature, getattr(kinds, kind))]
+
+
+def require_features(name, features, wanted):
+    """Returns a dict of the wanted features, which are those that the data set has to have."""
+    if missing := [key for key in wanted if key not in features]:
         raise UserError(
-            f"Expected a {what} column named {wanted!r} or a single one in {name}. "
-            f"Found: {', '.join(of_kind) or 'none'} among {', '.join(features)}"
+            f"Expected the features {', '.join(wanted)} in {name}. It has no {missing[0]} among "
+            f"{', '.join(features)}"
         )
-    return of_kind[0]
+    return {key: features[key] for key in wanted}
 
 
-def find_texts(name, features, wanted, kind):
+def find_label(name, features, wanted):
+    """Returns the name of the class label to read: the wanted one, or the only one."""
+    labels = of_kind(features, "ClassLabel")
+    if wanted in labels:
+        return wanted
+    if len(labels) != 1:
+        raise UserError(
+            f"Expected a label column named {wanted!r} or a single one in {name}. "
+            f"Found: {', '.join(labels) or 'none'} among {', '.join(features)}"
+        )
+    return labels[0]
+
+
+def find_texts(name, features, wanted):
     """Returns the names of the text features to read: those wanted, or all there are.
 
     Args:
         name: String, the data set's name.
         features: Dict of its features.
         wanted: List of names.
-        kind: The class of text features.
     """
-    of_kind = [key for key, feature in features.items() if isinstance(feature, kind)]
-    found = wanted if set(wanted) <= set(of_kind) else of_kind
-    if not of_kind or (found is not wanted and len(wanted) > 1):
+    texts = of_kind(features, "Text")
+    if set(wanted) <= set(texts):
+        return wanted
+    if not texts or len(wanted) > 1:
         raise UserError(
             f"Expected text columns named {', '.join(wanted)} in {name}. "
-            f"Found: {', '.join(of_kind) or 'none'} among {', '.join(features)}"
+            f"Found: {', '.join(texts) or 'none'} among {', '.join(features)}"
         )
-    return found
+    return texts
 
 
 def is_reachable(url, seconds=5):

@@ -1,5 +1,6 @@
 """Errors that a user can mend, which end a recipe with one line."""
 
+import contextlib
 import errno
 import os
 
@@ -17,6 +18,18 @@ def says_disk_full(error):
     return (isinstance(error, OSError) and error.errno in full) or (
         os.strerror(errno.ENOSPC) in str(error)
     )
+
+
+@contextlib.contextmanager
+def writing(flag, path):
+    """Within this context what goes wrong with a file is a `UserError` that names flag and file."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a picture's ending that nobody knows
+        if says_disk_full(error):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"Cannot write {flag} {path}: {reason}") from error
 
 
 def cannot_load(path, error):

@@ -79,7 +79,7 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
     )
     callbacks = [
         keras.callbacks.CSVLogger(run.history, append=True),
-        *(seeing_average(checkpoint) if use_average else [checkpoint]),
+        *(with_averaged_weights(checkpoint) if use_average else [checkpoint]),
         early_stopping,
         # Kept after training: the exports that follow may be killed as well.
         keras.callbacks.BackupAndRestore(run.backup, delete_checkpoint=False),
@@ -93,7 +93,7 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
     return callbacks
 
 
-def rise_and_fall(learning_rate, steps, warmup=0.05):
+def warmup_cosine(learning_rate, steps, warmup=0.05):
     """A schedule that rises to a learning rate in a share of all steps, then falls to nothing."""
     import keras
 
@@ -114,14 +114,14 @@ def baseline_callbacks(monitor, mode, patience):
     """
     import keras
 
-    return seeing_average(
+    return with_averaged_weights(
         keras.callbacks.EarlyStopping(
             monitor, mode=mode, patience=patience, restore_best_weights=True
         )
     )
 
 
-def seeing_average(callback):
+def with_averaged_weights(callback):
     """Callbacks that validate the moving average of the weights, and show it to `callback`.
 
     The average is that of the model's optimizer, made with `use_ema=True`. `callback` finds it in

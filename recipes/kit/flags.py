@@ -2,10 +2,12 @@
 
 import argparse
 import dataclasses
+import inspect
 import os
 import sys
 import types
 import typing
+from pathlib import Path
 
 from recipes.kit.errors import UserError, says_disk_full
 
@@ -24,27 +26,60 @@ def option(default, help, *, low=None, high=None, choices=None):
     return dataclasses.field(default=default, metadata=limits)
 
 
-def usual(many, few, help, **limits):
-    """An `option` whose default goes by the number of training examples; see `settle`."""
-    field = option(None, f"{help}; none: {many}, or {few} of few examples", **limits)
-    return dataclasses.field(default=None, metadata={**field.metadata, "usual": (many, few)})
+def default(value):
+    """Returns a field with another default than the option that the base class has by its name.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Config(TrainConfig):
+    ...     epochs: int = default(3)
+    >>> Config().epochs
+    3
+    """
+    return dataclasses.field(default=value, metadata={"of_base": True})
 
 
-def settle(config, examples, few=10_000):
-    """The config with the usual values for what was not given.
+def size_dependent(many, few, help=None, *, below=10_000, **limits):
+    """Returns a field whose default depends on the number of training examples; see `settle`.
+
+    Args:
+        many: Default for `below` examples or more.
+        few: Default for fewer.
+        help: As for `option`; `None` for that of the base class, with its limits.
+        below: Integer.
+        limits: As for `option`.
+    """
+    known = {"of_base": True} if help is None else option(None, help, **limits).metadata
+    return dataclasses.field(default=None, metadata={**known, "by_size": (many, few, below)})
+
+
+def settle(config, examples):
+    """The config with values for the size-dependent options that were not given.
 
     >>> @dataclasses.dataclass(frozen=True)
     ... class Config:
-    ...     epochs: int | None = usual(10, 20, "passes over the training data")
+    ...     epochs: int | None = size_dependent(10, 20, "passes over the training data")
     >>> settle(Config(), examples=500)
     Config(epochs=20)
     """
-    values = {
-        field.name: field.metadata["usual"][int(examples < few)]
-        for field in dataclasses.fields(config)
-        if "usual" in field.metadata and getattr(config, field.name) is None
-    }
+    values = {}
+    for field in dataclasses.fields(config):
+        if "by_size" in field.metadata and getattr(config, field.name) is None:
+            many, few, below = field.metadata["by_size"]
+            values[field.name] = few if examples < below else many
     return dataclasses.replace(config, **values)
+
+
+def call(function, config, *args, **kwargs):
+    """Calls a function, or a class, with the options of a config that are arguments of it.
+
+    >>> def load(source, *, seed, limit=None):
+    ...     return source, seed, limit
+    >>> call(load, TrainConfig(seed=3), "toy")
+    ('toy', 3, None)
+    """
+    names = {field.name for field in dataclasses.fields(config)}
+    wanted = names & set(inspect.signature(function).parameters) - set(kwargs)
+    return function(*args, **{name: getattr(config, name) for name in wanted}, **kwargs)
 
 
 def argument(help, *, nargs=None):
@@ -59,6 +94,43 @@ def argument(help, *, nargs=None):
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The options that `train` has in every recipe; a recipe's own config extends it."""
+
+    data: str = option("toy", "toy, tfds:NAME or a folder with train.* and test.*")
+    output: Path = option(Path("saved_models") / "model", "folder to write")
+    limit: int | None = option(None, "examples of each split to use, for a quick look", low=4)
+    data_dir: Path | None = option(None, "where TensorFlow Datasets keeps its data")
+    epochs: int = option(10, "passes over the training examples, at most", low=1)
+    patience: int = option(3, "epochs without improvement in validation before it stops", low=1)
+    batch_size: int = option(64, "training examples per step", low=1)
+    learning_rate: float = option(0.001, "step size of Adam, the largest", low=1e-6, high=1.0)
+    averaging: float = option(
+        0.99, "EMA momentum: the moving average of the weights is what is kept", low=0.0,
+        high=0.9999,
+    )  # fmt: skip
+    seed: int = option(0, "seed of everything random", low=0)
+    mixed_precision: bool = option(False, "compute in bfloat16")
+    tensorboard: Path | None = option(None, "folder for TensorBoard's logs")
+
+
+def options(config_class):
+    """Pairs of a field and its metadata, that of the base class for a field by `default`."""
+    for field in dataclasses.fields(config_class):
+        metadata = field.metadata
+        if "of_base" in metadata:
+            base = next(
+                fields[field.name].metadata
+                for fields in (
+                    getattr(cls, "__dataclass_fields__", {}) for cls in config_class.__mro__[1:]
+                )
+                if field.name in fields and "of_base" not in fields[field.name].metadata
+            )
+            metadata = {**base, **metadata}
+        yield field, metadata
+
+
 def check(config):
     """Raises `UserError` for the first option of `config` outside its range.
 
@@ -69,15 +141,15 @@ def check(config):
     Traceback (most recent call last):
     recipes.kit.errors.UserError: --epochs must be at least 1. Received: 0
     """
-    for field in dataclasses.fields(config):
-        value, low, high = getattr(config, field.name), *map(field.metadata.get, ("low", "high"))
+    for field, metadata in options(type(config)):
+        value, low, high = getattr(config, field.name), *map(metadata.get, ("low", "high"))
         if value is None:
             continue
         # "not (a <= b)" instead of "a > b" also refuses NaN.
         if low is not None and not low <= value:
-            raise UserError(f"{_flag(field)} must be at least {low}. Received: {value}")
+            raise UserError(f"{flag(field)} must be at least {low}. Received: {value}")
         if high is not None and not value <= high:
-            raise UserError(f"{_flag(field)} must be at most {high}. Received: {value}")
+            raise UserError(f"{flag(field)} must be at most {high}. Received: {value}")
 
 
 def command_line(description, argv=None, /, **commands):
@@ -141,27 +213,29 @@ def _parser(description, commands):
         help = function.__doc__.strip().splitlines()[0]
         subparser = subparsers.add_parser(name, help=help, description=help, allow_abbrev=False)
         annotations = typing.get_type_hints(config_class)
-        for field in dataclasses.fields(config_class):
-            _add_argument(subparser, field, annotations[field.name])
+        for field, metadata in options(config_class):
+            _add_argument(subparser, field, metadata, annotations[field.name])
     return parser
 
 
-def _add_argument(parser, field, annotation):
-    help = field.metadata["help"].replace("%", "%%")
-    if "positional" in field.metadata:
-        nargs = field.metadata["nargs"]
+def _add_argument(parser, field, metadata, annotation):
+    help = metadata["help"].replace("%", "%%")
+    if "positional" in metadata:
+        nargs = metadata["nargs"]
         keywords = {} if nargs is None else {"nargs": nargs, "default": ()}
         parser.add_argument(field.name, type=_converter(annotation), help=help, **keywords)
         return
     if annotation is bool:
         keywords = {"action": argparse.BooleanOptionalAction}
-        shown = _flag(field) if field.default else _flag(field).replace("--", "--no-", 1)
+        shown = flag(field) if field.default else flag(field).replace("--", "--no-", 1)
     else:
-        keywords = {"type": _converter(annotation), "choices": field.metadata["choices"]}
+        keywords = {"type": _converter(annotation), "choices": metadata["choices"]}
         keywords["metavar"] = None if keywords["choices"] else field.name.upper()
         shown = "none" if field.default is None else str(field.default)
+        if "by_size" in metadata:
+            shown = "{}, or {} below {:,} examples".format(*metadata["by_size"])
     help = f"{help} (default: {shown.replace('%', '%%')})"
-    parser.add_argument(_flag(field), default=field.default, help=help, **keywords)
+    parser.add_argument(flag(field), default=field.default, help=help, **keywords)
 
 
 def _converter(annotation):
@@ -174,7 +248,7 @@ def _as_declared(value):
     return tuple(value) if isinstance(value, list) else value
 
 
-def _flag(field):
+def flag(field):
     return "--" + field.name.replace("_", "-")
 
 

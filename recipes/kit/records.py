@@ -8,7 +8,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from recipes.kit.environment import machine, versions
 from recipes.kit.run_folder import METRICS, write_text
 
 
@@ -56,6 +55,8 @@ def write_metrics(
             and its `agreement` with the Keras model's decisions, in `[0, 1]`.
         details: Dict of whatever else was measured, and how.
     """
+    from keras_attention.machine import machine, versions
+
     metrics = {
         "recipe": recipe,
         "data": data,
@@ -93,6 +94,23 @@ def write_model_card(folder, *, title, sections, metrics):
     trimmed = {heading: text.strip("\n") for heading, text in sections.items()}
     *first, last = [f"## {heading}\n\n{text}\n" for heading, text in trimmed.items()]
     write_text(Path(folder) / "README.md", "\n".join([f"# {title}\n", *first, figures, last]))
+
+
+def show_scores(scores, baselines):
+    """Prints a line for the model and for each baseline.
+
+    Args:
+        scores: Dict, name of a figure on the test split to number; the first is the main one.
+        baselines: Dict, name of a baseline to such a dict, or to the number by the first.
+
+    >>> show_scores({"accuracy": 0.875, "log_loss": 0.3}, {"majority": 0.5})
+    test accuracy 0.8750  log_loss 0.3000  this model
+    test accuracy 0.5000  majority
+    """
+    main = next(iter(scores))
+    for name, figures in {"this model": scores, **baselines}.items():
+        figures = figures if isinstance(figures, dict) else {main: figures}
+        print("test", "  ".join(f"{f} {value:.4f}" for f, value in figures.items()), "", name)
 
 
 def plot_history(history, png, *, metric="accuracy"):

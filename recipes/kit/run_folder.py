@@ -8,7 +8,6 @@ import shutil
 import time
 from pathlib import Path
 
-from recipes.kit.environment import versions
 from recipes.kit.errors import UserError, says_disk_full
 
 try:
@@ -118,6 +117,8 @@ class RunFolder:
         Raises:
             UserError: If another run is writing here or the folder cannot be written.
         """
+        from keras_attention.machine import versions
+
         try:
             self._open()
         except OSError as error:

@@ -276,3 +276,42 @@ def _extract(backbone, split, path, mirrored):
         new.replace(path)
         on_error.pop_all()
     return broken
+
+
+def look(backbone, data, folder, *, mirror=False):
+    """What the model is given of all images, and the data without those that cannot be read.
+
+    Args:
+        backbone: What `load` returned.
+        data: `recipes.data.captions.CaptionedImages`.
+        folder: Path, where features are kept.
+        mirror: Whether the training images are also seen in a mirror.
+
+    Returns:
+        Dict from the name of a split, and `"mirrored"` for the training images seen in a mirror,
+        to an array with a row for each image: grids, or images where the backbone is trained. The
+        data without the broken images.
+    """
+    seen, broken = {}, []
+    key = None if backbone.trainable else fingerprint(backbone) + data.fingerprint
+    for part, split in data.splits.items():
+        if backbone.trainable:
+            seen[part], some = prepared_images(split, backbone.input_shape[1])
+        else:
+            seen[part], some = cached_features(backbone, split, folder, f"{key} {part}")
+        broken += some
+    if mirror and backbone.trainable:
+        seen["mirrored"] = seen["train"][:, :, ::-1]
+    elif mirror:
+        seen["mirrored"], _ = cached_features(
+            backbone, data.train, folder, f"{key} train", mirrored=True
+        )
+    whole = data.without(broken)
+    if broken:
+        for name in seen:
+            before, after = (
+                d.splits["train" if name == "mirrored" else name] for d in (data, whole)
+            )
+            kept = set(after.names)
+            seen[name] = seen[name][[row for row, n in enumerate(before.names) if n in kept]]
+    return seen, whole

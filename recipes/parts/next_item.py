@@ -1,7 +1,12 @@
-"""Layers of the recommendation model that only a catalogue of items needs."""
+"""What models of the next item share: layers over a catalogue of items, scores and losses."""
 
 import keras
+import numpy as np
 from keras import ops
+
+import keras_attention as ka
+from recipes.data.batches import padded
+from recipes.kit import exports
 
 
 @keras.saving.register_keras_serializable(package="recipes")
@@ -73,3 +78,101 @@ class TopUnseen(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "count": self.count}
+
+
+def normal(stddev):
+    """An initializer."""
+    return keras.initializers.RandomNormal(stddev=stddev)
+
+
+def first_position(history):
+    """Where the first step stands so that the first item, after the padding, is at position 0."""
+    return -ops.sum(ops.cast(ops.equal(history, 0), "int32"), axis=1)  # (B,)
+
+
+def dot(x, y):
+    """The dot product over the last axis, in float32."""
+    return ops.sum(ops.cast(x, "float32") * ops.cast(y, "float32"), axis=-1)
+
+
+def log_odds(logit, other_logits):
+    """Log-likelihood that the target was taken and the others were not."""
+    return ops.log_sigmoid(logit) + ops.sum(ops.log_sigmoid(-other_logits), axis=-1)
+
+
+def last_step(maps):
+    """How much the last step looked at each past item `(B, T)`: the mean of heads and blocks."""
+    of_block = [ops.mean(ops.cast(weights, "float32")[:, :, -1], axis=1) for weights in maps]
+    return sum(of_block) / len(of_block)
+
+
+def best_unseen(logits, history, *, loss):
+    """The ten best items that are not in the history, and the probability of each.
+
+    Args:
+        logits: Float tensor `(B, V)`, of the items 1 to V.
+        history: Integer tensor `(B, T)` of items, 0 where padded.
+        loss: The loss of the training: `"softmax"` for probabilities among all items, `"binary"`
+            for those of each item by itself.
+
+    Returns:
+        Items, int32 `(B, 10)`, and probabilities `(B, 10)`.
+    """
+    items, best = TopUnseen(min(10, logits.shape[-1]), name="top")(logits, history)
+    if loss == "binary":
+        return items, ops.sigmoid(best)
+    return items, ops.exp(best - ops.logsumexp(logits, axis=-1, keepdims=True))
+
+
+def scorer(ranking_model, max_history):
+    """The model as `baselines.ranking` wants it: from a list of histories to scores."""
+    import tensorflow as tf
+
+    # One function for all lengths; validation goes through it after each epoch.
+    function = tf.function(
+        lambda history: ranking_model(history, training=False),
+        input_signature=[tf.TensorSpec((None, None), tf.int32)],
+    )
+    return lambda histories: function(
+        padded([history[-max_history:] for history in histories])
+    ).numpy()
+
+
+def export(model, folder, histories, catalogue):
+    """Writes all forms of a recommender.
+
+    Args:
+        model: Keras model from a history `(B, T)` to a dict with `items` `(B, 10)`.
+        folder: Path.
+        histories: List of int32 arrays, on which the forms are compared.
+        catalogue: `recipes.parts.catalogue.Catalogue`.
+
+    Returns:
+        As `kit.exports.export`.
+    """
+
+    def recommend(model, history):
+        return model(history, training=False)
+
+    def same_items(outputs):
+        """The best items of each row as one value, whatever their order."""
+        return np.array([" ".join(map(str, sorted(row))) for row in outputs["items"]])
+
+    # One user at a time, as a phone does: no padding.
+    rows = exports.one_by_one(histories)
+    signature = ka.Signature(
+        "recommend", recommend, {"history": ((None, None), "int32")}, rows, decision=same_items
+    )
+    # Two items with nearly the same score may change places: what counts is which ten they are.
+    agreements = {"saved_model": 0.98, "tflite": 0.98, "tflite_float16": 0.9, "tflite_int8": None}
+    return exports.export(
+        model,
+        folder,
+        formats=list(exports.FORMS),
+        signatures=[signature],
+        bounds={
+            form: {"difference": None, "agreement": agreement}
+            for form, agreement in agreements.items()
+        },
+        files={"items.txt": catalogue.lines()},
+    )

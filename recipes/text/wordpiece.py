@@ -65,6 +65,11 @@ def tensorflow_text():
     return tensorflow_text
 
 
+def operators():
+    """The registrars of tensorflow-text's operators, for TFLite's interpreter."""
+    return tensorflow_text().tflite_registrar.SELECT_TFTEXT_OPS
+
+
 def tokenize(tokenizer, texts, batch=2000):
     """Ids of many texts, a list of int32 arrays; `batch` texts at a time bound the memory."""
     import tensorflow as tf
@@ -74,6 +79,11 @@ def tokenize(tokenizer, texts, batch=2000):
         part = tokenizer.tokenize(tf.constant(texts[start : start + batch], tf.string))
         ids += np.split(part.values.numpy(), part.row_splits.numpy()[1:-1])
     return ids
+
+
+def tokenize_splits(tokenizer, data):
+    """Dict from the name of a split to the ids of its texts."""
+    return {part: tokenize(tokenizer, split.texts) for part, split in data.splits.items()}
 
 
 def word_weights(tokenizer, vocabulary, text, weights):

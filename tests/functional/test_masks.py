@@ -69,7 +69,7 @@ def test_positions_count_the_allowed_steps():
 
 
 def test_causal_from_a_step_on():
-    mask = to_numpy(masks.causal(2, 5, query_start=1))
+    mask = to_numpy(masks.causal(2, 5, start=1))
     np.testing.assert_array_equal(mask, [[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])
 
 

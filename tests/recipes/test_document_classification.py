@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import shutil
 import zipfile
 
 import numpy as np
@@ -11,15 +10,16 @@ import pytest
 
 from recipes import document_classification as recipe
 from recipes.data.toy import documents as toy_documents
-from recipes.kit import exports
-from recipes.text import sentences, wordpiece
+from recipes.text import classifier, hierarchy, sentences, wordpiece
 from tests.recipes.command import call_recipe, one_line
+from tests.recipes.contract import RecipeContract
 
 ANSI = re.compile("\x1b\\[[0-9;]*m")
 LETTER = (
     "To my sister\n\nLast night I dreamed that the horse stood beside the saddle. The kettle by "
     "the blue wall was older than the oven! The bus costs 2.50 and leaves at 3 p.m. from here."
 )
+GOOD = "text,label\n" + "".join(f"It is good. {i},yes\nIt is bad. {i},no\n" for i in range(20))
 
 
 run = functools.partial(call_recipe, recipe)
@@ -44,18 +44,32 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def read(finished):
-    return recipe._reader(recipe.PredictConfig(folder=finished))
+    reader = classifier.Reader.load(finished, recipe.NAME, "model.tflite")
+    return lambda text: hierarchy.answer(reader, text)
 
 
-# ----------------------------------------------------------------------------- a finished run
-
-
-def test_run_folder_is_complete(finished):
-    assert sorted(path.name for path in finished.iterdir()) == sorted(
-        "README.md history.csv history.png labels.txt metrics.json model.keras model.tflite "
-        "model_float16.tflite model_int8.tflite parity.json saved_model vocabulary.txt".split()
+class TestContract(RecipeContract):
+    recipe = recipe
+    files = ("labels.txt", "vocabulary.txt")
+    card = ("tf-idf", "grammar", "mean pooling")
+    agreement = {"tflite_int8": 0.95, "tflite": 1.0, "saved_model": 1.0, "tflite_float16": 1.0}
+    bad_data = (
+        ({}, r"train"),
+        ({"train.csv": "words,label\na,b\n", "test.csv": GOOD}, r"train\.csv.*text.*words"),
+        ({"train.csv": GOOD, "test.csv": "text,label\nfine,maybe\n"}, r"test\.csv:2.*maybe"),
+        ({"train.csv": GOOD + "only a text\n", "test.csv": GOOD}, r"train\.csv:42"),
     )
-    assert not list(finished.parent.glob(".*"))
+    bad_flags = ((["--max-words", "2"], "--max-words must be at least 4. Received: 2"),)
+    tfds = ("ag_news_subset", "ag_news")
+    quick = "--no-baselines --limit 60 --epochs 1 --parity-texts 2 --max-words 24".split()
+    asked = ("A letter.",)
+    broken = ("model.tflite", "metrics.json", "vocabulary.txt", "labels.txt")
+    toy = {
+        "scores": {"accuracy": 0.9983, "log_loss": 0.0066},
+        "baselines": {"tf-idf, linear SVM": 0.8433, "mean pooling at both levels": 0.9267},
+        "epochs": 3,
+        "parameters": 47777,
+    }
 
 
 def test_accuracy_is_above_the_baselines(finished):
@@ -66,11 +80,7 @@ def test_accuracy_is_above_the_baselines(finished):
         assert 0.75 < accuracy < metrics["scores"]["accuracy"] - 0.02
 
 
-def test_every_export_gives_the_models_answers(finished):
-    exports = json.loads((finished / "metrics.json").read_text())["exports"]
-    for form, file in recipe.FORMS.items():
-        assert exports[file]["bytes"] > 0 and exports[file]["milliseconds"] > 0
-        assert exports[file]["agreement"] >= (0.95 if form == "tflite_int8" else 1.0), form
+def test_exact_exports_give_the_models_numbers(finished):
     forms = json.loads((finished / "parity.json").read_text())["forms"]
     for form in ("tflite", "saved_model"):
         for figures in forms[form]["signatures"].values():
@@ -83,13 +93,8 @@ def test_largest_weights_fall_on_what_decides(read):
     for letter in letters[:120]:
         answer = read(letter.text)
         for hits, spans, weights, deciding in (
-            (
-                sentence_hits,
-                answer.sentence_spans,
-                answer.sentence_weights,
-                letter.deciding_sentences,
-            ),
-            (word_hits, answer.word_spans, answer.word_weights, letter.deciding),
+            (sentence_hits, *answer.sentences, letter.deciding_sentences),
+            (word_hits, *answer.words, letter.deciding),
         ):
             start, end = spans[int(np.argmax(weights))]
             hits.append(any(start < stop and begin < end for begin, stop in deciding))
@@ -102,14 +107,14 @@ def test_what_was_only_dreamed_counts_less(read):
         text = "The kettle stood beside the oven for 3 days. " + frame.format(
             "The horse stood beside the saddle for 3 days"
         )
-        plain, framed = read(text).sentence_weights
+        _, (plain, framed) = read(text).sentences
         assert framed < 0.5 * plain
         assert read(text).label == "kitchen"
 
 
 def test_sentences_are_those_of_the_rule_and_weights_sum_to_one(read):
     answer = read(LETTER)
-    assert [LETTER[start:end].strip() for start, end in answer.sentence_spans] == [
+    assert [LETTER[start:end].strip() for start, end in answer.sentences[0]] == [
         "To my sister",
         "Last night I dreamed that the horse stood beside the saddle.",
         "The kettle by the blue wall was older than the oven!",
@@ -117,9 +122,9 @@ def test_sentences_are_those_of_the_rule_and_weights_sum_to_one(read):
     ]
     assert answer.label == "kitchen"
     assert answer.sentence_labels[1:3] == ["stable", "kitchen"]
-    np.testing.assert_allclose(sum(answer.sentence_weights), 1, rtol=1e-5)
-    np.testing.assert_allclose(sum(answer.word_weights), 1, rtol=1e-5)
-    words = [LETTER[start:end] for start, end in answer.word_spans]
+    np.testing.assert_allclose(sum(answer.sentences[1]), 1, rtol=1e-5)
+    np.testing.assert_allclose(sum(answer.words[1]), 1, rtol=1e-5)
+    words = [LETTER[start:end] for start, end in answer.words[0]]
     assert words[:5] == ["To", "my", "sister", LETTER[13], "Last"]  # a mark at the empty line
 
 
@@ -193,17 +198,10 @@ def test_ids_signature_runs_without_text_operators_and_reads_its_own_vocabulary(
     outputs = Interpreter(model_path=str(path)).get_signature_runner("ids")(ids=ids)
     answer = read(LETTER)
     assert labels[outputs["probability"][0].argmax()] == answer.label
-    np.testing.assert_allclose(outputs["sentences"][0], answer.sentence_weights, atol=1e-5)
+    np.testing.assert_allclose(outputs["sentences"][0], answer.sentences[1], atol=1e-5)
     # A phone that splits the ids itself finds the same sentences.
     expected = sentences.split(ids[0], sentences.kinds_of(pieces), max_words=24)
     assert [row[row > 0].tolist() for row in outputs["grid"][0]] == expected
-
-
-def test_model_card_and_picture(finished):
-    card = (finished / "README.md").read_text()
-    for part in ("## Limits", "## Figures", "tf-idf", "model_int8.tflite", "grammar"):
-        assert part in card
-    assert (finished / "history.png").read_bytes()[:4] == b"\x89PNG"
 
 
 # ------------------------------------------------------------------------------------ predict
@@ -240,81 +238,9 @@ def test_predict_reads_a_file_as_one_document_and_writes_html(finished, tmp_path
     assert "<mark" in html and "sentence 0." in html and "<b>" not in html
 
 
-# ------------------------------------------------------------------------------------- errors
-
-
-GOOD = "text,label\n" + "".join(f"It is good. {i},yes\nIt is bad. {i},no\n" for i in range(20))
-
-
-@pytest.mark.parametrize(
-    ("files", "pattern"),
-    [
-        ({}, r"train"),
-        ({"train": "words,label\na,b\n", "test": GOOD}, r"train\.csv.*text.*words"),
-        ({"train": GOOD, "test": "text,label\nfine,maybe\n"}, r"test\.csv:2.*maybe"),
-        ({"train": GOOD + "only a text\n", "test": GOOD}, r"train\.csv:42"),
-    ],
-    ids=["empty folder", "column", "label", "fields"],
-)
-def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd, files, pattern):
-    data = tmp_path / "data"
-    data.mkdir()
-    for name, content in files.items():
-        (data / f"{name}.csv").write_text(content)
-    assert run("train", "--data", data, "--output", tmp_path / "out") == 2
-    one_line(capfd, pattern)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "pattern"),
-    [
-        (["--data", "nowhere"], "nowhere"),
-        (["--data", "tfds:ag_news"], "ag_news_subset"),
-        (["--max-words", "2"], "--max-words must be at least 4. Received: 2"),
-    ],
-)
-def test_bad_flags_are_one_line(tmp_path, capfd, flags, pattern):
-    assert run("train", *flags, "--output", tmp_path / "out") == 2
-    one_line(capfd, pattern)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("broken", ["model.tflite", "metrics.json", "vocabulary.txt", "labels.txt"])
-def test_predict_with_a_broken_folder(finished, tmp_path, capfd, broken):
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    (folder / broken).write_bytes(b"\xff\x00 not what it was")
-    assert run("predict", folder, "text") == 2
-    one_line(capfd, "run")
-    (folder / broken).unlink()
-    assert run("predict", folder, "text") == 2
-    one_line(capfd, f"{broken}|metrics")
-
-
 def test_predict_without_a_document(finished, tmp_path, capfd):
-    assert run("predict", tmp_path, "text") == 2
-    one_line(capfd, "trained model")
     assert run("predict", finished, "--file", tmp_path / "none.txt") == 2
     one_line(capfd, "none.txt")
     (tmp_path / "empty.txt").write_text(" \n")
     assert run("predict", finished, "--file", tmp_path / "empty.txt") == 2
     one_line(capfd, "Expected documents")
-
-
-# ------------------------------------------------------------------------------------ resumed
-
-
-def test_an_interrupted_training_goes_on(tmp_path, capfd, monkeypatch):
-    flags = "--no-baselines --limit 60 --epochs 1 --parity-texts 2 --max-words 24".split()
-
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(exports, "export_classifier", interrupt)
-    assert run("train", *flags, "--output", tmp_path / "out") == 130
-    assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(exports, "export_classifier", lambda *args, **kwargs: {})
-    assert run("train", *flags, "--output", tmp_path / "out") == 0
-    assert "Resuming after the end of training" in capfd.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]

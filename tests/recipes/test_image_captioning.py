@@ -5,18 +5,21 @@ import io
 import json
 import shutil
 import zipfile
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from recipes import image_captioning as recipe
+from recipes.data import captions as caption_data
 from recipes.data.toy import scenes as toy_scenes
-from recipes.kit import flags
-from recipes.parts import backbones
+from recipes.kit import exports, flags
+from recipes.parts import backbones, captioner
+from recipes.text import words as caption_words
+from recipes.text.words import END, PAD, START, UNKNOWN
 from tests.backend import needs_tensorflow
 from tests.recipes.command import call_recipe, one_line
+from tests.recipes.contract import RecipeContract
 
 pytestmark = needs_tensorflow
 Image = pytest.importorskip("PIL.Image")
@@ -26,6 +29,7 @@ QUICK = "--epochs 1 --parity-images 3 --no-baselines".split()
 ONE_FORM = {"tflite": recipe.FORMS["tflite"]}  # where the others are not what is tested
 
 
+SEARCH = functools.partial(captioner.beam_search, max_words=20, beams=3, length_penalty=1.3)
 run = functools.partial(call_recipe, recipe)
 
 
@@ -50,17 +54,43 @@ def photo(scenes, tmp_path_factory):
     return path
 
 
-# ----------------------------------------------------------------------------- a finished run
+@pytest.fixture
+def finished(toy_run):
+    return toy_run
 
 
-def test_run_folder_is_complete(toy_run):
-    assert sorted(path.name for path in toy_run.iterdir()) == sorted(
-        "README.md attention.png history.csv history.png metrics.json model.keras model.tflite "
-        "model_float16.tflite model_int8.tflite parity.json saved_model vocabulary.txt".split()
+@pytest.fixture
+def _asked(photo):
+    """The contract asks about a photo."""
+    TestContract.asked = (photo,)
+
+
+@pytest.mark.usefixtures("_asked")
+class TestContract(RecipeContract):
+    recipe = recipe
+    files = ("attention.png", "vocabulary.txt")
+    card = ("no attention", "by rule", "BLEU by sacrebleu")
+    agreement = dict.fromkeys(recipe.FORMS, 0.9)
+    bad_data = (
+        ({"images/b.png": b"", "captions.csv": "split,image\n"}, r"captions\.csv"),
+        (
+            {"images/b.png": b"", "captions.csv": "split,image,caption\ntrain,a.png,A wall.\n"},
+            r"captions\.csv:2: expected an image that is in images. Received: 'a.png'",
+        ),
     )
-    assert [path.name for path in toy_run.parent.iterdir()] == [recipe.NAME]
-    for name in ("attention.png", "history.png"):
-        assert (toy_run / name).read_bytes()[:4] == b"\x89PNG"
+    bad_flags = (
+        (["--backbone", "MobilNet"], "MobileNet"),
+        (["--beams", "0"], "--beams must be at least 1. Received: 0"),
+    )
+    tfds = ("coco_captions", "coco_caption")
+    quick = "--limit 40 --epochs 1 --units 16 --parity-images 2 --no-baselines".split()
+    broken = ("saved_model", "metrics.json", "vocabulary.txt")
+    toy = {
+        "scores": {"BLEU-4": 82.9279, "BLEU-3": 87.4522, "BLEU-2": 91.0691, "BLEU-1": 93.955},
+        "baselines": {"caption of the nearest training image": 45.463, "no attention": 40.6436},
+        "epochs": 3,
+        "parameters": 244890,
+    }
 
 
 def test_scores_are_above_the_baselines(toy_run):
@@ -72,16 +102,10 @@ def test_scores_are_above_the_baselines(toy_run):
         assert scores["BLEU-4"] == metrics["baselines"][name]
         for order, score in scores.items():
             assert metrics["scores"][order] > score + 5
-    for form in recipe.FORMS.values():
-        export = metrics["exports"][form]
-        assert export["bytes"] > 0 and export["milliseconds"] > 0 and export["agreement"] >= 0.9
-    card = (toy_run / "README.md").read_text()
-    for part in ("## Limits", "## Figures", "no attention", "model_int8.tflite", "by rule"):
-        assert part in card
 
 
 def test_largest_weight_falls_on_the_thing_that_a_word_means(toy_run, scenes):
-    _, read = recipe._reader(recipe.PredictConfig(folder=toy_run, form="tflite"))
+    _, read = recipe.reader(recipe.PredictConfig(folder=toy_run, form="tflite"))
     hits = {"colours": [], "shapes": []}
     for scene in scenes:
         caption, weights = read(scene.image)
@@ -104,18 +128,17 @@ def test_every_form_gives_the_keras_models_captions(toy_run, scenes):
 
     model = keras.models.load_model(toy_run / "model.keras")
     vocabulary = (toy_run / "vocabulary.txt").read_text().split("\n")[:-1]
-    config = recipe.Config()
     images = np.stack([scene.image for scene in scenes[-50:]])
     grid = model.get_layer("backbone")(images.astype("float32"))
     greedy, _, _ = ka.greedy_search(
-        recipe.next_word(model), recipe.START, recipe.first_state(model, grid), 21, recipe.END
+        captioner.next_word(model), START, captioner.first_state(model, grid), 21, END
     )
     expected = {
-        "saved_model": recipe.decode(vocabulary, recipe.beam_search(config, model, grid)),
-        "tflite": recipe.decode(vocabulary, greedy),
+        "saved_model": caption_words.decode(vocabulary, SEARCH(model, grid)),
+        "tflite": caption_words.decode(vocabulary, greedy),
     }
     for form in ("saved_model", "tflite", "tflite_float16", "tflite_int8"):
-        _, read = recipe._reader(recipe.PredictConfig(folder=toy_run, form=form))
+        _, read = recipe.reader(recipe.PredictConfig(folder=toy_run, form=form))
         found = [read(image)[0] for image in images]
         wanted = expected.get(form, expected["tflite"])
         same = np.mean([a == b for a, b in zip(found, wanted, strict=True)])
@@ -130,10 +153,10 @@ def test_saved_model_gives_text_and_weights(toy_run, scenes):
     outputs = function(image=tf.constant(images))
     vocabulary = (toy_run / "vocabulary.txt").read_text().split("\n")[:-1]
     texts = [text.decode() for text in outputs["caption"].numpy()]
-    assert texts == recipe.decode(vocabulary, outputs["ids"])
+    assert texts == caption_words.decode(vocabulary, outputs["ids"])
     weights = outputs["weights"].numpy()
     assert weights.shape == (3, 21, 5, 5)
-    counted = outputs["ids"].numpy() != recipe.PAD
+    counted = outputs["ids"].numpy() != PAD
     np.testing.assert_allclose(weights.sum((2, 3)), counted, atol=1e-5)
 
 
@@ -150,8 +173,8 @@ def test_a_phone_can_write_a_caption_step_by_step(toy_run, scenes):
     )
     image = scenes[0].image[None]
     expected = greedy(image=image)
-    state, token, found, weights = encode(image=image), recipe.START, [], []
-    while token != recipe.END:
+    state, token, found, weights = encode(image=image), START, [], []
+    while token != END:
         outputs = step(token=np.array([token], "int32"), **state)
         token = int(outputs["logits"][0].argmax())
         found.append(token)
@@ -242,22 +265,22 @@ BATCH = {
 
 @pytest.mark.parametrize("attention", recipe.ATTENTIONS)
 def test_steps_agree_with_the_whole_sequence(attention):
-    config, _, model = small_model(attention)
+    _, _, model = small_model(attention)
     image = BATCH["image"].astype("float32")
     whole = model({"image": image, "words": BATCH["words"]})
     assert whole["weights"].shape == (4, 4, 3, 3)
     grid = model.get_layer("backbone")(image)
-    state, step = recipe.first_state(model, grid), recipe.next_word(model)
+    state, step = captioner.first_state(model, grid), captioner.next_word(model)
     for t in range(2):
         logits, state, weights = step(BATCH["words"][:, t], state)
         np.testing.assert_allclose(logits[:3, 4:], whole["logits"][:3, t, 4:], atol=1e-5)
         expected = np.reshape(whole["weights"], (4, 4, 9))[:3, t]
         np.testing.assert_allclose(weights[:3, :9], expected, atol=1e-5)
-        assert np.array(logits)[:, [recipe.PAD, recipe.START, recipe.UNKNOWN]].max() < -1e8
-    tokens = recipe.beam_search(config, model, grid)
+        assert np.array(logits)[:, [PAD, START, UNKNOWN]].max() < -1e8
+    tokens = SEARCH(model, grid)
     given = np.concatenate([np.ones((4, 1), "int32"), tokens], axis=1)
     again = model({"image": image, "words": given})["weights"]
-    np.testing.assert_allclose(recipe.weights_of(model, grid, tokens), again, atol=1e-5)
+    np.testing.assert_allclose(captioner.weights_of(model, grid, tokens), again, atol=1e-5)
     sums = np.sum(again, axis=(2, 3))[:, 0]
     assert (sums < 1).all() if attention == "adaptive" else np.allclose(sums, 1)
 
@@ -327,14 +350,14 @@ def test_features_are_cached_and_a_training_that_was_cut_short_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "describe", interrupt)  # after training
+        patch.setattr(captioner, "describe", interrupt)  # after training
         assert run(*arguments) == 130
     output = capfd.readouterr()
     assert "skipped 1 of 121 images, which cannot be read: 7.jpg (" in output.out
     assert "The same command resumes after epoch 1." in output.err
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 4  # three splits and mirror images
 
-    monkeypatch.setattr(recipe, "FORMS", ONE_FORM)
+    monkeypatch.setattr(exports, "FORMS", ONE_FORM)
     monkeypatch.setattr(backbones, "_extract", None)  # what is cached is not computed again
     assert run(*arguments) == 0
     assert "Resuming after the end of training" in capfd.readouterr().out
@@ -352,7 +375,8 @@ def test_features_are_cached_and_a_training_that_was_cut_short_goes_on(
     config = recipe.Config(
         data=str(photos), backbone=str(photos / "backbone.keras"), cache=tmp_path / "cache"
     )
-    seen, data = recipe.look(config, recipe.load_backbone(config), recipe.load_data(config))
+    data = flags.call(caption_data.CaptionReader, config).load(config.data)
+    seen, data = backbones.look(recipe.load_backbone(config), data, config.cache)
     assert {name: array.shape for name, array in seen.items()} == {
         "train": (99, 3, 3, 8), "validation": (10, 3, 3, 8), "test": (11, 3, 3, 8)
     }  # fmt: skip
@@ -363,10 +387,10 @@ def test_fine_tuning_trains_the_backbone(photos):
     config = recipe.Config(
         data=str(photos), backbone=str(photos / "backbone.keras"), fine_tune=True, mirror=True
     )
-    data = recipe.load_data(config)
+    data = flags.call(caption_data.CaptionReader, config).load(config.data)
     config = flags.settle(config, 10)
     backbone = recipe.load_backbone(config)
-    seen, whole = recipe.look(config, backbone, data)
+    seen, whole = backbones.look(backbone, data, config.cache, mirror=True)
     assert {name: array.shape for name, array in seen.items()} == {
         "train": (99, 24, 24, 3), "mirrored": (99, 24, 24, 3),
         "validation": (10, 24, 24, 3), "test": (11, 24, 24, 3),
@@ -380,43 +404,7 @@ def test_fine_tuning_trains_the_backbone(photos):
     assert not np.allclose(before[0], backbone.get_weights()[0])
 
 
-def test_captions_of_mirror_images_exchange_left_and_right():
-    vocabulary = [*recipe.SPECIAL, "dog", "left", "of", "right"]
-    texts = [["Dog left of a dog."]]
-    ((ids,),) = recipe.encode(vocabulary, texts, 9)
-    assert ids.tolist() == [1, 4, 5, 6, 3, 4, 2]
-    ((ids,),) = recipe.encode(vocabulary, texts, 9, mirrored=True)
-    assert ids.tolist() == [1, 4, 7, 6, 3, 4, 2]
-    ((ids,),) = recipe.encode(vocabulary, texts, 3)
-    assert ids.tolist() == [1, 4, 5, 6]  # cut: no end
-
-
-def test_bleu_is_that_of_sacrebleu_and_takes_images_with_fewer_captions():
-    references = [["a dog runs", "the dog runs fast"], ["a cat"]]
-    scores = recipe.bleu(["a dog runs", "a cat"], references)
-    assert scores["BLEU-1"] == scores["BLEU-2"] == pytest.approx(100)
-    assert recipe.bleu(["a dog sits", "a cat"], references)["BLEU-1"] == pytest.approx(80)
-
-
-def test_nearest_caption_is_the_one_that_agrees_most_with_its_others():
-    grids = np.zeros((2, 2, 2, 3), "float16")
-    grids[0, ..., 0], grids[1, ..., 1] = 1, 5
-    texts = [["A red wall."], ["Nothing.", "A green wall!", "a wall"]]
-    tests = np.zeros((1, 2, 2, 3), "float16")
-    tests[..., 1] = 0.1
-    assert recipe.nearest_captions(grids, texts, tests) == ["a green wall"]
-
-
 # ------------------------------------------------------------------------------------- errors
-
-
-def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd):
-    data = tmp_path / "data"
-    (data / "images").mkdir(parents=True)
-    (data / "captions.csv").write_text("split,image,caption\ntrain,a.png,A wall.\n")
-    assert run("train", "--data", data, "--output", tmp_path / "out") == 2
-    one_line(capfd, r"captions\.csv:2: expected an image that is in images. Received: 'a.png'")
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_too_many_broken_images(photos, tmp_path, capfd):
@@ -438,29 +426,3 @@ def test_backbone_of_the_wrong_output_rank(tmp_path, capfd):
     assert run("train", *flags) == 2
     one_line(capfd, r"grid of features \(B, rows, columns, features\).*gives \(None, 1728\)")
     assert [path.name for path in tmp_path.iterdir()] == ["flat.keras"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "pattern"),
-    [
-        (["--data", "nowhere"], "There is no folder nowhere"),
-        (["--data", "tfds:coco_caption"], "coco_captions"),
-        (["--backbone", "MobilNet"], "MobileNet"),
-        (["--beams", "0"], "--beams must be at least 1. Received: 0"),
-    ],
-)
-def test_bad_flags_are_one_line(tmp_path, capfd, flags, pattern):
-    assert run("train", *flags, "--output", tmp_path / "out") == 2
-    one_line(capfd, pattern)
-    assert not list(tmp_path.iterdir())
-
-
-def test_help_names_every_flag(capfd):
-    assert run("train", "--help") == 0
-    text = capfd.readouterr().out
-    for flag in ("--backbone", "--attention", "--beams", "--cache", "--fine-tune", "--mirror"):
-        assert flag in text
-
-
-def test_docstring_names_the_file():
-    assert f"recipes.{Path(recipe.__file__).stem} train" in recipe.__doc__

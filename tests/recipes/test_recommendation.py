@@ -1,12 +1,9 @@
 """The recommendation recipe, as its users run it."""
 
-import errno
 import functools
 import io
 import json
-import os
 import re
-import shutil
 import zipfile
 
 import numpy as np
@@ -14,15 +11,19 @@ import pytest
 
 from recipes import recommendation as recipe
 from recipes.data import interactions
+from recipes.data.batches import padded
 from recipes.data.toy import interactions as toy_interactions
-from recipes.data.windows import padded
-from recipes.kit import exports, fitting, records
+from recipes.kit import exports, fitting
 from tests.recipes.command import call_recipe, one_line
+from tests.recipes.contract import RecipeContract
 
 # What brings the toy readers to most of what can be known in half a minute.
 SETTINGS = {"epochs": 7, "batch_size": 1000, "learning_rate": 0.004, "averaging": 0.98}
 SETTINGS |= {"parity_users": 50}
 TWO_FORMS = ("tflite", "saved_model")
+GOOD = "user,item,time\n" + "".join(
+    f"u{user},i{(user + n) % 15},{n}\n" for user in range(12) for n in range(6)
+)
 
 
 run = functools.partial(call_recipe, recipe)
@@ -42,7 +43,7 @@ def target_run(tmp_path_factory):
     output = tmp_path_factory.mktemp("saved_models") / "target"
     settings = SETTINGS | {"attention": "target", "epochs": 10, "size": 32, "parity_users": 10}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "FORMS", {form: recipe.FORMS[form] for form in TWO_FORMS})
+        patch.setattr(exports, "FORMS", {form: recipe.FORMS[form] for form in TWO_FORMS})
         recipe.train(recipe.Config(data="toy", output=output, **settings))
     return output
 
@@ -66,15 +67,52 @@ def answers(model, history):
     return {name: np.array(value) for name, value in model(history, training=False).items()}
 
 
-# ----------------------------------------------------------------------------- a finished run
+@pytest.fixture
+def finished(toy_run):
+    return toy_run
 
 
-def test_run_folder_is_complete(toy_run):
-    assert sorted(path.name for path in toy_run.iterdir()) == sorted(
-        "README.md history.csv history.png items.txt metrics.json model.keras model.tflite "
-        "model_float16.tflite model_int8.tflite parity.json saved_model".split()
+class TestContract(RecipeContract):
+    recipe = recipe
+    files = ("items.txt",)
+    card = ("Markov", "of 100", "last 30")
+    agreement = {"tflite_int8": 0.6}
+    bad_data = (
+        ({}, r"interactions\.csv"),
+        ({"interactions.csv": ""}, r"interactions\.csv.*empty"),
+        (
+            {"interactions.csv": "user,film,time\na,b,1\n"},
+            r"interactions\.csv:1.*'item'.*'film'",
+        ),
+        ({"interactions.csv": GOOD + "a,b,soon\n"}, r"interactions\.csv:74.*time.*'soon'"),
+        ({"interactions.csv": GOOD + "a,b\n"}, r"interactions\.csv:74.*3 fields"),
+        (
+            {"interactions.csv": "user,item,time\na,x,1\na,y,2\nb,x,1\n"},
+            "4 items or more.*The longest history has 2",
+        ),
     )
-    assert not list(toy_run.parent.glob(".*"))
+    bad_flags = (
+        (["--attention", "target", "--loss", "softmax"], "needs --loss binary"),
+        (["--heads", "3"], "--heads must divide --size"),
+        (["--max-history", "1"], "--max-history must be at least 2"),
+    )
+    tfds = ("movielens/1m-ratings", "movielen/1m-ratings")
+    quick = "--limit 100 --epochs 1 --size 8 --parity-users 2".split()
+    asked = ("1",)
+    broken = ("model.tflite", "metrics.json", "items.txt")
+    toy = {
+        "scores": {
+            "hr@10": 0.887,
+            "ndcg@10": 0.7731,
+            "mrr": 0.7397,
+            "hr@10 of 100": 0.913,
+            "ndcg@10 of 100": 0.8302,
+            "mrr of 100": 0.8058,
+        },
+        "baselines": {"first-order Markov": 0.1975, "popularity": 0.0385},
+        "epochs": 7,
+        "parameters": 87488,
+    }
 
 
 @pytest.mark.parametrize("which", ["toy_run", "target_run"])
@@ -172,10 +210,10 @@ def test_attention_maps_reads_the_trained_model(toy_run):
 def test_every_form_gives_the_keras_models_answer(which, form, request, toy):
     folder = request.getfixturevalue(which)
     model = loaded(folder)
-    recommend, _, _ = recipe._loaded(recipe.PredictConfig(folder=folder, items=(), form=form))
+    recommend = exports.runner(folder / recipe.FORMS[form], "recommend")
     same = []
     for history in toy.test[0][:12]:
-        expected, found = answers(model, history[None]), recommend(history[None])
+        expected, found = answers(model, history[None]), recommend(history=history[None])
         same.append(len(set(expected["items"][0]) & set(found["items"][0])) / 10)
         if form in ("tflite", "saved_model"):
             np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-3, atol=1e-5)
@@ -184,11 +222,11 @@ def test_every_form_gives_the_keras_models_answer(which, form, request, toy):
 
 
 def test_batches_of_padded_histories_in_tflite(toy_run, toy):
-    recommend, _, _ = recipe._loaded(recipe.PredictConfig(folder=toy_run, items=()))
+    recommend = exports.runner(toy_run / "model.tflite", "recommend")
     histories = toy.test[0][:5]
-    together = recommend(padded(histories))
+    together = recommend(history=padded(histories))
     for row, history in enumerate(histories):
-        alone = recommend(history[None])
+        alone = recommend(history=history[None])
         np.testing.assert_allclose(together["scores"][row], alone["scores"][0], rtol=1e-4)
 
 
@@ -199,18 +237,11 @@ def test_items_are_attached_to_the_tflite_file(toy_run, toy):
     assert (toy_run / "items.txt").read_text() == "\n".join(lines) + "\n"
 
 
-def test_model_card_and_picture(toy_run):
-    card = (toy_run / "README.md").read_text()
-    for part in ("## Limits", "## Figures", "Markov", "model_int8.tflite", "of 100", "last 30"):
-        assert part in card
-    assert (toy_run / "history.png").read_bytes()[:4] == b"\x89PNG"
-
-
 # --------------------------------------------------------------------------------- the models
 
 
 def small(**changes):
-    return recipe._checked(recipe.Config(max_history=8, size=8, **changes))
+    return recipe.checked(recipe.Config(max_history=8, size=8, **changes))
 
 
 def test_training_sees_no_later_item_and_scores_as_ranking_does():
@@ -312,63 +343,6 @@ def test_one_past_item_is_enough(toy_run, capfd):
 # ------------------------------------------------------------------------------------- errors
 
 
-GOOD = "user,item,time\n" + "".join(
-    f"u{user},i{(user + n) % 15},{n}\n" for user in range(12) for n in range(6)
-)
-
-
-@pytest.mark.parametrize(
-    ("content", "pattern"),
-    [
-        (None, r"interactions\.csv"),
-        ("", r"interactions\.csv.*empty"),
-        ("user,film,time\na,b,1\n", r"interactions\.csv:1.*'item'.*'film'"),
-        (GOOD + "a,b,soon\n", r"interactions\.csv:74.*time.*'soon'"),
-        (GOOD + "a,b\n", r"interactions\.csv:74.*3 fields"),
-        ("user,item,time\na,x,1\na,y,2\nb,x,1\n", "4 items or more.*The longest history has 2"),
-    ],
-    ids=["no file", "empty", "column", "time", "fields", "short histories"],
-)
-def test_bad_data_is_one_line_and_nothing_is_left(tmp_path, capfd, content, pattern):
-    (tmp_path / "data").mkdir()
-    if content is not None:
-        (tmp_path / "data" / "interactions.csv").write_text(content)
-    assert run("train", "--data", tmp_path / "data", "--output", tmp_path / "out") == 2
-    one_line(capfd, pattern)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "pattern"),
-    [
-        (["--data", "nowhere"], "nowhere"),
-        (["--attention", "target", "--loss", "softmax"], "needs --loss binary"),
-        (["--heads", "3"], "--heads must divide --size"),
-        (["--max-history", "1"], "--max-history must be at least 2"),
-    ],
-)
-def test_bad_flags_are_one_line(tmp_path, capfd, flags, pattern):
-    assert run("train", *flags, "--output", tmp_path / "out") == 2
-    one_line(capfd, pattern)
-    assert not list(tmp_path.iterdir())
-
-
-def test_tfds_without_network(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("recipes.data.tfds.is_reachable", lambda *args, **kwargs: False)
-    source = ["--data", "tfds:movielens/1m-ratings", "--data-dir", tmp_path / "empty"]
-    assert run("train", *source, "--output", tmp_path / "out") == 2
-    one_line(capfd, "movielens/1m-ratings.*network")
-
-
-def test_a_title_is_found_without_its_year():
-    titles = ["Alien (1979)", "Aliens (1986)", "Up (2009)"]
-    assert [recipe._find(name, ["a", "b", "c"], titles) for name in ("alien", "up", "c")] == [
-        1,
-        3,
-        3,
-    ]
-
-
 @pytest.mark.parametrize(
     ("arguments", "pattern"),
     [
@@ -390,51 +364,18 @@ def test_predict_with_an_empty_history(toy_run, monkeypatch, capfd):
     one_line(capfd, "Expected past items, one a line. Standard input has none")
 
 
-@pytest.mark.parametrize("broken", ["model.tflite", "metrics.json", "items.txt"])
-def test_predict_with_a_broken_folder(toy_run, tmp_path, capfd, broken):
-    folder = tmp_path / "run"
-    shutil.copytree(toy_run, folder)
-    (folder / broken).write_bytes(b"\xff\x00 not what it was")
-    assert run("predict", folder, "1") == 2
-    one_line(capfd, "run")
-    (folder / broken).unlink()
-    assert run("predict", folder, "1") == 2
-    one_line(capfd, f"{broken}|metrics")
+# ------------------------------------------------------------------------------- small data
 
 
-def test_predict_with_a_wrong_folder(tmp_path, capfd):
-    assert run("predict", tmp_path / "nowhere", "1") == 2
-    one_line(capfd, "There is none")
-    (tmp_path / "metrics.json").write_text('{"recipe": "sentiment_analysis"}')
-    for name in ("model.tflite", "items.txt"):
-        (tmp_path / name).touch()
-    assert run("predict", tmp_path, "1") == 2
-    one_line(capfd, "names sentiment_analysis")
-
-
-# ------------------------------------------------------------------- small data, interrupted
-
-
-def test_names_that_are_no_numbers_no_titles_and_a_full_disk(tmp_path, capfd, monkeypatch):
+def test_names_that_are_no_numbers_and_no_titles(tmp_path, capfd, monkeypatch):
     """Fifteen items, of which some are in every history: less than ten are left for some."""
-
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "interactions.csv").write_text(GOOD + "short,i1,1\n")
     flags = ["--data", tmp_path / "data", "--output", tmp_path / "out", "--epochs", 2]
     flags += ["--size", 8, "--loss", "binary", "--negatives", 2, "--mixed-precision"]
-    monkeypatch.setattr(recipe, "FORMS", {"tflite": recipe.FORMS["tflite"]})
-    with monkeypatch.context() as patch:
-        patch.setattr(exports, "export", lambda *args, **kwargs: {})
-        patch.setattr(records, "write_metrics", full)  # after training, in the middle of writing
-        assert run("train", *flags) == 2
-    one_line(capfd, "disk is full")
-    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(exports, "FORMS", {"tflite": recipe.FORMS["tflite"]})
     assert run("train", *flags) == 0
     shown = capfd.readouterr().out
-    assert "Resuming after the end of training" in shown
     assert "1 user with fewer than 3 items was left out" in shown
     assert run("predict", tmp_path / "out", *(f"i{n}" for n in range(9))) == 0
     lines = [line for line in capfd.readouterr().out.splitlines() if line]

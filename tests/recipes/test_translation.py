@@ -3,7 +3,6 @@
 import functools
 import io
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,13 +12,18 @@ import numpy as np
 import pytest
 
 from recipes import translation as recipe
+from recipes.data import pairs
 from recipes.data.toy import translation as toy_translation
 from recipes.kit import exports, fitting
-from recipes.text import detokenize, wordpiece
+from recipes.parts import alignment, seq2seq
+from recipes.text import detokenize, languages, wordpiece
 from tests.recipes.command import call_recipe, one_line
+from tests.recipes.contract import RecipeContract
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 TEST = toy_translation.splits()[2]
+
+ROWS = "de,en\n" + "".join(f"das ist gut {i},this is good {i}\n" for i in range(20))
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +37,45 @@ def run(tmp_path_factory):
 call = functools.partial(call_recipe, recipe)
 
 
-# ----------------------------------------------------------------------------- a finished run
+@pytest.fixture
+def finished(run):
+    return run
 
 
-def test_run_folder_is_complete(run):
-    assert sorted(path.name for path in run.iterdir()) == sorted(
-        "README.md alignment.png history.csv history.png metrics.json model.keras model.tflite "
-        "model_float16.tflite model_int8.tflite parity.json saved_model source_vocabulary.txt "
-        "spacing.txt target_vocabulary.txt".split()
+class TestContract(RecipeContract):
+    recipe = recipe
+    files = ("alignment.png", *languages.FILES)
+    card = ("one vector", "nrefs:1", "reverse")
+    agreement = {"tflite_int8": 0.8}
+    bad_data = (
+        ({}, "train"),
+        ({"train.csv": ROWS, "test.csv": ROWS.replace("de,en", "en,de")}, r"test\.csv.*swapped"),
+        ({"train.csv": ROWS + "allein\n", "test.csv": ROWS}, r"train\.csv:22"),
+        (
+            {"train.csv": ROWS, "test.csv": "de,en\ngut,\n"},
+            r"test\.csv:2: expected a sentence in 'en'",
+        ),
     )
-    assert not list(run.parent.glob(".*"))
+    bad_flags = (
+        (["--heads", "7", "--architecture", "transformer"], "--heads must divide --units"),
+        (["--dropout", "nan"], "--dropout must be at least"),
+    )
+    tfds = ("ted_hrlr_translate/pt_to_en", "ted_hrlr_translat/pt_to_en", "--source", "pt")
+    quick = (
+        "--limit 60 --epochs 1 --units 16 --max-pieces 8 --beams 2 --parity-texts 2 --no-baselines"
+    ).split()
+    asked = ("text",)
+    broken = ("model.tflite", "metrics.json", *languages.FILES)
+    toy = {
+        "scores": {"BLEU": 99.7961, "BLEU, greedy": 99.7961},
+        "baselines": {
+            "word for word (IBM model 1)": 0.1128,
+            "most alike training sentence": 10.878,
+            "the same, the sentence as one vector": 17.8057,
+        },
+        "epochs": 3,
+        "parameters": 160000,
+    }
 
 
 def test_attention_translates_and_one_vector_does_not(run):
@@ -53,20 +86,16 @@ def test_attention_translates_and_one_vector_does_not(run):
     assert baselines["word for word (IBM model 1)"] < 10  # all words right, in the wrong order
     assert baselines["most alike training sentence"] < 30
     assert metrics["details"]["bleu"].startswith("nrefs:1|case:mixed|")
-    for form, name in recipe.FORMS.items():
-        export = metrics["exports"][name]
-        assert export["bytes"] > 0 and export["milliseconds"] > 0
-        assert export["agreement"] >= (0.98 if form in recipe.EXACT else 0.8)
 
 
 def test_it_looks_at_the_word_that_it_translates(run):
     import keras
 
     model = keras.models.load_model(run / "model.keras")
-    languages = recipe.Languages.load(run)
+    sides = recipe.Languages.load(run)
     hits = []
     for pair in TEST[:12]:
-        weights, words, source_words = recipe.alignment(model, pair.source, pair.target, languages)
+        weights, words, source_words = alignment.alignment(model, pair.source, pair.target, sides)
         assert " ".join(words) == pair.target.replace(".", " . (end)")
         assert " ".join(source_words) == pair.source.replace(".", " . (end)")
         np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-4)
@@ -78,16 +107,13 @@ def test_it_looks_at_the_word_that_it_translates(run):
 def test_a_translation_does_not_depend_on_what_is_beside_it(run):
     import keras
 
-    config = recipe.Config(max_pieces=16, beams=3)
-    search = recipe.searcher(config, 3)(keras.models.load_model(run / "model.keras"))
-    ids, _ = recipe.Languages.load(run).ids(
-        recipe.translation_data.Split([pair.source for pair in TEST[:12]], [])
-    )
-    together = recipe.translate(search, ids)
-    alone = [recipe.translate(search, [row])[0] for row in ids[:4]]
+    search = seq2seq.searcher(3, 16, 1.0)(keras.models.load_model(run / "model.keras"))
+    ids, _ = recipe.Languages.load(run).ids(pairs.Split([pair.source for pair in TEST[:12]], []))
+    together = seq2seq.generate(search, ids)
+    alone = [seq2seq.generate(search, [row])[0] for row in ids[:4]]
     for one, other in zip(alone, together, strict=False):
         np.testing.assert_array_equal(one, other)
-    assert [len(row) for row in recipe.translate(search, [ids[0][:0], ids[0]])] == [
+    assert [len(row) for row in seq2seq.generate(search, [ids[0][:0], ids[0]])] == [
         0,
         len(together[0]),
     ]
@@ -98,29 +124,15 @@ def test_ids_signature_runs_without_text_operators_and_with_its_own_vocabularies
 
     path = run / "model.tflite"
     with zipfile.ZipFile(path) as archive:
-        source, target, spacing = (archive.read(name).decode() for name in recipe.FILES)
+        source, target, spacing = (archive.read(name).decode() for name in languages.FILES)
     numbers = {piece: number for number, piece in enumerate(source.split("\n"))}
     pieces = target.split("\n")
     ids = np.array([wordpiece.encode(numbers, TEST[0].source, cased=True)], "int32")
     found = Interpreter(model_path=str(path)).get_signature_runner("ids")(ids=ids)["ids"][0]
     text = detokenize.Spacing.loads(spacing).to_text([pieces[n] for n in found[found > 0]])
-    run_text = exports.text_runner(path, "text_greedy")
-    assert text == run_text([TEST[0].source])["translation"][0].decode() == TEST[0].target
-
-
-def test_model_card_and_pictures(run):
-    card = (run / "README.md").read_text()
-    for part in (
-        "## Limits",
-        "## Figures",
-        "one vector",
-        "model_int8.tflite",
-        "nrefs:1",
-        "reverse",
-    ):
-        assert part in card
-    for name in ("history.png", "alignment.png"):
-        assert (run / name).read_bytes()[:4] == b"\x89PNG"
+    run_text = exports.runner(path, "text_greedy", operators=wordpiece.operators())
+    outputs = run_text(text=np.array([TEST[0].source.encode()]))
+    assert text == outputs["translation"][0].decode() == TEST[0].target
 
 
 # ------------------------------------------------------------------------------------ predict
@@ -168,65 +180,29 @@ def test_predict_notes_the_wrong_language_unknown_letters_and_what_is_cut(run, c
 
 # ------------------------------------------------------------------------------------- errors
 
-ROWS = "de,en\n" + "".join(f"das ist gut {i},this is good {i}\n" for i in range(20))
-
-
-def write(folder, **files):
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / f"{name}.csv").write_text(content)
-    return folder
-
 
 @pytest.mark.parametrize(
-    ("files", "flags", "pattern"),
+    ("flags", "pattern"),
     [
-        ({}, (), "train"),
-        ({"train": ROWS, "test": ROWS}, ("--source", "cs"), r"train\.csv:1: .*'cs'.*'de', 'en'"),
-        ({"train": ROWS, "test": ROWS}, ("--target", "de"), "Expected two languages"),
-        ({"train": ROWS, "test": ROWS.replace("de,en", "en,de")}, (), r"test\.csv.*swapped"),
-        ({"train": ROWS + "allein\n", "test": ROWS}, (), r"train\.csv:22"),
-        ({"train": ROWS, "test": "de,en\ngut,\n"}, (), r"test\.csv:2: expected a sentence in 'en'"),
-        ({"train": ROWS, "test": ROWS}, ("--max-pieces", "8"), None),
-        ({"train": ROWS, "test": ROWS}, ("--heads", "7", "--architecture", "transformer"), "heads"),
-        ({"train": ROWS, "test": ROWS}, ("--dropout", "nan"), "--dropout must be at least"),
+        (("--source", "cs"), r"train\.csv:1: .*'cs'.*'de', 'en'"),
+        (("--target", "de"), "Expected two languages"),
     ],
 )
-def test_bad_data_is_one_line_and_nothing_is_left(
-    tmp_path, capfd, files, flags, pattern, monkeypatch
-):
-    data = write(tmp_path / "data", **files)
-    if pattern is None:
-        pattern = "--max-pieces 3"
-        monkeypatch.setattr("recipes.kit.flags.settle", lambda config, examples: _short(config))
+def test_wrong_languages_are_one_line(tmp_path, capfd, flags, pattern):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "test"):
+        (data / f"{name}.csv").write_text(ROWS)
     assert call("train", "--data", data, "--output", tmp_path / "out", *flags) == 2
     one_line(capfd, pattern)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-
-def _short(config):
-    return recipe.dataclasses.replace(config, max_pieces=3, vocabulary_size=100, batch_size=4)
-
-
-@pytest.mark.parametrize("broken", ["model.tflite", "metrics.json", "source_vocabulary.txt"])
-def test_predict_with_a_broken_folder(run, tmp_path, capfd, broken):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for name in ("metrics.json", "model.tflite", *recipe.FILES):
-        shutil.copy(run / name, folder)
-    (folder / broken).write_bytes(b"\xff\x00 not what it was")
-    assert call("predict", folder, "text") == 2
-    one_line(capfd, "run")
-    (folder / broken).unlink()
-    assert call("predict", folder, "text") == 2
-    one_line(capfd, f"{broken}|metrics")
 
 
 # -------------------------------------------------------------------------------- transformer
 
 
 def test_the_transformer_trains_resumes_and_exports(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(recipe, "FORMS", {"tflite": "model.tflite"})
+    monkeypatch.setattr(exports, "FORMS", {"tflite": "model.tflite"})
     flags = "--architecture transformer --layers 1 --units 16 --feedforward 16 --epochs 1".split()
     flags += "--limit 60 --max-pieces 12 --beams 2 --parity-texts 6 --no-baselines".split()
     output = tmp_path / "out"

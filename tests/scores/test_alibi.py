@@ -50,6 +50,6 @@ def test_rejects_bad_slopes(slopes):
 
 
 def test_rejects_slopes_for_another_number_of_heads():
-    match = r"one number a head.*slopes=\[0.5, 0.25\], query_shape=\(2, 3, 5, 4\)"
+    match = r"one number per head.*slopes=\[0.5, 0.25\], query_shape=\(2, 3, 5, 4\)"
     with pytest.raises(ValueError, match=match):
         ka.ALiBiScore(slopes=[0.5, 0.25])(np.ones((2, 3, 5, 4)), np.ones((2, 3, 5, 4)))

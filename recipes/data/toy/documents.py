@@ -21,6 +21,8 @@ import dataclasses
 import random
 import re
 
+from recipes.data.toy import grammar
+
 DESCRIPTION = (
     "Letters from a grammar (recipes/data/toy/documents.py), with planted sentences about their "
     "subject, decoys about another and filler."
@@ -175,7 +177,7 @@ def _letter(rng, label):
         _about(rng, other, _DECOY_FRAMES).translate({ord("["): None, ord("]"): None})
         for _ in range(rng.choice([0, 0, 1, 1, 2]))
     ]
-    filler = [_fill(rng, one) for one in rng.sample(_FILLER, k=rng.randint(3, 10))]
+    filler = [_fill(rng, template) for template in rng.sample(_FILLER, k=rng.randint(3, 10))]
     sentences = topic + decoys + filler
     rng.shuffle(sentences)
     text, topic_sentences, words = _capital(_fill(rng, rng.choice(_HEADINGS))), [], []
@@ -200,11 +202,7 @@ def _capital(sentence):
 
 
 def _fill(rng, template, **given):
-    return re.sub(
-        r"{(\w+)}",
-        lambda slot: given.get(slot[1]) or rng.choice(_SLOTS[slot[1]]),
-        template,
-    )
+    return grammar.fill(rng, template, _SLOTS, **given)
 
 
 def _unmark(marked):

@@ -2,8 +2,8 @@
 
 Each reader follows two series and reads both in order, mostly a volume of one and then a volume of
 the other. So what decides the next book is seldom the last one: it is the volume before it, two
-places back. Sometimes a reader takes two volumes of a series in a row, which is all that a model of
-neighbouring books can learn, and sometimes any book at all. All names are our own.
+positions back. Sometimes a reader takes two volumes of a series in a row, which is all that a model
+of neighbouring books can learn, and sometimes any book at all. All names are our own.
 
 >>> reader = generate(1, seed=3)[0]
 >>> [TITLES[item] for item in reader.items[:3]]
@@ -44,7 +44,7 @@ class Reader:
 
     Attributes:
         items: List of strings, the books in the order of reading, 10 to 30, no book twice.
-        deciding: For each book the place in `items` of the volume before it, which decided it;
+        deciding: For each book the position in `items` of the volume before it, which decided it;
             `None` for a series' first volume read and for any book at all.
     """
 
@@ -71,7 +71,7 @@ def _reader(rng):
     length = rng.randint(10, 30)
     followed = rng.sample(range(len(SERIES)), 2)
     volumes = {series: rng.randint(1, 8) for series in followed}  # the next to read
-    waiting, places = list(followed), {}  # the series that waited longest stands first
+    waiting, positions = list(followed), {}  # the series that waited longest stands first
     items, deciding = [], []
     while len(items) < length:
         draw = rng.random()
@@ -85,8 +85,8 @@ def _reader(rng):
         series = waiting[-1] if draw < OTHER_RATE + AGAIN_RATE and items else waiting[0]
         if volumes[series] > VOLUMES:
             break
-        deciding.append(places.get(series))
-        places[series] = len(items)
+        deciding.append(positions.get(series))
+        positions[series] = len(items)
         items.append(str(VOLUMES * series + volumes[series]))
         volumes[series] += 1
         waiting.remove(series)

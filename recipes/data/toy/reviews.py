@@ -17,6 +17,8 @@ import dataclasses
 import random
 import re
 
+from recipes.data.toy import grammar
+
 LABELS = ("negative", "positive")
 DESCRIPTION = (
     "Reviews of films, products and restaurants from a grammar (recipes/data/toy/reviews.py), with "
@@ -235,11 +237,7 @@ def _opinion(rng, label, aspects):
 
 
 def _fill(rng, template, **given):
-    return re.sub(
-        r"{(\w+)}",
-        lambda slot: given.get(slot[1]) or rng.choice(_SLOTS[slot[1]]),
-        template,
-    )
+    return grammar.fill(rng, template, _SLOTS, **given)
 
 
 def _unmark(marked):

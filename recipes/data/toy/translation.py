@@ -48,8 +48,8 @@ class Pair:
     Attributes:
         source: String in the made-up language.
         target: Its English.
-        alignment: For each word of the target the place of its source word. The full stop is left
-            out: it comes when nothing is left to say, wherever one looks.
+        alignment: For each word of the target the position of its source word. The full stop is
+            left out: it comes when nothing is left to say, wherever one looks.
     """
 
     source: str

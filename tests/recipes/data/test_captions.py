@@ -236,14 +236,16 @@ def test_an_image_in_two_splits(folder):
     assert "'a.png' in 'train' before and in 'test' here" in message
 
 
+def test_too_few_images_to_cut_validation(folder):
+    write(folder, [ROWS[0], ROWS[4]])
+    message = fails(folder)
+    assert "captions.csv: expected two different images or more, one of them for" in message
+    assert message.endswith("Received: 1. Rows of a split dev would do as well")
+
+
 def test_no_test_rows(folder):
     write(folder, [row for row in ROWS if row[0] != "test"])
     assert "expected rows whose split is 'test'. Received the splits: dev, train" in fails(folder)
-
-
-def test_missing_column(folder):
-    write(folder, header="split,file,caption")
-    assert "captions.csv:1: expected a column named 'image'. Found:" in fails(folder)
 
 
 # ------------------------------------------------------------------------------------ TFDS

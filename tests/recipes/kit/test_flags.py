@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from recipes.kit.errors import UserError
-from recipes.kit.flags import argument, command_line, option
+from recipes.kit.flags import (
+    TrainConfig,
+    argument,
+    check,
+    command_line,
+    default,
+    option,
+    settle,
+    size_dependent,
+)
 from recipes.kit.run_folder import RunFolder
 from tests.recipes.kit.tiny_recipe import ROOT, Config, child, run_command
 
@@ -94,6 +103,37 @@ def test_help_shows_meaning_and_default(capsys):
     assert "texts to use (default: none)" in shown
     assert "compute in 16 bits (default: --no-mixed-precision)" in shown
     assert "--precision {float32,int8}" in shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Extended(TrainConfig):
+    epochs: int | None = size_dependent(10, 30, below=500)
+    patience: int = default(7)
+    units: int | None = size_dependent(256, 64, "size of all vectors", low=8)
+
+
+def test_a_config_extends_the_options_of_every_recipe(capsys):
+    received = []
+
+    def train(config):
+        """Train."""
+        received.append(config)
+
+    assert command_line("A recipe.", ["train", "--batch-size", "3"], train=(Extended, train)) == 0
+    assert received == [Extended(batch_size=3)]
+    assert (received[0].patience, received[0].epochs) == (7, None)
+    assert settle(received[0], 499) == Extended(batch_size=3, epochs=30, units=64)
+    assert settle(Extended(units=9), 500) == Extended(epochs=10, units=9)
+    assert settle(Extended(), 10_000).units == 256
+    with pytest.raises(SystemExit):
+        command_line("A recipe.", ["train", "--help"], train=(Extended, train))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "over the training examples, at most (default: 10, or 30 below 500 examples)" in shown
+    assert "size of all vectors (default: 256, or 64 below 10,000 examples)" in shown
+    assert "validation before it stops (default: 7)" in shown
+    for bad in (Extended(patience=0), Extended(epochs=0), Extended(units=7)):  # limits of the base
+        with pytest.raises(UserError, match="must be at least"):
+            check(bad)
 
 
 @pytest.mark.parametrize(

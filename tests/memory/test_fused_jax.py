@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention.functional import fused
+from keras_attention.memory import fused_jax
 from tests.backend import BACKEND, run
 
 pytestmark = pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has fused kernels")
 
 # In place of cuDNN XLA takes the very same arguments; Pallas interprets its kernels for a TPU.
 KERNELS = {
-    "cudnn": functools.partial(fused.cudnn, implementation="xla"),
-    "splash": functools.partial(fused.splash, interpret=True),
+    "cudnn": functools.partial(fused_jax.cudnn, implementation="xla"),
+    "splash": functools.partial(fused_jax.splash, interpret=True),
 }
 RNG = np.random.default_rng(0)
 STEPS = 60
@@ -72,7 +72,7 @@ def compared(layer, tensors, kernel, monkeypatch, **call):
 
     with ka.query_blocks(threshold=None):
         whole = run(layer, tensors, jit=True, **call)
-    monkeypatch.setattr(fused, "_kernel", lambda: counted)
+    monkeypatch.setattr(fused_jax, "find_kernel", lambda: counted)
     found = run(layer, tensors, jit=True, **call)
     assert ran and all(ran)
     return keras.tree.flatten(whole), keras.tree.flatten(found)
@@ -136,12 +136,15 @@ def test_what_kernels_cannot_do_goes_without(kernel, layer, call, monkeypatch):
     layer(**tensors)
     with ka.query_blocks(threshold=None):
         whole = layer(**tensors, **call)
-    found = []
-    monkeypatch.setattr(
-        fused, "_kernel", lambda: lambda *args: found.append(KERNELS[kernel](*args)) or found[-1]
-    )
+    contexts = []
+
+    def watched(*args):
+        contexts.append(KERNELS[kernel](*args))
+        return contexts[-1]
+
+    monkeypatch.setattr(fused_jax, "find_kernel", lambda: watched)
     other = layer(**tensors, **call)
-    assert not any(x is not None for x in found)
+    assert all(x is None for x in contexts)
     if not layer.dropout:
         keras.tree.map_structure(
             lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), whole, other
@@ -160,14 +163,14 @@ def test_a_window_in_several_bands(monkeypatch):
 
 def test_float32_and_odd_pairs_are_not_cudnns():
     x = keras.ops.ones((1, 1, 5, 8))
-    rest = (0.1, None, None, None, 0)
-    assert fused.cudnn(x, x, x, *rest) is None
+    everything = fused_jax.Visible()
+    assert fused_jax.cudnn(x, x, x, 0.1, everything) is None
     half = keras.ops.cast(x, "bfloat16")
-    pairs = keras.ops.ones((1, 1, 5, 5), "bool")
-    assert fused.cudnn(half, half, half, 0.1, None, pairs, None, 0) is None
+    pairs = fused_jax.Visible(pairs=keras.ops.ones((1, 1, 5, 5), "bool"))
+    assert fused_jax.cudnn(half, half, half, 0.1, pairs) is None
     wide = keras.ops.ones((1, 1, 4, 264), "bfloat16")
-    assert fused.cudnn(wide, wide, wide, *rest, implementation="xla") is None
+    assert fused_jax.cudnn(wide, wide, wide, 0.1, everything, implementation="xla") is None
 
 
 def test_no_kernel_on_a_cpu():
-    assert fused._kernel() is None
+    assert fused_jax.find_kernel() is None

@@ -1,0 +1,162 @@
+"""Decoding with a KV cache: multi-head attention for further steps alone."""
+
+import numbers
+
+import keras
+from keras import ops
+
+from keras_attention.functional import cache as caches
+from keras_attention.functional import masks
+from keras_attention.functional.attention import Keys
+
+
+class CachedSteps:
+    """Mixin of multi-head attention: a KV cache keeps the keys and values of all steps so far.
+
+    A cache is a dict of plain tensors whose first axis is the batch: `"key"` `(B, G, M, K)` and
+    `"value"` `(B, G, M, V)` for M steps of G heads of keys, and the boolean `"mask"` `(B, M)`.
+    """
+
+    def initial_cache(self, batch_size, max_length):
+        """An empty cache of self-attention.
+
+        Args:
+            batch_size: Integer or scalar tensor B.
+            max_length: Integer M, the most steps that prompt and generated steps can have.
+
+        Returns:
+            Dict of zeros: `"key"` `(B, G, M, key_dim)` and `"value"` `(B, G, M, value_dim)` for G
+            heads of keys and values, and the boolean `"mask"` `(B, M)`.
+        """
+        steps = (batch_size, self.num_key_value_heads, max_length)
+        return {
+            "key": ops.zeros((*steps, self.key_dim), dtype=self.compute_dtype),
+            "value": ops.zeros((*steps, self.value_dim), dtype=self.compute_dtype),
+            "mask": ops.zeros((batch_size, max_length), dtype="bool"),
+        }
+
+    def memory_cache(self, value, key=None, value_mask=None, key_mask=None):
+        """The cache of cross-attention: the keys and values of a memory, projected once.
+
+        Args:
+            value, key, value_mask, key_mask: As in a call.
+
+        Returns:
+            Dict as that of `initial_cache`, with M = S.
+
+        Raises:
+            ValueError: If the layer is not built or has a `position`, or for a mask that does not
+                fit.
+        """
+        self._check_can_step()
+        mask = masks.of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
+        if mask is None:
+            mask = ops.ones(ops.shape(value)[:2], dtype="bool")  # (B, S)
+        value = masks.blank(ops.cast(value, self.compute_dtype), mask)
+        key = value if key is None else masks.blank(ops.cast(key, self.compute_dtype), mask)
+        return {
+            "key": self._to_heads(key, self.key_dense),  # (B, G, S, K)
+            "value": self._to_heads(value, self.value_dense),  # (B, G, S, V)
+            "mask": mask,
+        }
+
+    def step(self, query, cache, index=None, query_mask=None, return_attention_scores=False):
+        """Attends from T further steps to themselves and all steps in the cache.
+
+        Args:
+            query: Float tensor `(B, T, D)`: a prompt, or one step.
+            cache: The dict of `initial_cache`, `memory_cache` or the step before.
+            index: Integer or scalar tensor, the position in the cache of the first of these steps;
+                `None` to read the cache of a memory alone. Not checked if it is a tensor; it must
+                be at most M - T.
+            query_mask: Boolean `(B, T)`, or `None`; kept in the cache.
+            return_attention_scores: Whether to return the weights too.
+
+        Returns:
+            The output `(B, T, D)`, with `return_attention_scores` the weights `(B, H, T, M)`, and
+            the cache.
+
+        Raises:
+            ValueError: If the layer is not built, for an `index` that is not an integer or at which
+                the steps do not fit into the cache, for no `index` where the layer has a
+                `position`, and for a mask that does not fit.
+        """
+        self._check_can_step(index)
+        query_mask = masks.of_steps("query", query, query_mask=query_mask)
+        query = masks.blank(ops.cast(query, self.compute_dtype), query_mask)
+        gate = self.gate_dense(query) if self.use_gate else None  # (B, T, H, V)
+        position = start = rule = None
+        if index is not None:
+            position = start = _as_position(index)
+            rule = masks.rule(True, self.window, self.num_global)
+            cache = self._write(cache, query, position, query_mask)
+        near = cache
+        if index is not None and self.window and not (return_attention_scores or self.num_global):
+            near, start = _in_window(cache, self.window, position, query.shape[1])
+        kept = near["mask"]  # (B, M)
+        mask, query_mask = masks.key_and_query_masks(
+            query, ops.expand_dims(kept, -1), query_mask, kept, num_heads=self.num_heads
+        )  # (B, 1, 1, M) and (B, 1, T, 1)
+        query = self._to_heads(query, self.query_dense, position)  # (B, H, T, K)
+        keys = Keys(near["key"], near["value"], mask, rule)
+        context, weights = self._attend_heads(
+            query, keys, start, query_mask, return_attention_scores
+        )
+        output = self._output(context, gate)  # (B, T, D)
+        return (output, weights, cache) if return_attention_scores else (output, cache)
+
+    def _write(self, cache, x, start, mask):
+        """The cache with the keys, values and mask of the steps `x` `(B, T, D)` from `start` on."""
+        steps, length = x.shape[1], cache["mask"].shape[1]
+        is_known = isinstance(start, int) and None not in (steps, length)
+        if is_known and not 0 <= start <= length - steps:
+            raise ValueError(
+                "The steps must fit into the cache, from `index` on. Received: "
+                f"query.shape={tuple(x.shape)}, index={start}, a cache of {length} steps"
+            )
+        mask = ops.ones(ops.shape(x)[:2], dtype="bool") if mask is None else mask  # (B, T)
+        key = self._to_heads(x, self.key_dense, start)  # (B, G, T, K)
+        value = self._to_heads(x, self.value_dense)  # (B, G, T, V)
+        return {
+            "key": caches.write(cache["key"], key, start, axis=2),
+            "value": caches.write(cache["value"], value, start, axis=2),
+            "mask": caches.write(cache["mask"], mask, start, axis=1),
+        }
+
+    def _check_can_step(self, index=None):
+        if not self.built:
+            raise ValueError(
+                f"Build or call the layer {self.name!r} before it decodes step by step"
+            )
+        if self.position is not None and index is None:
+            raise ValueError(
+                "A memory has no position relative to the steps that read it: reading one needs "
+                f"a layer with `position=None`. Received: index=None, position={self.position}"
+            )
+
+
+def _as_position(index):
+    """An index as a Python integer, or a tensor as int32."""
+    if isinstance(index, numbers.Integral):  # NumPy's too
+        return int(index)
+    index = ops.convert_to_tensor(index)
+    if "int" not in keras.backend.standardize_dtype(index.dtype) or len(index.shape):
+        raise ValueError(f"`index` must be an integer or `None`. Received: index={index!r}")
+    return ops.cast(index, "int32")
+
+
+def _in_window(cache, window, start, steps):
+    """The part of a cache that T steps from `start` on see by the window, and the position in it
+    of the first of them. With an unknown T it is the whole cache.
+    """
+    key, value, kept = cache["key"], cache["value"], cache["mask"]
+    size, length = window - 1 + (steps or 0), kept.shape[1]
+    if steps is None or length is None or size >= length:
+        return cache, start
+    start = ops.convert_to_tensor(start, "int32")
+    first = ops.clip(start - (window - 1), 0, length - size)
+    key, value = (
+        ops.slice(x, (0, 0, first, 0), (*ops.shape(x)[:2], size, x.shape[3])) for x in (key, value)
+    )  # (B, G, W - 1 + T, _)
+    kept = ops.slice(kept, (0, first), (ops.shape(kept)[0], size))  # (B, W - 1 + T)
+    return {"key": key, "value": value, "mask": kept}, start - first

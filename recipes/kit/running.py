@@ -1,0 +1,136 @@
+"""A run: what every recipe does between its data and its finished folder.
+
+with Run(config, NAME) as run:
+    data = load_data(config)
+    config = run.begin(config, data)
+    ...
+    run.fit(model, train_batches, validation_batches, monitor="val_loss", mode="min")
+    run.publish(model, data, scores=..., baselines=..., exports=..., title=..., card=...)
+"""
+
+import sys
+
+from recipes.kit import fitting, flags, records
+from recipes.kit.run_folder import RunFolder
+
+
+class Run(RunFolder):
+    """A `RunFolder` that trains, measures and describes the model that it will hold.
+
+    Args:
+        config: A dataclass that extends `flags.TrainConfig`.
+        recipe: String, the recipe's name.
+    """
+
+    def __init__(self, config, recipe):
+        super().__init__(config.output, recipe=recipe)
+
+    def begin(self, config, data):
+        """Shows the data, takes hold of the folder, and seeds Keras.
+
+        Args:
+            config: The config, with what depends on the data settled.
+            data: A `data.dataset.Dataset`.
+
+        Returns:
+            The config, with values for all size-dependent options.
+
+        Raises:
+            UserError: If another run is writing here or the folder cannot be written.
+        """
+        self._config = config = flags.settle(config, data.examples)
+        print(data)
+        self.start(config, data=data.fingerprint)
+        fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
+        return config
+
+    def fit(self, model, train, validation=None, *, monitor, mode, callbacks=()):
+        """Trains a compiled model and gives it the weights of its best epoch.
+
+        A training that was killed goes on after its last whole epoch (`train` must have been made
+        with `epoch=run.epochs_done`); one that is over is not repeated. What is validated and kept
+        is the moving average of the weights: the optimizer must be made with `use_ema=True`.
+
+        Args:
+            model: A compiled Keras model.
+            train, validation: Data sets, as `model.fit` takes them.
+            monitor: String, the logged quantity that decides which epoch is best.
+            mode: `"min"` or `"max"`, whether less or more of it is better.
+            callbacks: Keras callbacks that come before those of the run.
+        """
+        self._goal = monitor, mode
+        of_run = fitting.training_callbacks(
+            self,
+            monitor=monitor,
+            mode=mode,
+            patience=self._config.patience,
+            use_average=True,
+            tensorboard=self._config.tensorboard,
+        )
+        if not self.is_trained:
+            self._fit(model, train, validation, [*callbacks, *of_run])
+        fitting.load_best_weights(model, self)
+        self._training_minutes = self.minutes
+
+    def fit_baseline(self, name, model, train, validation):
+        """Trains a model to compare with, as `fit` trains, for the same goal, but keeps no file.
+
+        Args:
+            name: String, of the baseline.
+            model, train, validation: As for `fit`.
+        """
+        print(f"{name}:")
+        stop = fitting.baseline_callbacks(*self._goal, self._config.patience)
+        self._fit(model, train, validation, stop)
+
+    def _fit(self, model, train, validation, callbacks):
+        model.fit(
+            train,
+            validation_data=validation,
+            epochs=self._config.epochs,
+            callbacks=callbacks,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+
+    def publish(
+        self, model, data, *, title, scores, baselines, exports, card, plot="accuracy", details=None
+    ):
+        """Saves the model, draws the history, writes metrics and card, and finishes the folder.
+
+        Args:
+            model: The Keras model to use.
+            data: A `data.dataset.Dataset`.
+            title: String, of the model card.
+            scores, baselines: As for `records.show_scores`.
+            exports: Dict, as `kit.exports.export` returns it.
+            card: Dict, heading to Markdown, in the order of the card. "Data and licence" comes
+                after the first of them by itself, and the figures come before the last.
+            plot: String, the name of the metric that is drawn beside the loss.
+            details: Dict of whatever else was measured, and how.
+        """
+        main = next(iter(scores))
+        numbers = {
+            name: value[main] if isinstance(value, dict) else value
+            for name, value in baselines.items()
+        }
+        if numbers != baselines:
+            details = {"baseline_scores": baselines, **(details or {})}
+        model.save(self.path / "model.keras")
+        records.plot_history(self.history, self.path / "history.png", metric=plot)
+        metrics = records.write_metrics(
+            self.path,
+            recipe=self.recipe,
+            data=data.name,
+            seed=self._config.seed,
+            scores=scores,
+            baselines=numbers,
+            minutes=self._training_minutes,
+            epochs=self.epochs_done,
+            parameters=model.count_params(),
+            exports=exports,
+            details=details,
+        )
+        (first, text), *others = card.items()
+        sections = {first: text, "Data and licence": data.about, **dict(others)}
+        records.write_model_card(self.path, title=title, sections=sections, metrics=metrics)
+        self.finish()

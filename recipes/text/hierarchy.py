@@ -1,0 +1,67 @@
+"""What a classifier of documents says of one: its sentences, its words, and what each counted."""
+
+import dataclasses
+
+import numpy as np
+
+from recipes.text import wordpiece
+from recipes.text.sentences import mark_paragraphs
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What the model says of a document.
+
+    Attributes:
+        label: String.
+        probability: Float, of the label.
+        words, sentences: Pairs of a list of spans `(start, end)` in characters, and a list of
+            floats, the share of each in the decision.
+        sentence_labels: List of strings, what each sentence says by itself.
+    """
+
+    label: str
+    probability: float
+    words: tuple
+    sentences: tuple
+    sentence_labels: list
+
+    def main_sentences(self, text, count=3):
+        """Lines with the sentences of the largest weights."""
+        spans, weights = self.sentences
+        for index in np.argsort(weights)[::-1][:count]:
+            start, end = spans[index]
+            if weights[index] > 0:
+                sentence = " ".join(text[start:end].split())
+                yield f"  {weights[index]:.2f}  {self.sentence_labels[index]}: {sentence}"
+
+
+def answer(reader, text):
+    """The `Answer` to a text.
+
+    Args:
+        reader: `recipes.text.classifier.Reader` of a model with the outputs `grid`, `words`,
+            `sentences` and `evidence`.
+        text: String.
+    """
+    marked = mark_paragraphs(text)  # of the same length
+    label, probability, outputs = reader(marked)
+    is_piece = outputs["grid"] > 0
+    shares = outputs["words"] * outputs["sentences"][:, None]
+    # The pieces in the grid, row by row, are those of the text.
+    _, pieces = wordpiece.piece_spans(reader.tokenizer, marked)
+    lengths = is_piece.sum(1)
+    ends = np.cumsum(lengths)
+    spans = [
+        (pieces[end - length][0], pieces[end - 1][1])
+        for length, end in zip(lengths, ends, strict=True)
+        if length
+    ]
+    has_pieces = lengths > 0
+    return Answer(
+        label,
+        probability,
+        reader.words(marked, shares[is_piece]),
+        (spans, outputs["sentences"][has_pieces].tolist()),
+        [reader.labels[index] for index in outputs["evidence"][has_pieces].argmax(1)],
+    )
