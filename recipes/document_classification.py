@@ -57,7 +57,7 @@ class Config(classifier.TextConfig):
 
     # Data.
     output: Path = default(Path("saved_models") / NAME)
-    vocabulary_size: int = option(16_000, "word pieces to learn, at most", low=100, high=100_000)
+    vocabulary_size: int = default(16_000)
     order: int = option(2, "word pieces in the longest n-gram", low=1, high=3)
     min_texts: int | None = size_dependent(
         5, 2, "training texts that an n-gram must occur in to be kept", below=50_001, low=1
@@ -75,19 +75,14 @@ class Config(classifier.TextConfig):
     epochs: int = default(15)
     batch_size: int = default(32)
     learning_rate: float = default(0.003)
-    # What is written.
-    baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(classifier.PredictConfig):
     """What `predict` can be told."""
 
-    folder: Path = argument("folder that train wrote")
     texts: tuple[str, ...] = argument("documents to read; none: standard input, as one", nargs="*")
     file: Path | None = option(None, "file with a document")
-    form: str = option("tflite", "which export to use", choices=tuple(FORMS))
-    html: Path | None = option(None, "also write a page with the shaded documents")
 
 
 def build_model(config, texts, pooling="attention"):
@@ -200,17 +195,6 @@ def build_model(config, texts, pooling="attention"):
     return training, use
 
 
-def compile_model(config, model):
-    """Loss, optimizer and metric."""
-    import keras
-
-    model.compile(
-        keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=config.averaging),
-        keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
-
-
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
     from recipes.parts import ngram_documents
@@ -223,7 +207,7 @@ def train(config):
 
         def build(pooling):
             training, model = build_model(config, texts, pooling)
-            compile_model(config, training)
+            classifier.compile_model(config, training)
             return training, model
 
         validation = texts.batches(config, data, "validation")
@@ -231,15 +215,13 @@ def train(config):
         training, model = build("attention")
         batches = texts.training_batches(config, data, epoch=run.epochs_done)
         run.fit(training, batches, validation, monitor="val_loss", mode="min")
-        measured = training.evaluate(test, return_dict=True, verbose=0)
-        scores = {"accuracy": measured["accuracy"], "log_loss": measured["loss"]}
-        baselines = {}
+        scores, baselines = classifier.measure(training, test), {}
         if config.baselines:
             baselines["tf-idf, linear SVM"] = tfidf.linear_svm(data)
             alike, _ = build("mean")  # equal weights for words and for sentences
             name, batches = "mean pooling at both levels", texts.training_batches(config, data)
             run.fit_baseline(name, alike, batches, validation)
-            baselines[name] = alike.evaluate(test, return_dict=True, verbose=0)["accuracy"]
+            baselines[name] = classifier.measure(alike, test)["accuracy"]
         records.show_scores(scores, baselines)
 
         vocabulary, ids, count = texts.vocabulary, texts.ids["test"], config.parity_texts

@@ -34,8 +34,7 @@ from pathlib import Path
 
 from recipes.baselines import tfidf
 from recipes.kit import exports, flags, records
-from recipes.kit.errors import writing
-from recipes.kit.flags import argument, default, option, size_dependent
+from recipes.kit.flags import default, option, size_dependent
 from recipes.kit.running import Run
 from recipes.text import classifier, wordpiece
 
@@ -49,9 +48,6 @@ class Config(classifier.TextConfig):
 
     # Data.
     output: Path = default(Path("saved_models") / NAME)
-    vocabulary_size: int | None = size_dependent(
-        16_000, 4_000, "word pieces to learn, at most", below=15_000, low=100, high=100_000
-    )
     order: int = option(3, "word pieces in the longest n-gram", low=1, high=5)
     min_texts: int | None = size_dependent(
         5, 2, "training texts that an n-gram must occur in to be kept", below=15_000, low=1
@@ -64,19 +60,14 @@ class Config(classifier.TextConfig):
     # Training.
     epochs: int = default(15)
     # What is written.
-    baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
     full_int8: bool = option(False, "also export with int8 activations")
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(classifier.PredictConfig):
     """What `predict` can be told."""
 
-    folder: Path = argument("folder that train wrote")
-    texts: tuple[str, ...] = argument("texts to read; none: the lines of standard input", nargs="*")
-    file: Path | None = option(None, "file with a text per line")
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
-    html: Path | None = option(None, "also write a page with the shaded texts")
 
 
 def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
@@ -193,17 +184,6 @@ def batches(config, ids, split, *, is_training=False, epoch=0):
     )
 
 
-def compile_model(config, model):
-    """Loss, optimizer and metric."""
-    import keras
-
-    model.compile(
-        keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=config.averaging),
-        keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
-
-
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
     from recipes.parts import ngrams
@@ -223,7 +203,7 @@ def train(config):
 
         def build(pooling):
             training, model = build_model(config, len(vocabulary), keys, counts, pooling)
-            compile_model(config, training)
+            classifier.compile_model(config, training)
             return training, model
 
         def training_batches(epoch=0):
@@ -236,15 +216,12 @@ def train(config):
             training, training_batches(run.epochs_done), validation,
             monitor="val_accuracy", mode="max",
         )  # fmt: skip
-        measured = training.evaluate(test, return_dict=True, verbose=0)
-        scores = {"accuracy": measured["accuracy"], "log_loss": measured["loss"]}
-        baselines = {}
+        scores, baselines = classifier.measure(training, test), {}
         if config.baselines:
             baselines["tf-idf, logistic regression"] = tfidf.logistic_regression(data)
             alike, _ = build("mean")  # all n-grams of a text weigh the same
             run.fit_baseline("mean pooling", alike, training_batches(), validation)
-            measured = alike.evaluate(test, return_dict=True, verbose=0)
-            baselines["mean pooling"] = measured["accuracy"]
+            baselines["mean pooling"] = classifier.measure(alike, test)["accuracy"]
         records.show_scores(scores, baselines)
 
         forms = classifier.export(
@@ -278,20 +255,7 @@ def card(data):
 
 def predict(config):
     """Tell the sentiment of texts and show the words that decided."""
-    from keras_attention.explain.highlight import shade, to_html
-
-    read = classifier.Reader.load(config.folder, NAME, FORMS[config.form])
-    texts = flags.given_or_read(config.texts, config.file, "texts")
-    pages = []
-    for text in texts:
-        label, probability, outputs = read(text)
-        heading = f"{label} {probability:.3f}"
-        words = read.words(text, outputs["weights"])
-        print(f"{heading}  {shade(text, *words)}", flush=True)
-        pages.append((heading, text, *words))
-    if config.html:
-        with writing("--html", config.html):
-            config.html.write_text(to_html("Sentiment analysis", pages), encoding="utf-8")
+    classifier.predict(config, NAME, "Sentiment analysis", FORMS)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ of the sentence the model looked at while it wrote each word of the translation.
 Models. `--architecture recurrent`: a bidirectional GRU reads the sentence; a GRU writes, and at
 each step averages the reader's states with weights that say where it looks. `--attention` chooses
 how: `bahdanau` (additive, asked before the step), `luong` (general, asked after it, fed to the
-next), `local` (Luong's local-p: near one predicted place), `location` (additive, and sees where it
-looked before), or `none`: the decoder gets the mean of the states at every step, the whole sentence
-in one vector. `--architecture transformer`: pre-norm blocks on both sides. Both read and write word
-pieces, share the table of the written pieces with the output layer, keep a moving average of the
-weights, and search with a beam and a length penalty.
+next), `local` (Luong's local-p: near one predicted position), `location` (additive, and sees where
+it looked before), or `none`: the decoder gets the mean of the states at every step, the whole
+sentence in one vector. `--architecture transformer`: pre-norm blocks on both sides. Both read and
+write word pieces, share the table of the written pieces with the output layer, keep a moving
+average of the weights, and search with a beam and a length penalty.
 
 Data: "toy" (a made-up language that says everything in reverse order; generated, offline), a folder
 with train.csv and test.csv (also tsv, jsonl, gzip; a column per language), or a set of TensorFlow
@@ -96,8 +96,10 @@ class Config(TrainConfig):
     )  # fmt: skip
     averaging: float | None = size_dependent(0.999, 0.95)
     # Search, and what is written.
-    beams: int = option(5, "hypotheses that the search keeps", low=1, high=64)
-    length_penalty: float = option(1.0, "how much the search favours length", low=0.0, high=5.0)
+    beams: int = option(5, "hypotheses in the beam search", low=1, high=64)
+    length_penalty: float = option(
+        1.0, "exponent by which the search favours long translations", low=0.0, high=5.0
+    )
     baselines: bool = option(True, "train the same model without attention too, to compare")
     parity_texts: int = option(500, "test sentences on which the exports are compared", low=1)
 

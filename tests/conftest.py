@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-pytest.register_assert_rewrite("tests.contract")
+for _contract in ("tests.contract", "tests.recipes.contract", "tests.recipes.text_contract"):
+    pytest.register_assert_rewrite(_contract)
 
 
 MOST_MEMORY_MAPS = 20_000  # Linux has 65,530

@@ -128,10 +128,11 @@ class PaddedBatches(Batches):
         texts: List of int32 arrays, the ids of each text.
         labels: int32 array, the class of each text.
         batch_size: Integer, texts in a batch; fewer where they are long, see `_AREA`.
-        names_own_class: Whether `own_class` is the label counted from 1, or 0.
+        names_own_class: Whether `own_class` is the label counted from 1, or 0; `None` for ids
+            alone.
         **options: As for `Batches`.
 
-    Each batch is `({"ids": (B, T), "own_class": (B, 1)}, labels (B,))`.
+    Each batch is `({"ids": (B, T), "own_class": (B, 1)}, labels (B,))`, or `(ids, labels)`.
     """
 
     # Texts times square of the length: what compares all steps with all steps takes some 10 bytes
@@ -145,8 +146,10 @@ class PaddedBatches(Batches):
 
     def _arrays(self, rows, width):
         labels = self._labels[rows]
-        own_class = (labels[:, None] + 1) * self._names_own_class
         ids = self._ids([self._texts[row] for row in rows], width)
+        if self._names_own_class is None:
+            return ids, labels
+        own_class = (labels[:, None] + 1) * self._names_own_class
         return {"ids": ids, "own_class": own_class.astype("int32")}, labels
 
     def _ids(self, texts, width):

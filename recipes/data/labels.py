@@ -15,7 +15,7 @@ class LabelledDataset(dataset.Dataset):
     """A data set for classification: its splits have a column `labels`, int32 indices.
 
     Attributes:
-        labels: List of strings, the names of the classes in order: by number if all are integers,
+        labels: List of strings, the names of the classes in order: by number if all are numbers,
             else by alphabet.
     """
 
@@ -51,6 +51,12 @@ class LabelledReader(dataset.Reader):
     def check(self, splits):
         """Checks that there are two labels or more, and no others outside the training split."""
         train = splits["train"]
+        for row, label in enumerate(train.labels):
+            if len(label.splitlines()) > 1:  # files with a label per line could not hold it
+                raise UserError(
+                    f"{train.where(row)}: expected a label of one line. "
+                    f"Received: {tables.short(label)}"
+                )
         self.labels = sorted(set(train.labels), key=_order(train.labels))
         if len(self.labels) < 2:
             raise UserError(
@@ -111,6 +117,6 @@ class LabelledReader(dataset.Reader):
 
 
 def _order(labels):
-    if all(re.fullmatch(r"-?\d+", label) for label in set(labels)):
-        return lambda label: (int(label), label)
+    if all(re.fullmatch(r"-?\d+(\.\d+)?", label) for label in set(labels)):
+        return lambda label: (float(label), label)
     return lambda label: label

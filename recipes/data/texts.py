@@ -16,6 +16,7 @@ import numpy as np
 from recipes.data import dataset, tfds
 from recipes.data.labels import LabelledDataset, LabelledReader
 from recipes.data.toy import reviews as toy_reviews
+from recipes.kit.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,14 @@ class TextReader(LabelledReader):
     text_column: str = "text"
     label_column: str = "label"
     toy: types.ModuleType = toy_reviews
+
+    def __post_init__(self):
+        columns = self._text_columns()
+        if not all(columns) or len({*columns, self.label_column}) <= len(columns):
+            raise UserError(
+                "Expected different columns of text and label. Received: "
+                f"--text-column {self.text_column} --label-column {self.label_column}"
+            )
 
     @property
     def columns(self):

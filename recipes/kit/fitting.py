@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import random
 
 import numpy as np
 
@@ -30,8 +31,8 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
     `load_best_weights` takes the model back to its best epoch afterwards; the curves are at
     `run.history`. A training killed in the middle of an epoch goes on at the end of the epoch
     before, with the weights, the optimizer, the dropout, the best epoch so far and the patience
-    left that it had there. (The order of batches is the data set's own matter: `run.epochs_done`
-    says where to go on.)
+    left that it had there, and with the order of batches that Keras would have drawn. (What a data
+    set draws itself is its own matter: `run.epochs_done` says where to go on.)
 
     Args:
         run: A started `RunFolder`.
@@ -57,14 +58,17 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
             early_stopping.on_epoch_end(int(row["epoch"]), row)
         if run.random_states.exists():
             with np.load(run.random_states) as states:
-                for variable, state in zip(
-                    _random_states(early_stopping.model), states.values(), strict=True
-                ):
-                    variable.assign(state)
+                order, *states = states.values()
+            version, _, gauss = random.getstate()
+            random.setstate((version, tuple(order.tolist()), gauss))
+            for variable, state in zip(_random_states(early_stopping.model), states, strict=True):
+                variable.assign(state)
 
     def commit(epoch, logs):
         model, epochs = early_stopping.model, early_stopping.params["epochs"]
-        np.savez(run.random_states, *map(np.array, _random_states(model)))
+        # Keras shuffles batches by Python's generator.
+        order = np.array(random.getstate()[1])
+        np.savez(run.random_states, order, *map(np.array, _random_states(model)))
         run.commit(
             epochs_done=epoch + 1, is_trained=epoch + 1 == epochs or bool(model.stop_training)
         )

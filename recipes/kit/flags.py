@@ -127,7 +127,8 @@ def options(config_class):
                 )
                 if field.name in fields and "of_base" not in fields[field.name].metadata
             )
-            metadata = {**base, **metadata}
+            own = {name: value for name, value in base.items() if name != "by_size"}
+            metadata = {**own, **metadata}
         yield field, metadata
 
 
@@ -170,7 +171,7 @@ def command_line(description, argv=None, /, **commands):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         parser = _parser(description, commands)
-        arguments = parser.parse_args(argv)
+        arguments = _parsed(parser, argv, commands)
         if arguments.command is None:
             parser.print_help()
             return 2
@@ -200,6 +201,21 @@ def command_line(description, argv=None, /, **commands):
     return 0
 
 
+def _parsed(parser, argv, commands):
+    """The arguments, with those of `nargs="*"` also where an option stands before them."""
+    arguments, rest = parser.parse_known_args(argv)
+    if not rest:
+        return arguments
+    if arguments.command is None:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    fields = options(commands[arguments.command][0])
+    several = next((field.name for field, data in fields if data.get("nargs") == "*"), None)
+    if several is None or any(word.startswith("-") for word in rest):
+        arguments.subparser.error(f"unrecognized arguments: {' '.join(rest)}")
+    setattr(arguments, several, [*getattr(arguments, several), *rest])
+    return arguments
+
+
 def _parser(description, commands):
     main_spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     parser = argparse.ArgumentParser(
@@ -212,6 +228,7 @@ def _parser(description, commands):
     for name, (config_class, function) in commands.items():
         help = function.__doc__.strip().splitlines()[0]
         subparser = subparsers.add_parser(name, help=help, description=help, allow_abbrev=False)
+        subparser.set_defaults(subparser=subparser)
         annotations = typing.get_type_hints(config_class)
         for field, metadata in options(config_class):
             _add_argument(subparser, field, metadata, annotations[field.name])
@@ -233,7 +250,7 @@ def _add_argument(parser, field, metadata, annotation):
         keywords["metavar"] = None if keywords["choices"] else field.name.upper()
         shown = "none" if field.default is None else str(field.default)
         if "by_size" in metadata:
-            shown = "{}, or {} below {:,} examples".format(*metadata["by_size"])
+            shown = "{:,}, or {:,} below {:,} examples".format(*metadata["by_size"])
     help = f"{help} (default: {shown.replace('%', '%%')})"
     parser.add_argument(flag(field), default=field.default, help=help, **keywords)
 
@@ -264,23 +281,28 @@ def given_or_read(given, file, what, *, whole_file=False):
         given: Tuple of strings, perhaps empty.
         file: Path, or None for standard input.
         what: String, what they are called in a message, such as `"texts"`.
-        whole_file: Whether a file or standard input holds one of them, or one a line.
+        whole_file: Whether a file or standard input holds one of them, or one per line.
 
     Raises:
         UserError: If both or none are given, or the file cannot be read. Blank lines are none.
     """
     if given and file:
         raise UserError(f"Expected {what} or --file. Received both")
-    if given:
-        return given
     try:
+        if given:
+            for text in given:
+                text.encode()
+            return given
         content = file.read_text(encoding="utf-8-sig") if file else sys.stdin.read()
+        content.encode()
     except OSError as error:
         raise UserError(f"Cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"Expected UTF-8 in {file or 'standard input'}: {error}") from error
-    found = [part for part in ([content] if whole_file else content.splitlines()) if part.strip()]
-    if not found:
-        expected = what if whole_file else f"{what}, one a line"
+    except UnicodeError as error:  # where the terminal's bytes are no UTF-8, it fails to encode
+        where = file or ("the arguments" if given else "standard input")
+        raise UserError(f"Expected UTF-8 in {where}: {error}") from error
+    parts = [content] if whole_file else content.splitlines()
+    parts = [part for part in parts if part.strip()]
+    if not parts:
+        expected = what if whole_file else f"{what}, one per line"
         raise UserError(f"Expected {expected}. {file or 'Standard input'} has none")
-    return found
+    return parts

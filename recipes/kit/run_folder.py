@@ -185,9 +185,9 @@ class RunFolder:
             return
         if not self.output.is_dir():
             raise UserError(f"Expected a folder for the output. Received a file: {self.output}")
-        found = _read_json(self.output / METRICS).get("recipe")
-        if found != self.recipe and any(self.output.iterdir()):
-            what = f"a run of {found}" if found else "files that no recipe wrote"
+        recipe = _read_json(self.output / METRICS).get("recipe")
+        if recipe != self.recipe and any(self.output.iterdir()):
+            what = f"a run of {recipe}" if recipe else "files that no recipe wrote"
             raise UserError(
                 f"{self.output} holds {what} and is left alone. "
                 "Choose another --output or empty the folder."
@@ -278,8 +278,8 @@ def find_run(folder, *, recipe, files=()):
             raise UserError(f"Expected the folder of a trained model. {folder} has no {name}")
     metrics = _read_json(run.output / METRICS)
     if metrics.get("recipe") != recipe:
-        found = metrics.get("recipe", "nothing readable")
-        raise UserError(f"Expected a model of {recipe} in {folder}. {METRICS} names {found}.")
+        other = metrics.get("recipe", "nothing readable")
+        raise UserError(f"Expected a model of {recipe} in {folder}. {METRICS} names {other}.")
     return metrics
 
 
@@ -303,10 +303,10 @@ def _remove(path):
 def _read_json(path):
     """Returns the object in a file of ours; an empty one if there is none or it is broken."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_text(path, text):

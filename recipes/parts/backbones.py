@@ -166,10 +166,10 @@ def _as_backbone(model, name, size, trainable, preprocess=None):
         ) from error
     shape = getattr(grid, "shape", None)
     if shape is None or len(shape) != 4 or None in shape[1:]:
-        found = shape if shape is not None else type(grid).__name__
+        output = shape if shape is not None else type(grid).__name__
         raise UserError(
             "Expected a --backbone whose output is a grid of features (B, rows, columns, "
-            f"features). {name} gives {found}"
+            f"features). {name} gives {output}"
         )
     backbone = keras.Model(image, grid, name="backbone")
     backbone.trainable = trainable

@@ -142,8 +142,8 @@ class NGramLookup(keras.layers.Layer):
             inside = ops.less(middle, self.num_ngrams)
             reached = ops.take(self.keys, ops.where(inside, middle, 0), axis=0)
             low = ops.where(ops.logical_and(inside, ops.less_equal(reached, keys)), middle, low)
-        found = ops.equal(ops.take(self.keys, low, axis=0), keys)
-        return ops.where(found, low + 1, 0)
+        is_known = ops.equal(ops.take(self.keys, low, axis=0), keys)
+        return ops.where(is_known, low + 1, 0)
 
     def get_config(self):
         config = super().get_config()

@@ -128,8 +128,8 @@ def search(model, ids, *, max_length, beams, length_penalty=0.0):
     ids = ids[:, :max_length]
     lengths = ops.sum(ops.cast(ops.not_equal(ids, PAD), "int32"), axis=1, keepdims=True)  # (B, 1)
     ids = ops.pad(ids, [[0, 0], [0, 1]])
-    places = ops.expand_dims(ops.arange(ops.shape(ids)[1], dtype="int32"), 0)
-    ids = ops.where(ops.equal(places, lengths), END, ids)
+    positions = ops.expand_dims(ops.arange(ops.shape(ids)[1], dtype="int32"), 0)
+    ids = ops.where(ops.equal(positions, lengths), END, ids)
     start, step = decoding(model, max_length)
     if beams == 1:
         tokens, _, _ = ka.greedy_search(step, START, start(ids), max_length, END)
@@ -178,14 +178,14 @@ def generate(run, ids, rows=32):
         ids: List of int32 arrays.
         rows: Integer.
     """
-    found = [None] * len(ids)
+    written = [None] * len(ids)
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for first in range(0, len(order), rows):
         part = order[first : first + rows]
         words = run(tf.constant(_padded([ids[row] for row in part]))).numpy()
-        for row, found_ids in zip(part, words, strict=True):
-            found[row] = found_ids[found_ids != PAD]
-    return found
+        for row, row_ids in zip(part, words, strict=True):
+            written[row] = row_ids[row_ids != PAD]
+    return written
 
 
 def _padded(rows):
@@ -194,7 +194,7 @@ def _padded(rows):
 
 
 def mean_everywhere(memory, mask):
-    """The mean of all steps in the place of each: whatever attends to them sees one vector."""
+    """Each step replaced by the mean of all: attention to them sees one vector."""
     counts = ops.expand_dims(ops.cast(mask, memory.dtype), -1)  # (B, S, 1)
     number = ops.maximum(ops.sum(counts, axis=1, keepdims=True), 1.0)
     mean = ops.sum(memory * counts, axis=1, keepdims=True) / number  # (B, 1, D)

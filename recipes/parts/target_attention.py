@@ -37,11 +37,11 @@ def build(config, num_items, name):
         steps = positions(x, start_index=first)
         return drop(steps), positions(ops.zeros_like(x), start_index=first + 1), history > 0
 
-    def logit(candidate, place, steps, known, **kwargs):
+    def logit(candidate, position, steps, known, **kwargs):
         """Logits of candidates `(B, C)`, and which past items they looked at `(B, C, T)`."""
         vector = embed(candidate)  # (B, C, D)
         context, weights = attention(
-            vector + place, steps, value_mask=known, return_attention_scores=True, **kwargs
+            vector + position, steps, value_mask=known, return_attention_scores=True, **kwargs
         )
         x = ops.concatenate([vector, context, vector * context], axis=-1)
         x = to_logit(drop(hidden(x))) + popularity(candidate)

@@ -1,19 +1,23 @@
 """What recipes that classify texts have in common: options, data, exports, and reading with them.
 
 data = load_data(config)                          # of a config that extends `TextConfig`
-figures = export(model, folder, data, vocabulary, ids["test"])
+compile_model(config, training)
+scores = measure(training, test_batches)          # accuracy and log loss
+figures = export(model, folder, data, vocabulary, ids["test"], count=config.parity_texts)
 read = Reader.load(folder, NAME, "model.tflite")  # read(text) -> label, probability, arrays
+predict(config, NAME, title)                      # of a `PredictConfig`: words shaded by weight
 """
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
 from recipes.data import texts
 from recipes.data.toy import reviews
 from recipes.kit import exports, flags, run_folder
-from recipes.kit.errors import cannot_load
-from recipes.kit.flags import TrainConfig, option
+from recipes.kit.errors import cannot_load, writing
+from recipes.kit.flags import TrainConfig, argument, option, size_dependent
 from recipes.text import wordpiece
 
 FILES = ("vocabulary.txt", "labels.txt")
@@ -28,7 +32,22 @@ class TextConfig(TrainConfig):
     validation_fraction: float = option(
         0.1, "share of the training texts to validate on, without a file for it", low=0.01, high=0.5
     )
+    vocabulary_size: int | None = size_dependent(
+        16_000, 4_000, "word pieces to learn, at most", below=15_000, low=100, high=100_000
+    )
+    baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
     parity_texts: int = option(200, "test texts on which the exports are compared", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What `predict` can be told."""
+
+    folder: Path = argument("folder that train wrote")
+    texts: tuple[str, ...] = argument("texts to read; none: the lines of standard input", nargs="*")
+    file: Path | None = option(None, "file with a text per line")
+    form: str = option("tflite", "which export to use", choices=tuple(exports.FORMS))
+    html: Path | None = option(None, "also write a page with the shaded texts")
 
 
 def how_to_use(command):
@@ -58,6 +77,23 @@ def load_data(config, toy=reviews, edit=None):
         for part, split in data.splits.items()
     }
     return dataclasses.replace(data, **edited)
+
+
+def compile_model(config, model, metrics=()):
+    """Cross-entropy and accuracy, and Adam with the moving average of the weights that is kept."""
+    import keras
+
+    model.compile(
+        keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=config.averaging),
+        keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy", *metrics],
+    )
+
+
+def measure(model, batches):
+    """Accuracy and log loss of a model that `compile_model` compiled, as a dict."""
+    measured = model.evaluate(batches, return_dict=True, verbose=0)
+    return {"accuracy": measured["accuracy"], "log_loss": measured["loss"]}
 
 
 def export(model, folder, data, vocabulary, ids, *, count, formats=None):
@@ -160,3 +196,30 @@ class Reader:
     def words(self, text, weights):
         """Spans of the words of a text, and each word's sum of the weights of its pieces."""
         return wordpiece.word_weights(self.tokenizer, self.vocabulary, text, weights)
+
+
+def predict(config, recipe, title, forms=exports.FORMS):
+    """Prints the label of each text with its words shaded by their weights, and writes the page.
+
+    Args:
+        config: A `PredictConfig`.
+        recipe: String, the recipe's name.
+        title: String, of the page.
+        forms: Dict, form to the name of its file.
+
+    Raises:
+        UserError: If there is no such model, no text, or the page cannot be written.
+    """
+    from keras_attention.explain.highlight import shade, to_html
+
+    read = Reader.load(config.folder, recipe, forms[config.form])
+    pages = []
+    for text in flags.given_or_read(config.texts, config.file, "texts"):
+        label, probability, outputs = read(text)
+        heading = f"{label} {probability:.3f}"
+        words = read.words(text, outputs["weights"])
+        print(f"{heading}  {shade(text, *words)}", flush=True)
+        pages.append((heading, text, *words))
+    if config.html:
+        with writing("--html", config.html):
+            config.html.write_text(to_html(title, pages), encoding="utf-8")

@@ -174,7 +174,7 @@ def stands_alone(character, category):
 
 
 def _pieces(vocabulary, word):
-    """The longest piece that fits, again and again; one unknown if at some place none does."""
+    """The longest piece that fits, again and again; one unknown if at some position none does."""
     numbers, start = [], 0
     while start < len(word):
         prefix = "##" if start else ""

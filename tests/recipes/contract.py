@@ -34,6 +34,7 @@ class RecipeContract:
         recipe: Module of the recipe.
         files: List of the names in its run folder beyond `FILES`.
         card: List of what its model card names.
+        licence: What the card tells of the licence of the data of `finished`.
         agreement: Dict, form to the least share of equal decisions.
         bad_data: List of a dict, name of a file to its content, and what the one line matches.
         bad_flags: List of flags, and what the one line matches.
@@ -42,13 +43,15 @@ class RecipeContract:
         quick: List of the flags of a training of a few seconds, with one export.
         asked: List of what `predict` is given after the folder.
         broken: List of the files without which `predict` does not work.
-        toy: Dict of what `metrics.json` holds of the finished run, by name: `scores` and
+        toy: Dict of what `metrics.json` holds of the finished run, by name (those that are left out
+            may be anything): `scores` and
             `baselines` within what another processor's rounding changes, `parameters` and `epochs`
             exactly.
     """
 
     files = ()
     card = ()
+    licence = "Apache-2.0"  # of toy data
     agreement = ()
     bad_data = ()
     bad_flags = ()
@@ -129,7 +132,7 @@ class RecipeContract:
         for heading in headings:
             assert f"\n## {heading}\n" in card
         assert card.index("## Figures") < card.index("## How to use")
-        for part in (*self.card, "model_int8.tflite", "Apache-2.0"):
+        for part in (*self.card, "model_int8.tflite", self.licence):
             assert part in card
 
     def test_every_export_agrees_with_the_model(self, finished):

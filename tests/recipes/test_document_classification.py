@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import zipfile
 
 import numpy as np
 import pytest
@@ -12,14 +11,12 @@ from recipes import document_classification as recipe
 from recipes.data.toy import documents as toy_documents
 from recipes.text import classifier, hierarchy, sentences, wordpiece
 from tests.recipes.command import call_recipe, one_line
-from tests.recipes.contract import RecipeContract
+from tests.recipes.text_contract import TextContract
 
-ANSI = re.compile("\x1b\\[[0-9;]*m")
 LETTER = (
     "To my sister\n\nLast night I dreamed that the horse stood beside the saddle. The kettle by "
     "the blue wall was older than the oven! The bus costs 2.50 and leaves at 3 p.m. from here."
 )
-GOOD = "text,label\n" + "".join(f"It is good. {i},yes\nIt is bad. {i},no\n" for i in range(20))
 
 
 run = functools.partial(call_recipe, recipe)
@@ -48,36 +45,21 @@ def read(finished):
     return lambda text: hierarchy.answer(reader, text)
 
 
-class TestContract(RecipeContract):
+class TestContract(TextContract):
     recipe = recipe
-    files = ("labels.txt", "vocabulary.txt")
     card = ("tf-idf", "grammar", "mean pooling")
     agreement = {"tflite_int8": 0.95, "tflite": 1.0, "saved_model": 1.0, "tflite_float16": 1.0}
-    bad_data = (
-        ({}, r"train"),
-        ({"train.csv": "words,label\na,b\n", "test.csv": GOOD}, r"train\.csv.*text.*words"),
-        ({"train.csv": GOOD, "test.csv": "text,label\nfine,maybe\n"}, r"test\.csv:2.*maybe"),
-        ({"train.csv": GOOD + "only a text\n", "test.csv": GOOD}, r"train\.csv:42"),
-    )
     bad_flags = ((["--max-words", "2"], "--max-words must be at least 4. Received: 2"),)
     tfds = ("ag_news_subset", "ag_news")
     quick = "--no-baselines --limit 60 --epochs 1 --parity-texts 2 --max-words 24".split()
-    asked = ("A letter.",)
-    broken = ("model.tflite", "metrics.json", "vocabulary.txt", "labels.txt")
+    text = "The kettle by the blue wall was older than the oven."
+    weights = ("sentences",)
     toy = {
         "scores": {"accuracy": 0.9983, "log_loss": 0.0066},
         "baselines": {"tf-idf, linear SVM": 0.8433, "mean pooling at both levels": 0.9267},
         "epochs": 3,
         "parameters": 47777,
     }
-
-
-def test_accuracy_is_above_the_baselines(finished):
-    metrics = json.loads((finished / "metrics.json").read_text())
-    assert metrics["scores"]["accuracy"] >= 0.96
-    assert set(metrics["baselines"]) == {"tf-idf, linear SVM", "mean pooling at both levels"}
-    for accuracy in metrics["baselines"].values():
-        assert 0.75 < accuracy < metrics["scores"]["accuracy"] - 0.02
 
 
 def test_exact_exports_give_the_models_numbers(finished):
@@ -186,56 +168,31 @@ def test_both_levels_are_pooled_by_the_librarys_layer(finished, model):
     np.testing.assert_allclose(sums, np.array(outputs["words"]).sum(-1), atol=1e-5)
 
 
-def test_ids_signature_runs_without_text_operators_and_reads_its_own_vocabulary(finished, read):
-    from ai_edge_litert.interpreter import Interpreter
-
-    path = finished / "model.tflite"
-    with zipfile.ZipFile(path) as archive:
-        pieces = archive.read("vocabulary.txt").decode().split("\n")
-        labels = archive.read("labels.txt").decode().split("\n")
-    index = {piece: number for number, piece in enumerate(pieces)}
-    ids = np.array([wordpiece.encode(index, sentences.mark_paragraphs(LETTER))], "int32")
-    outputs = Interpreter(model_path=str(path)).get_signature_runner("ids")(ids=ids)
-    answer = read(LETTER)
-    assert labels[outputs["probability"][0].argmax()] == answer.label
-    np.testing.assert_allclose(outputs["sentences"][0], answer.sentences[1], atol=1e-5)
-    # A phone that splits the ids itself finds the same sentences.
-    expected = sentences.split(ids[0], sentences.kinds_of(pieces), max_words=24)
-    assert [row[row > 0].tolist() for row in outputs["grid"][0]] == expected
+def test_a_phone_that_splits_the_ids_itself_finds_the_same_sentences(finished, model):
+    (ids,) = _ids(finished, LETTER)
+    pieces = (finished / "vocabulary.txt").read_text().split("\n")[:-1]
+    expected = sentences.split(ids, sentences.kinds_of(pieces), max_words=24)
+    grid = np.array(model(ids[None])["grid"])[0]
+    assert [row[row > 0].tolist() for row in grid] == expected
 
 
 # ------------------------------------------------------------------------------------ predict
 
 
-@pytest.mark.parametrize("form", recipe.FORMS)
-def test_predict_shades_words_and_names_sentences(finished, form, capfd, monkeypatch):
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert run("predict", finished, LETTER, "", "--form", form) == 0
-    out = capfd.readouterr().out
-    assert ANSI.sub("", out).startswith("kitchen ") and LETTER in ANSI.sub("", out)
-    assert len(ANSI.findall(out)) > 20
-    assert re.search(r"^  0\.\d\d  kitchen: The kettle by the blue wall", out, re.MULTILINE)
-
-
-def test_predict_writes_weights_where_there_are_no_colours(finished, capfd, monkeypatch):
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
+def test_predict_names_the_sentences_that_count(finished, capfd):
     assert run("predict", finished, LETTER) == 0
-    out = capfd.readouterr().out  # a file: no terminal
-    assert "\x1b" not in out
+    out = capfd.readouterr().out
+    assert out.startswith("kitchen ")
+    assert re.search(r"^  0\.\d\d  kitchen: The kettle by the blue wall", out, re.MULTILINE)
     assert re.search(r"\[0\.\d\d\] The(\(0\.\d+\))? kettle", out)
-    assert re.search(r"kettle\(0\.\d\d+\)", out)
-    assert LETTER in re.sub(r"\(\d\.\d\d+\)|\[\d\.\d\d+\] ", "", out)
 
 
-def test_predict_reads_a_file_as_one_document_and_writes_html(finished, tmp_path, capfd):
+def test_predict_reads_a_file_as_one_document(finished, tmp_path, capfd):
     (tmp_path / "letter.txt").write_text("The <b>rose</b> by the pond.\n\nThe tulip.\n")
     page = tmp_path / "page.html"
     assert run("predict", finished, "--file", tmp_path / "letter.txt", "--html", page) == 0
     assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("garden ")]
-    html = page.read_text()
-    assert html.count("<h2>") == 1
-    assert "<mark" in html and "sentence 0." in html and "<b>" not in html
+    assert page.read_text().count("<h2>") == 1 and "sentence 0." in page.read_text()
 
 
 def test_predict_without_a_document(finished, tmp_path, capfd):

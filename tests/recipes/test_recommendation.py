@@ -361,7 +361,7 @@ def test_predict_with_items_that_it_cannot_find(toy_run, capfd, arguments, patte
 def test_predict_with_an_empty_history(toy_run, monkeypatch, capfd):
     monkeypatch.setattr("sys.stdin", io.StringIO(" \n"))
     assert run("predict", toy_run) == 2
-    one_line(capfd, "Expected past items, one a line. Standard input has none")
+    one_line(capfd, "Expected past items, one per line. Standard input has none")
 
 
 # ------------------------------------------------------------------------------- small data

@@ -401,3 +401,23 @@ def test_a_download_that_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "load", load)
     with pytest.raises(UserError, match="imdb_reviews could not be downloaded: the server hung up"):
         texts.load("tfds:imdb_reviews", seed=0, data_dir=tmp_path)
+
+
+def test_columns_of_text_and_label_differ(folder):
+    for columns in (
+        {"text_column": "label"},
+        {"text_column": "text,"},
+        {"text_column": "text,text"},
+    ):
+        assert "Expected different columns of text and label. Received: --text" in fails(
+            folder, **columns
+        )
+
+
+def test_labels_that_are_numbers_are_in_their_order_and_of_one_line(folder):
+    rows = [("a", "10"), ("b", "9"), ("c", "2.5"), ("d", "9"), ("e", "10"), ("f", "2.5")]
+    for name in ("train", "dev", "test"):
+        write(folder / f"{name}.csv", rows)
+    assert texts.load(folder, seed=0).labels == ["2.5", "9", "10"]
+    write(folder / "train.csv", [("a", "5\nstars"), *rows])
+    assert "train.csv:2: expected a label of one line. Received:" in fails(folder)

@@ -5,7 +5,7 @@ import pytest
 
 import keras_attention as ka
 from recipes import document_classification, sentiment_analysis
-from recipes.parts import ngrams
+from recipes.parts import ngram_documents, ngrams
 from recipes.text import sentences
 
 WORDS, STEPS = 60, 64
@@ -49,7 +49,7 @@ def _documents(rng, texts):
     vocabulary += [f"word{i}" for i in range(WORDS - len(vocabulary))]
     idf = np.exp(rng.normal(size=len(keys)))
     shares = np.ones(len(texts), "float32")
-    data = document_classification.Texts(vocabulary, {}, {}, shares, keys, counts, idf)
+    data = ngram_documents.Documents(vocabulary, {}, {}, shares, keys, counts, idf)
     return document_classification.build_model(config, data)[1]
 
 

@@ -1,6 +1,7 @@
 """Command lines from a dataclass."""
 
 import dataclasses
+import io
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from recipes.kit.flags import (
     check,
     command_line,
     default,
+    given_or_read,
     option,
     settle,
     size_dependent,
@@ -84,6 +86,32 @@ def test_positionals():
     assert call("predict", "m") == (0, Arguments(folder=Path("m")))
     expected = Arguments(folder=Path("m"), texts=("one", "two"), top=1)
     assert call("predict", "m", "one", "two", "--top", "1") == (0, expected)
+
+
+def test_positionals_may_stand_behind_an_option(capsys):
+    expected = Arguments(folder=Path("m"), texts=("one", "two"), top=1)
+    assert call("predict", "m", "--top", "1", "one", "two") == (0, expected)
+    assert call("predict", "m", "one", "--top", "1", "two") == (0, expected)
+    for bad in (["train", "one"], ["predict", "m", "--top", "1", "one", "--tops"]):
+        with pytest.raises(SystemExit) as caught:
+            call(*bad)
+        assert caught.value.code == 2
+        shown = capsys.readouterr().err
+        assert f"unrecognized arguments: {bad[-1]}" in shown.replace("one --tops", "--tops")
+        assert f"{bad[0]} [-h]" in shown  # the usage of the command
+
+
+def test_text_that_is_not_utf8_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "texts.txt").write_bytes(b"caf\xe9\n")
+    broken = b"caf\xe9".decode("utf-8", "surrogateescape")  # as a terminal hands it on
+    monkeypatch.setattr("sys.stdin", io.StringIO(broken))
+    for given, file, where in (
+        ((broken,), None, "the arguments"),
+        ((), None, "standard input"),
+        ((), tmp_path / "texts.txt", "texts.txt"),
+    ):
+        with pytest.raises(UserError, match=f"Expected UTF-8 in .*{where}"):
+            given_or_read(given, file, "texts")
 
 
 def test_without_a_command_help_is_shown(capsys):
@@ -222,7 +250,7 @@ def test_a_recipe_as_a_program_answers_fast():
     assert process.stderr == "Error: --epochs must be at least 1. Received: 0\n"
     process = child("train", "--nonsense")
     assert process.returncode == 2
-    assert "python -m tests.recipes.kit.tiny_recipe: error: unrecognized" in process.stderr
+    assert "tiny_recipe train: error: unrecognized arguments: --nonsense" in process.stderr
 
 
 def test_nothing_heavy_is_imported_early():
