@@ -1,5 +1,6 @@
 """Settings of all tests."""
 
+import gc
 import pathlib
 import random
 
@@ -12,6 +13,8 @@ for _contract in ("tests.contract", "tests.recipes.contract", "tests.recipes.tex
     pytest.register_assert_rewrite(_contract)
 
 
+TESTS_BETWEEN_FREEZES = 40
+_tests_done = [0]
 MOST_MEMORY_MAPS = 20_000  # Linux has 65,530
 
 keras.utils.set_random_seed(7)
@@ -52,6 +55,18 @@ def _seeded():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(autouse=True)
+def _few_objects_to_collect():
+    """Keras and TensorFlow collect garbage when they quantize or convert a model, and would walk
+    each time over all that earlier tests have left alive: minutes in all.
+    """
+    yield
+    _tests_done[0] += 1
+    if _tests_done[0] % TESTS_BETWEEN_FREEZES == 0:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -212,11 +212,10 @@ IN_CHUNKS = [
     ),
     *(("content", settings, "stacked") for settings in SETTINGS),
 ]
-LENGTHS = [[1] * 6, [2, 3, 1], [4, 0, 2]]
-MASKED = [None, LONG_MASK]
+CHUNKS = [(None, [2, 3, 1]), (LONG_MASK, [1] * 6), (LONG_MASK, [4, 0, 2])]
 if keras.backend.backend() == "jax":  # which compiles each call
     IN_CHUNKS = [one for one in IN_CHUNKS if one[1] in ("input feeding", "no input feeding")]
-    LENGTHS, MASKED = LENGTHS[2:], MASKED[1:]
+    CHUNKS = CHUNKS[2:]
 
 
 @pytest.mark.parametrize("attention, settings, cell", IN_CHUNKS)
@@ -233,23 +232,22 @@ def test_chunks_and_steps_equal_the_whole(attention, settings, cell):
         for a, b in zip(*map(keras.tree.flatten, (got, expected)), strict=True):
             np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=2e-4, atol=1e-5)
 
-    for mask in MASKED:
+    for mask, lengths in CHUNKS:
         outputs, weights, last = layer(LONG, SQUARE, inputs_mask=mask, **given)
-        for lengths in LENGTHS:
-            parts, state, t = [], None, 0
-            for length in lengths:
-                now = slice(t, t + length)
-                seen = None if mask is None else mask[:, now]
-                *part, state = layer(LONG[:, now], SQUARE, state, inputs_mask=seen, **given)
-                parts.append(to_numpy(part))
-                t += length
-            close(np.concatenate([part[0] for part in parts], 1), outputs)
-            close(np.concatenate([part[1] for part in parts], -2), weights)
-            # What a loss counts starts anew with each call.
-            for some in (state, last):
-                for name in {"repeated", "steps"} & set(some["attention"]):
-                    del some["attention"][name]
-            close(state, last)
+        parts, state, t = [], None, 0
+        for length in lengths:
+            now = slice(t, t + length)
+            seen = None if mask is None else mask[:, now]
+            *part, state = layer(LONG[:, now], SQUARE, state, inputs_mask=seen, **given)
+            parts.append(to_numpy(part))
+            t += length
+        close(np.concatenate([part[0] for part in parts], 1), outputs)
+        close(np.concatenate([part[1] for part in parts], -2), weights)
+        # What a loss counts starts anew with each call.
+        for some in (state, last):
+            for name in {"repeated", "steps"} & set(some["attention"]):
+                del some["attention"][name]
+        close(state, last)
     outputs, weights, _ = layer(LONG, SQUARE, **given)
     state = layer.initial_state(SQUARE, MEMORY_MASK)
     for t in range(4):
