@@ -53,7 +53,8 @@ class Case:
             such as a sentinel; `None` for an output of zeros.
         sees_all: Whether a softmax gives every allowed step some weight.
         fixed_steps: Axes of steps that cannot have the length 0.
-        is_slow: Whether XLA takes minutes to compile its second derivative.
+        is_slow: Whether XLA takes long to compile its second derivative, as that of a loop over
+            time; the loop itself, coverage and a decoder have theirs compiled.
         has_norm: Whether Keras' `LayerNormalization` is inside. On TensorFlow its second derivative
             is wrong: `tf.nn.moments` lets no gradient through the mean in the variance.
     """
@@ -179,6 +180,11 @@ class LayerContract:
     def _is_first(self, case):
         return case is next(iter(self.cases.values()))
 
+    def _one_case_on_jax(self, case):
+        """For points that the cases of a layer keep or break alike on both backends."""
+        if BACKEND == "jax" and not self._is_first(case):
+            pytest.skip("JAX compiles each operation of each case, and TensorFlow has them all")
+
     # 1. Call ------------------------------------------------------------------------------------
 
     def test_1_arguments_have_the_names_of_the_contract(self, case):
@@ -229,6 +235,7 @@ class LayerContract:
         np.testing.assert_array_equal(weights[~small.reshape(weights.shape)], 0)
 
     def test_2_masks_of_one_step_or_example_stand_for_all(self, case):
+        self._one_case_on_jax(case)
         layer, tensors = case.built(), case.inputs()
         for name, mask in case.padding().items():
             expected = layer(
@@ -284,6 +291,7 @@ class LayerContract:
             np.testing.assert_array_equal(expected[2][case.masks[name]][~mask], 0)
 
     def test_3_what_an_attention_mask_hides_is_invisible(self, case):
+        self._one_case_on_jax(case)
         if case.attention_mask is None:
             pytest.skip("takes no attention mask")
         layer, clean = case.built(), case.inputs()
@@ -337,6 +345,7 @@ class LayerContract:
 
     @pytest.mark.parametrize("how", ["eager", "graph", "XLA"])
     def test_4_axes_of_length_0_give_zeros(self, case, how):
+        self._one_case_on_jax(case)
         if how != "eager" and not self._is_first(case):
             pytest.skip("the cases of a layer differ no more once they are traced")
         layer, tensors = case.built(), case.inputs()
@@ -387,6 +396,8 @@ class LayerContract:
 
     @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
     def test_6_low_precision_stays_finite(self, case, policy):
+        if policy == "mixed_bfloat16":  # whose range is that of float32
+            self._one_case_on_jax(case)
         keras.config.set_dtype_policy(policy)
         layer = case.make()
         # Dot products of such inputs reach 1e4; their weights are 0 and 1.
@@ -417,7 +428,7 @@ class LayerContract:
             _close(call(layer, tensors, jit=True), expected[0])
 
     @pytest.mark.parametrize("dtype", ["float64", "mixed_float16"])
-    def test_6_trains_under_xla_with_an_empty_row(self, case, dtype):
+    def test_6_trains_with_an_empty_row(self, case, dtype):
         if not self._is_first(case):
             pytest.skip("Keras trains all cases of a layer alike")
         tensors = case.inputs() | case.padding()
@@ -433,7 +444,7 @@ class LayerContract:
             model = case.model(layer=case.make())
             head = keras.layers.Dense(2, dtype="float64" if is_double else "float32")
             model = keras.Model(model.inputs, head(model.output))
-            model.compile("sgd" if is_double else "adam", "mse", jit_compile=True)
+            model.compile("sgd", "mse", jit_compile=not is_double)
             target = np.ones(to_numpy(model(tensors)).shape)
             history = model.fit(tensors, target, epochs=3, batch_size=2, verbose=0)
             assert np.isfinite(history.history["loss"]).all()
@@ -447,6 +458,7 @@ class LayerContract:
 
     @pytest.mark.parametrize(("length", "use_masks"), [(None, True), ("known", False)])
     def test_7_symbolic_shapes_equal_eager_ones(self, case, length, use_masks):
+        self._one_case_on_jax(case)
         if length == "known" and not self._is_first(case):
             pytest.skip("shapes of a layer's cases differ no more where lengths are known")
         tensors = case.inputs() | (case.padding() if use_masks else {})
@@ -480,6 +492,7 @@ class LayerContract:
     # 8. XLA -------------------------------------------------------------------------------------
 
     def test_8_xla_gives_the_eager_numbers(self, case):
+        self._one_case_on_jax(case)
         layer, tensors = case.built(), case.inputs() | case.padding()
         eager = run(layer, tensors, jit=False, return_attention_scores=True)
         _close(run(layer, tensors, jit=True, return_attention_scores=True), eager)
@@ -510,6 +523,7 @@ class LayerContract:
         assert set(layer.get_config()) == arguments | base
 
     def test_9_save_and_load_give_the_same_bits(self, case, tmp_path):
+        self._one_case_on_jax(case)
         tensors = case.inputs() | case.padding()
         model = case.model(return_attention_scores=True)
         expected = to_numpy(model(tensors))
@@ -602,6 +616,7 @@ class LayerContract:
     # 11. Seeds ----------------------------------------------------------------------------------
 
     def test_11_the_same_seed_gives_the_same_dropout(self, case):
+        self._one_case_on_jax(case)
         if case.is_gate:
             pytest.skip("has no dropout")
         tensors = case.inputs()
@@ -684,7 +699,7 @@ class LayerContract:
         if not self._is_first(case) or case.is_random:
             pytest.skip("a layer's cases are differentiated alike")
         if jit and case.is_slow:
-            pytest.skip("XLA takes minutes")
+            pytest.skip("XLA takes long; others have the same loop compiled")
         layer, tensors = case.built(), case.inputs()
         if getattr(layer, "activation", None) is keras.activations.relu:  # which has kinks
             layer = case.make(activation="tanh")

@@ -18,6 +18,7 @@ class TestContract(LayerContract):
             masks={"query_mask": "query", "value_mask": "value"},
             sums_to_one=False,
             fallback="sentinel",
+            is_slow=True,
         ),
     }
 

@@ -204,7 +204,11 @@ LONG_MASK = np.array(
 )
 SQUARE = RNG.normal(size=(2, 5, 7)).astype("float32")  # a memory as wide as the cells
 IN_CHUNKS = [
-    *((attention, settings, "gru") for attention in ATTENTIONS for settings in SETTINGS),
+    *(
+        (attention, settings, "gru")
+        for attention in ATTENTIONS
+        for settings in ("input feeding", "bahdanau, attentional")
+    ),
     *(
         (attention, "input feeding", cell)
         for attention in ("coverage", "local-m")
@@ -214,7 +218,7 @@ IN_CHUNKS = [
 ]
 CHUNKS = [(None, [2, 3, 1]), (LONG_MASK, [1] * 6), (LONG_MASK, [4, 0, 2])]
 if keras.backend.backend() == "jax":  # which compiles each call
-    IN_CHUNKS = [one for one in IN_CHUNKS if one[1] in ("input feeding", "no input feeding")]
+    IN_CHUNKS = [one for one in IN_CHUNKS if "bahdanau" not in one[1]]
     CHUNKS = CHUNKS[2:]
 
 

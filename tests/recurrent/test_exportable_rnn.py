@@ -34,9 +34,10 @@ MASKS = {
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("stateful", [False, True])
 def test_equals_keras_rnn_in_every_combination(cell, stateful):
-    names = "return_sequences", "return_state", "go_backwards", "zero_output_for_mask"
-    for values in itertools.product((False, True), repeat=4):
+    names = "return_sequences", "go_backwards", "zero_output_for_mask"
+    for values in itertools.product((False, True), repeat=3):
         settings = dict(zip(names, values, strict=True)) | {"stateful": stateful}
+        settings["return_state"] = sum(values) % 2 == 0  # with each pair of the others
         theirs, ours = (make(CELLS[cell](), **settings) for make in (keras.layers.RNN, RNN))
         theirs(X), ours(X)
         ours.set_weights(theirs.get_weights())

@@ -17,6 +17,7 @@ class TestContract(LayerContract):
             weights="BTS",
             masks={"query_mask": "query", "value_mask": "value"},
             sums_to_one=False,
+            is_slow=True,
         ),
     }
 

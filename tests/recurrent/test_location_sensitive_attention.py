@@ -20,6 +20,7 @@ def _case(key="", **kwargs):
         tensors=tensors,
         weights="BTS",
         masks=masks,
+        is_slow=True,
     )
 
 

@@ -14,6 +14,7 @@ ARGUMENTS = {
     "weights": "BTS",
     "masks": {"query_mask": "query", "value_mask": "value", "key_mask": "key"},
     "sums_to_one": False,
+    "is_slow": True,
 }
 
 
