@@ -7,7 +7,7 @@ CASES = {
     "mha": ("attention", "multi-head attention over T steps: 512 features, 8 heads, batch 1"),
     "causal": (
         "attention",
-        "multi-head attention, the future hidden: 512 features, 8 heads, batch 1",
+        "multi-head attention, causal: 512 features, 8 heads, batch 1",
     ),
     "window": ("attention", "multi-head attention in a window of 256 steps (of 1,024 on GPUs)"),
     "additive": ("attention", "additive scores, T x T: 128 features, batch 8"),
