@@ -26,7 +26,7 @@ _LEAST_PIECE = 256
 def context(attention):
     """The context `(..., T, D_value)` in blocks, or `None` where the scores are known to be small.
 
-    Where only the run knows, it chooses between both.
+    Where a size is unknown until run time, the graph holds both and chooses at run time.
     """
     keys, (*lead, steps, _) = attention.keys, ops.shape(attention.query)
     if not lead or 0 in [size for size in (*lead, steps) if isinstance(size, int)]:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_attention as ka
-from recipes.data.batches import PairBatches, widths
+from recipes.data.batches import PairBatches, pad, widths
 from recipes.kit import exports
 from recipes.kit.errors import UserError
 from recipes.text import detokenize
@@ -182,15 +182,12 @@ def generate(run, ids, rows=32):
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for first in range(0, len(order), rows):
         part = order[first : first + rows]
-        words = run(tf.constant(_padded([ids[row] for row in part]))).numpy()
+        rows_of_part = [ids[row] for row in part]
+        width = max(1, *map(len, rows_of_part))
+        words = run(tf.constant(pad(rows_of_part, width))).numpy()
         for row, row_ids in zip(part, words, strict=True):
             written[row] = row_ids[row_ids != PAD]
     return written
-
-
-def _padded(rows):
-    width = max(1, *map(len, rows))
-    return np.array([np.pad(row, (0, width - len(row))) for row in rows], "int32")
 
 
 def mean_everywhere(memory, mask):

@@ -62,6 +62,14 @@ class TestContract(TextContract):
     }
 
 
+def test_accuracy_is_above_the_baselines(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["scores"]["accuracy"] >= 0.96
+    assert set(metrics["baselines"]) == {"tf-idf, linear SVM", "mean pooling at both levels"}
+    for accuracy in metrics["baselines"].values():
+        assert 0.75 < accuracy < metrics["scores"]["accuracy"] - 0.02
+
+
 def test_exact_exports_give_the_models_numbers(finished):
     forms = json.loads((finished / "parity.json").read_text())["forms"]
     for form in ("tflite", "saved_model"):
@@ -72,7 +80,7 @@ def test_exact_exports_give_the_models_numbers(finished):
 def test_largest_weights_fall_on_what_decides(read):
     _, _, letters = toy_documents.splits()
     sentence_hits, word_hits = [], []
-    for letter in letters[:60]:
+    for letter in letters[:120]:
         answer = read(letter.text)
         for hits, spans, weights, deciding in (
             (sentence_hits, *answer.sentences, letter.deciding_sentences),

@@ -1,6 +1,7 @@
 """The sentiment recipe, as its users run it."""
 
 import functools
+import json
 import re
 
 import numpy as np
@@ -44,10 +45,18 @@ class TestContract(TextContract):
     }
 
 
+def test_accuracy_is_above_the_baselines(toy_run):
+    metrics = json.loads((toy_run / "metrics.json").read_text())
+    assert metrics["scores"]["accuracy"] >= 0.97
+    assert set(metrics["baselines"]) == {"tf-idf, logistic regression", "mean pooling"}
+    for accuracy in metrics["baselines"].values():
+        assert 0.8 < accuracy < metrics["scores"]["accuracy"]
+
+
 def test_largest_weight_falls_on_a_deciding_word(read):
     _, _, reviews = toy_reviews.splits()
     hits = []
-    for review in reviews[:120]:
+    for review in reviews[:250]:
         _, _, outputs = read(review.text)
         spans, weights = read.words(review.text, outputs["weights"])
         start, end = spans[int(np.argmax(weights))]
