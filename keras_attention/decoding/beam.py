@@ -34,7 +34,7 @@ def beam_search(
         lp(Y) = ((5 + |Y|) / 6)^length_penalty
         cp(Y) = coverage_penalty * sum_s log(min(sum_t p_ts, 1))
 
-    |Y| is the number of tokens with the end token; p_ts is the attention weight of memory step s
+    `|Y|` is the number of tokens with the end token; p_ts is the attention weight of memory step s
     when token t was chosen. Live hypotheses have equal lengths and are ranked by log P. A
     hypothesis that ends among the K best of its step is finished; the best finished ones of each
     row are kept with their scores. One that reaches `max_length` is finished too. With one beam and
@@ -49,14 +49,15 @@ def beam_search(
     batch size. Each step runs on B * K rows; the search itself costs O(B K V) per step.
 
     Args:
-        step: As in `greedy_search`, called with B * K rows: everything with one entry per row must
-            be part of the state. Tensors that it returns unchanged (the same object) are not
+        step: As in `greedy_search`, called with B * K rows: every tensor with one entry per row
+            must be part of the state. Tensors that it returns unchanged (the same object) are not
             reordered and cost nothing. With a coverage penalty it returns
             `(logits, state, weights)`, the weights `(B * K, S)`.
         start_token, state, max_length, end_token, pad_token: As in `greedy_search`.
         num_beams: Positive integer K, the number of hypotheses per row; may exceed V.
         n_best: Positive integer N, at most `num_beams`: the number of hypotheses returned per row.
-        length_penalty: Number of at least 0, usually 0.6 to 1; a larger one favours longer rows.
+        length_penalty: Number of at least 0, usually 0.6 to 1; a larger one favours longer
+            hypotheses.
         coverage_penalty: Number of at least 0, usually 0.2.
         memory_mask: Boolean `(B, S)` or `(1, S)`, the steps of the memory that must be covered;
             required with `coverage_penalty`, an error without.

@@ -16,7 +16,7 @@ def greedy_search(step, start_token, state, max_length, end_token=None, *, pad_t
     **The step** is any function `step(token, state) -> (logits, state)`: `token` is int32 `(B,)`,
     `logits` are `(B, V)` for the token after it. It may also return attention weights, as a third
     value, for `beam_search`. **The state** is any structure (dict, tuple, list, nested) of tensors
-    whose first axis is the batch; everything with one entry per row, such as an encoder's output
+    whose first axis is the batch; every tensor with one entry per row, such as an encoder's output
     and its mask, belongs in it. Scalars, such as a step counter, and `None` are allowed too. The
     step returns it in the same structure, shapes and dtypes: a KV cache has its full length from
     the start. `step` also runs on rows that have ended; their outputs are ignored.

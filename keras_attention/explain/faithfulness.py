@@ -17,15 +17,15 @@ def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padd
     of its steps, rounded up. High weights alone are no explanation: compare with the same figures
     for random weights. Predicts `2 len(fractions) + 1` times.
 
-    Erased steps are removed: the others move together, and padding fills the end.
+    Erased steps are removed: the remaining steps move together, and padding fills the end.
 
     Args:
         predict: Function from inputs to probabilities `(B, C)`, or `(B,)` or `(B, 1)` of the
             second of two classes; such as `lambda ids: model.predict(ids, verbose=0)`.
         inputs: Array of ids `(B, S)` or of features `(B, S, D)`.
         weights: Array `(B, S)`, such as those of `AttentionPooling`.
-        mask: Boolean `(B, S)`, or integers 0 and 1: `True` for steps that are no padding; if
-            `None`, the steps that differ from `padding`.
+        mask: Boolean `(B, S)`, or integers 0 and 1: `True` for steps that are not padding; if
+            `None`, these are the steps that differ from `padding`.
         fractions: Sequence of fractions of the steps, each in (0, 1].
         padding: Number that the inputs are padded with, in the range of their dtype.
 

@@ -41,13 +41,15 @@ def export_model(
 ):
     """Exports a model to SavedModel and TFLite, reloads each file and compares it with the model.
 
-    | format | written to | what it is |
-    |---|---|---|
-    | `saved_model` | `saved_model/` | TensorFlow's own format, for servers |
-    | `tflite` | `model.tflite` | float32 |
-    | `tflite_float16` | `model_float16.tflite` | weights in float16, half the size |
-    | `tflite_int8` | `model_int8.tflite` | weights in int8, a quarter of the size |
-    | `tflite_full_int8` | `model_full_int8.tflite` | activations in int8 too; see below |
+    ====================  ==========================  ======================================
+    format                written to                  what it is
+    ====================  ==========================  ======================================
+    `saved_model`         `saved_model/`              TensorFlow's own format, for servers
+    `tflite`              `model.tflite`              float32
+    `tflite_float16`      `model_float16.tflite`      weights in float16, half the size
+    `tflite_int8`         `model_int8.tflite`         weights in int8, a quarter of the size
+    `tflite_full_int8`    `model_full_int8.tflite`    activations in int8 too; see below
+    ====================  ==========================  ======================================
 
     Files are written to a temporary folder and moved into `folder` at the end: an export that fails
     does not change the folder. Files of other formats are not touched.

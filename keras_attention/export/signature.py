@@ -116,7 +116,7 @@ class Signature:
 
     @property
     def specs(self):
-        """Dict of input name to `(shape, dtype)`."""
+        """Dict of input name to `(shape, dtype)`; an unknown size is `None`."""
         specs = {}
         for name, spec in self.inputs.items():
             shape, dtype = spec if isinstance(spec, tuple) else (spec.shape, spec.dtype)
@@ -126,7 +126,16 @@ class Signature:
         return specs
 
     def call(self, model, tensors):
-        """The outputs for a dict of tensors: a dict of named tensors."""
+        """Calls the function.
+
+        Args:
+            model: The Keras model.
+            tensors: Dict of input name to tensor.
+
+        Returns:
+            Dict of output name to tensor; a function that returns no names has `"output_0"` and so
+            on.
+        """
         by_position, by_name = self._arguments(tensors)
         outputs = self.function(model, *by_position, **by_name)
         if isinstance(outputs, collections.abc.Mapping):
@@ -136,7 +145,11 @@ class Signature:
         return {f"output_{i}": output for i, output in enumerate(outputs)}
 
     def batches(self):
-        """The samples as a list of dicts of arrays, each of at most 32 rows.
+        """Reads the samples.
+
+        Returns:
+            List of dicts of input name to NumPy array, each with the signature's batch size, or
+            with at most 32 rows if that is unknown.
 
         Raises:
             ValueError: If the samples do not fit the inputs.

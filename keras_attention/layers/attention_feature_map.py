@@ -26,7 +26,7 @@ class AttentionFeatureMap(AttentionLayer):
     learn one W each. (For a convolution over steps, concatenated features and two channels are the
     same.) Costs O(B T S) memory, with the default score O(B T S D).
 
-    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+    Masking: see the layer contract (docs/contract.md). The query's mask is passed on.
 
     Args:
         max_length: Positive integer, the largest number S of steps of the other text.
@@ -38,11 +38,9 @@ class AttentionFeatureMap(AttentionLayer):
     Call arguments:
         query: Float tensor `(B, T, D)`, the text that gets the feature map.
         value: Float tensor `(B, S, D_value)`, the other text; D_value is D for most scores.
-        query_mask: Boolean `(B, T)`; a masked step gets zero features.
-        value_mask: Boolean `(B, S)`.
-        attention_mask: Boolean `(T, S)` or `(B, T, S)`.
+        query_mask, value_mask, attention_mask: Boolean masks, as in the contract.
         return_attention_scores: Whether to return the attention matrix too.
-        training: As in `ContentAttention`.
+        training: As in the contract.
 
     Returns:
         The feature map `(B, T, D)`; with `return_attention_scores` also A, `(B, T, S)`, whose rows
@@ -99,9 +97,17 @@ class AttentionFeatureMap(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Feature map `(B, T, D)` of query `(B, T, D)` against value `(B, S, D_value)`.
+        """The attention feature map of one text, given another text.
 
-        With `return_attention_scores` a tuple of the map and the matrix A `(B, T, S)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D)`, the text that gets the feature map.
+            value: Float tensor `(B, S, D_value)`, the other text, S at most `max_length`.
+
+        Returns:
+            The feature map `(B, T, D)`; with `return_attention_scores` a tuple of it and the
+            attention matrix `(B, T, S)`.
         """
         self._check_length(value.shape)
         query, value = self.floats(query, value)

@@ -14,11 +14,11 @@ class AttentionPooling(AttentionLayer):
 
         weights = normalizer(score(query, key));  output = weights value
 
-    `GlobalAveragePooling1D` has equal weights, this layer learned ones; an empty sequence gives
-    zeros. Several learned queries give a matrix, the structured self-attentive embedding. Costs
-    O(B Q S) memory for Q queries.
+    Where `GlobalAveragePooling1D` has equal weights, this layer learns them; an empty sequence
+    gives zeros. Several learned queries give a matrix, the structured self-attentive embedding.
+    Costs O(B Q S) memory for Q queries.
 
-    Masking: see the contract at `AttentionLayer`. The output has no steps and no mask.
+    Masking: see the layer contract (docs/contract.md). The output has no steps and no mask.
 
     Args:
         num_queries: Positive integer Q, the number of learned queries; not used if the call gives
@@ -34,12 +34,9 @@ class AttentionPooling(AttentionLayer):
         value: Float tensor `(B, S, D_value)`.
         query: `None` for the learned query, or a float tensor `(B, D_query)` or `(B, Q, D_query)`.
         key: Float tensor `(B, S, D_key)`; the value if `None`.
-        mask: Boolean `(B, S)`; Keras fills it from the value's implicit mask.
-        value_mask: The same mask; Keras fills this one if the call has several tensors.
         query_mask: Boolean `(B, Q)` for a given query of three axes, `(B,)` for one of two.
-        key_mask: Boolean `(B, S)`.
-        attention_mask: Boolean `(Q, S)` or `(B, Q, S)`.
-        return_attention_scores, training: As in `ContentAttention`.
+        mask, value_mask, key_mask, attention_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         The average `(B, D_value)`, or `(B, Q, D_value)` for a given query of three axes or several
@@ -110,10 +107,19 @@ class AttentionPooling(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Average `(B, D_value)` of value `(B, S, D_value)`, or `(B, Q, D_value)` for Q queries.
+        """Averages the steps of a sequence.
 
-        With `return_attention_scores` a tuple of the average and the weights, `(B, S)` or
-        `(B, Q, S)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            value: Float tensor `(B, S, D_value)`.
+            query: `None` for the learned query, or a float tensor `(B, D_query)` or
+                `(B, Q, D_query)`.
+            key: Float tensor `(B, S, D_key)`; the value if `None`.
+
+        Returns:
+            The average `(B, D_value)`, or `(B, Q, D_value)` for several queries; with
+            `return_attention_scores` a tuple of it and the weights, `(B, S)` or `(B, Q, S)`.
         """
         if (query is None) != (self.query is not None):
             built, called = ("without", "with") if query is not None else ("with", "without")

@@ -36,17 +36,8 @@ class TracedLayer(BaseLayer):
 class AttentionLayer(TracedLayer):
     """Base of the attention layers: a score, a normalizer and dropout of the weights.
 
-    The contract that every layer keeps:
-
-    - Masks are boolean, `True` = may be attended to, and combine by AND. Keras fills
-      `<argument>_mask` from the argument's implicit mask; a mask passed by hand counts as well.
-      Integers may stand for booleans; a mask of floats is an error.
-    - Integer inputs are cast to the dtype that the layer computes in.
-    - Masked steps may hold anything, also `inf` and `nan`: no output and no gradient changes.
-    - A query without any step to attend to gets zero weights, a zero context and zero gradients.
-    - A causal mask is aligned at the end: the last query sees every step, also for T != S. Keras'
-      own layers align at the start.
-    - Weights are computed in float32 under mixed precision.
+    What every layer keeps, and the arguments of its calls: see
+    the layer contract (docs/contract.md).
 
     Args:
         score: Name, `Score` or `None`; see `keras_attention.scores.get`. `None` where the layer
@@ -82,7 +73,7 @@ class AttentionLayer(TracedLayer):
 
     @property
     def uses_positions(self):
-        """Whether the answer to a query depends on its position among the others."""
+        """Whether the output for a query depends on its position among the others."""
         return self.score is not None and self.score.uses_positions
 
     def _build_score(self, query_shape, key_shape):
@@ -141,11 +132,11 @@ def _dot_product(scale):
 
 
 class WindowedLayer(AttentionLayer):
-    """Base of the layers that may look at near steps alone.
+    """Base of the layers with a sliding window.
 
     Args:
-        window: Positive integer W: steps at a distance of W or more do not see each other; `None`
-            for all steps.
+        window: Positive integer W: steps W or more apart do not attend to each other; `None` for no
+            window.
         num_global: Integer: the first `num_global` steps attend to, and are attended by, all.
         score, normalizer, dropout, seed: As in `AttentionLayer`.
 
@@ -170,6 +161,7 @@ class WindowedLayer(AttentionLayer):
 
     @property
     def uses_positions(self):
+        """Whether the output for a query depends on its position among the others."""
         return self.window is not None or super().uses_positions
 
     def _rule(self, use_causal_mask, query, value):

@@ -18,15 +18,29 @@ class CachedSteps:
     """
 
     def initial_cache(self, batch_size, max_length):
-        """An empty cache of self-attention.
+        """An empty KV cache, for causal self-attention step by step.
 
         Args:
             batch_size: Integer or scalar tensor B.
-            max_length: Integer M, the most steps that prompt and generated steps can have.
+            max_length: Integer M, the maximum number of prompt and generated steps together.
 
         Returns:
-            Dict of zeros: `"key"` `(B, G, M, key_dim)` and `"value"` `(B, G, M, value_dim)` for G
-            heads of keys and values, and the boolean `"mask"` `(B, M)`.
+            Dict of `"key"` `(B, G, M, key_dim)`, `"value"` `(B, G, M, value_dim)`, for G heads of
+            keys and values, and the boolean `"mask"` `(B, M)`: all zeros.
+
+        Example:
+            >>> layer = ka.MultiHeadAttention(num_heads=2, key_dim=4)
+            >>> x = keras.random.normal((1, 5, 8), seed=1)
+            >>> at_once = layer(x, x, use_causal_mask=True)  # builds the layer
+            >>> cache = layer.initial_cache(batch_size=1, max_length=5)
+            >>> output, cache = layer.step(x[:, :3], cache, 0)  # the prompt, three steps
+            >>> outputs = [output]
+            >>> for index in (3, 4):  # then one step at a time
+            ...     output, cache = layer.step(x[:, index : index + 1], cache, index)
+            ...     outputs.append(output)
+            >>> difference = keras.ops.concatenate(outputs, axis=1) - at_once
+            >>> bool(keras.ops.max(keras.ops.abs(difference)) < 1e-5)
+            True
         """
         steps = (batch_size, self.num_key_value_heads, max_length)
         return {
@@ -36,17 +50,28 @@ class CachedSteps:
         }
 
     def memory_cache(self, value, key=None, value_mask=None, key_mask=None):
-        """The cache of cross-attention: the keys and values of a memory, projected once.
+        """The KV cache of cross-attention: a memory's keys and values, projected once.
 
         Args:
-            value, key, value_mask, key_mask: As in a call.
+            value: Float tensor `(B, S, D_value)`.
+            key: Float tensor `(B, S, D_key)`; the value if `None`.
+            value_mask: Boolean `(B, S)`, or `None`.
+            key_mask: Boolean `(B, S)`, or `None`.
 
         Returns:
-            Dict as that of `initial_cache`, with M = S.
+            Dict of `"key"`, `"value"` and `"mask"`, as that of `initial_cache`, with M = S.
 
         Raises:
-            ValueError: If the layer is not built or has a `position`, or for a mask that does not
-                fit.
+            ValueError: If the layer is not built or has a `position`, or a mask does not fit.
+
+        Example:
+            >>> layer = ka.MultiHeadAttention(num_heads=2, key_dim=4)
+            >>> memory, x = keras.ops.ones((1, 5, 6)), keras.ops.ones((1, 1, 8))
+            >>> layer.build(x.shape, memory.shape)
+            >>> cache = layer.memory_cache(memory)
+            >>> output, cache = layer.step(x, cache)  # without an index: the cache stays as it is
+            >>> output.shape == (1, 1, 8)
+            True
         """
         self._check_can_step()
         mask = masks.of_steps("value", value, value_mask=value_mask, key_mask=key_mask)
@@ -61,25 +86,27 @@ class CachedSteps:
         }
 
     def step(self, query, cache, index=None, query_mask=None, return_attention_scores=False):
-        """Attends from T further steps to themselves and all steps in the cache.
+        """Attends from T new steps to themselves and to all steps in the cache.
+
+        With an `index` the same as the last T steps of a causal call over all steps so far.
 
         Args:
             query: Float tensor `(B, T, D)`: a prompt, or one step.
-            cache: The dict of `initial_cache`, `memory_cache` or the step before.
+            cache: What `initial_cache`, `memory_cache` or the step before returned.
             index: Integer or scalar tensor, the position in the cache of the first of these steps;
-                `None` to read the cache of a memory alone. Not checked if it is a tensor; it must
-                be at most M - T.
+                `None` to read the cache of a memory. Not checked if it is a tensor; it must be at
+                most M - T.
             query_mask: Boolean `(B, T)`, or `None`; kept in the cache.
             return_attention_scores: Whether to return the weights too.
 
         Returns:
-            The output `(B, T, D)`, with `return_attention_scores` the weights `(B, H, T, M)`, and
-            the cache.
+            A tuple of the output `(B, T, D)` and the new cache; with `return_attention_scores` the
+            weights `(B, H, T, M)` are between them.
 
         Raises:
-            ValueError: If the layer is not built, for an `index` that is not an integer or at which
-                the steps do not fit into the cache, for no `index` where the layer has a
-                `position`, and for a mask that does not fit.
+            ValueError: If the layer is not built, if `index` is not an integer or the steps do not
+                fit into the cache from there, if there is no `index` and the layer has a
+                `position`, or if a mask does not fit.
         """
         self._check_can_step(index)
         query_mask = masks.of_steps("query", query, query_mask=query_mask)

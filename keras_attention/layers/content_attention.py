@@ -17,12 +17,12 @@ class ContentAttention(Stepwise, WindowedLayer):
 
         weights = normalizer(score(query, key));  context = weights value
 
-    Cross-attention where query and value are two sequences. `keras.layers.Attention` and
-    `AdditiveAttention` with a choice: learned scores as in their papers, sparse and hard attention,
-    and masks that always count. Costs O(B T S) memory, with the additive score O(B T S U). For
-    several heads prefer `MultiHeadAttention`.
+    Cross-attention where query and value are two sequences. Does what `keras.layers.Attention` and
+    `AdditiveAttention` do, with any score: learned ones as in their papers, sparse and hard
+    attention, and masks that always count. Costs O(B T S) memory, with the additive score
+    O(B T S U). For several heads prefer `MultiHeadAttention`.
 
-    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+    Masking: see the layer contract (docs/contract.md). The query's mask is passed on.
 
     Args:
         score: `"dot"`, `"scaled_dot"`, `"bilinear"` (or `"general"`), `"cosine"`, `"concat"`,
@@ -32,7 +32,7 @@ class ContentAttention(Stepwise, WindowedLayer):
         normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`,
             `"identity"`, or a function `(scores, mask) -> weights` that treats each row of
             scores alone (large scores are computed in blocks of rows).
-        dropout: Float in `[0, 1)`, the fraction of attention weights dropped in training.
+        dropout: Float in `[0, 1)`, the dropout rate of the attention weights in training.
         window: Positive integer W, a sliding window: steps W or more apart do not attend to each
             other; `None` for no window. With a causal mask a step attends to itself and the W - 1
             before it. Costs O(T W) then, unless weights are returned.
@@ -44,13 +44,8 @@ class ContentAttention(Stepwise, WindowedLayer):
         query: Float tensor `(B, T, D_query)`.
         value: Float tensor `(B, S, D_value)`.
         key: Float tensor `(B, S, D_key)`; the value if `None`.
-        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
-        value_mask: Boolean `(B, S)`.
-        key_mask: Boolean `(B, S)`.
-        attention_mask: Boolean `(T, S)` or `(B, T, S)`.
-        use_causal_mask: Whether a query attends to no later step; aligned at the end.
-        return_attention_scores: Whether to return the weights too (Keras' name for them).
-        training: Whether to apply dropout and the hard normalizer's noise.
+        query_mask, value_mask, key_mask, attention_mask: Boolean masks, as in the contract.
+        use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
@@ -112,10 +107,18 @@ class ContentAttention(Stepwise, WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Averages the values for each query.
 
-        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`. All
-        arguments are described at the class.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            value: Float tensor `(B, S, D_value)`.
+            key: Float tensor `(B, S, D_key)`; the value if `None`.
+
+        Returns:
+            The context `(B, T, D_value)`; with `return_attention_scores` a tuple of it and the
+            weights `(B, T, S)`.
         """
         query, value, key = self.floats(query, value, key)
         given = query_mask, value_mask, key_mask, attention_mask
@@ -127,16 +130,34 @@ class ContentAttention(Stepwise, WindowedLayer):
         return (context, weights) if return_attention_scores else context
 
     def step(self, query, memory, state, training=None):
-        """Context and weights of one query `(B, D_query)`; see `Stepwise`.
+        """Attends from one query per row, as a decoder does.
 
-        The keys are projected once, in `prepare`.
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
         """
         query = ops.expand_dims(query, 1)
         context, weights, state = self.steps(query, memory, state, training=training)
         return context[:, 0], weights[:, 0], state
 
     def steps(self, query, memory, state, query_mask=None, training=None):
-        """Contexts and weights of queries `(B, T, D_query)` that are all known; see `Stepwise`."""
+        """Attends from many queries at once; the same as `step` for each of them.
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the steps before returned.
+            query_mask: Boolean `(B, T)`, or `None`.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The contexts `(B, T, D_value)`, the weights `(B, T, S)` and the last state.
+        """
         query, mask = self.floats(query), memory.get("mask")
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
         query = masks.blank(query, query_mask)

@@ -19,9 +19,9 @@ class ConvAttentionPooling(AttentionPooling):
     given in the call: another view of the same text, such as the last state of an LSTM. Costs
     O(B Q S) memory for Q queries, and O(B S F) for F filters.
 
-    Masking: see the contract at `AttentionLayer`. The convolution reads zeros at masked steps, as
-    beyond the ends of the text, and their own features get no weight. The output has no steps and
-    no mask.
+    Masking: see the layer contract (docs/contract.md). The convolution reads zeros at masked steps,
+    as beyond the ends of the text, and their own features get no weight. The output has no steps
+    and no mask.
 
     Args:
         filters: Positive integer F, the number of features.
@@ -33,7 +33,9 @@ class ConvAttentionPooling(AttentionPooling):
     Call arguments:
         value: Float tensor `(B, S, D)`.
         query: `None` for the learned query, or a float tensor `(B, D_query)` or `(B, Q, D_query)`.
-        mask, value_mask, query_mask, return_attention_scores, training: As in `AttentionPooling`.
+        query_mask: As in `AttentionPooling`.
+        mask, value_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         The average `(B, F)`, or `(B, Q, F)` for a given query of three axes or several learned
@@ -97,10 +99,18 @@ class ConvAttentionPooling(AttentionPooling):
         return_attention_scores=False,
         training=None,
     ):
-        """Average `(B, F)` of the features of value `(B, S, D)`, or `(B, Q, F)` for Q queries.
+        """Averages the features of a convolution over the steps.
 
-        With `return_attention_scores` a tuple of the average and the weights, `(B, S)` or
-        `(B, Q, S)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            value: Float tensor `(B, S, D)`.
+            query: `None` for the learned query, or a float tensor `(B, D_query)` or
+                `(B, Q, D_query)`.
+
+        Returns:
+            The average `(B, F)`, or `(B, Q, F)` for several queries; with `return_attention_scores`
+            a tuple of it and the weights, `(B, S)` or `(B, Q, S)`.
         """
         value, query = self.floats(value, query)
         value_mask = masks.of_steps("value", value, mask=mask, value_mask=value_mask)

@@ -66,9 +66,17 @@ class HardSelection(TracedLayer):
         self.built = True
 
     def call(self, weights, value, return_attention_scores=False, training=None):
-        """Chosen values, `(B, D)` for weights `(B, S)` or `(B, T, D)` for weights `(B, T, S)`.
+        """Chooses one value step for each query.
 
-        With `return_attention_scores` a tuple of these and the choice, of the weights' shape.
+        Args:
+            weights: Float tensor `(B, S)` or `(B, T, S)`, each row summing to one.
+            value: Float tensor `(B, S, D)`.
+            return_attention_scores: Whether to return the choice too.
+            training: Whether to sample the step; else it is the one with the largest weight.
+
+        Returns:
+            The chosen values `(B, D)` or `(B, T, D)`; with `return_attention_scores` a tuple of
+            them and the choice, zeros and ones of the shape of the weights.
         """
         weights, value = self.floats(weights, value)
         use_one_query = len(weights.shape) == 2

@@ -23,9 +23,9 @@ class HierarchicalAttention(AttentionLayer):
     weights then show these words more sharply, as a recurrent encoder mixes a word with its
     neighbours.
 
-    Masking: see the contract at `AttentionLayer`. A sentence whose words are all masked is masked
-    itself; a document whose sentences are all masked gives zeros. The output has no steps and no
-    mask.
+    Masking: see the layer contract (docs/contract.md). A sentence whose words are all masked is
+    masked itself; a document whose sentences are all masked gives zeros. The output has no steps
+    and no mask.
 
     Args:
         units: Positive integer, the size of each direction of the GRUs; not used by encoders of
@@ -42,10 +42,9 @@ class HierarchicalAttention(AttentionLayer):
     Call arguments:
         inputs: Float tensor `(B, N, W, D)`, the vectors of W words in each of N sentences, or with
             an embedding token ids `(B, N, W)`.
-        mask: Boolean `(B, N, W)`, or `(B, N)` for whole sentences; Keras fills it from the input's
-            implicit mask.
-        inputs_mask: The same mask; Keras fills this one if the call has several tensors.
-        return_attention_scores, training: As in `ContentAttention`.
+        mask, inputs_mask: Boolean `(B, N, W)`, or `(B, N)` for whole sentences; otherwise as in the
+            contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         The document vector `(B, E)`, E features of the sentence encoder (`2 * units` by default);
@@ -124,9 +123,18 @@ class HierarchicalAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Document vectors `(B, E)` of words `(B, N, W, D)`, or of token ids `(B, N, W)`.
+        """Pools the words of each document into one vector.
 
-        With `return_attention_scores` a tuple of the vectors and a dict of the weights.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            inputs: Float tensor `(B, N, W, D)` of word vectors, or with an embedding token ids
+                `(B, N, W)`.
+            mask, inputs_mask: Boolean `(B, N, W)`, or `(B, N)` for whole sentences.
+
+        Returns:
+            The document vectors `(B, E)`; with `return_attention_scores` a tuple of them and the
+            weights, a dict of `"words"` `(B, N, W)` and `"sentences"` `(B, N)`.
         """
         mask = masks.combine(
             _of_words("mask", mask, inputs), _of_words("inputs_mask", inputs_mask, inputs)

@@ -29,17 +29,18 @@ class LocalAttention(Stepwise, AttentionLayer):
     The Gaussian lets the predicted centre learn, and its weights sum to less than one, as in the
     paper. Positions count from 0, of queries as of values, also where T and S differ. S is the
     length of each example, not of the padded tensor: padding is not counted, be it at the end, at
-    the beginning or in between. A predicted centre counts the steps that its query may see, so that
-    under a causal mask it does not depend on the number of later steps; a monotonic one those that
-    any query may see, and t by the query's mask. A query whose window holds no allowed step gets
-    zeros.
-    Costs O(B T S) memory where that is little or the weights are returned, else O(B T W D) for
+    the beginning or in between. A predicted centre counts the steps that its query may attend to,
+    so that under a causal mask it does not depend on the number of later steps. A monotonic centre
+    counts the steps that any query may attend to, and as t the queries that are not masked. A query
+    whose window holds no allowed step gets zeros.
+
+    Costs O(B T S) memory where that is small or the weights are returned, else O(B T W D) for
     windows of W steps.
 
-    In an `AttentionDecoder` both centres work, step by step as well: the state of a decoder with a
-    monotonic one counts the queries of each row, and a masked input step is not counted.
+    Both centres work in an `AttentionDecoder`. Its state then counts the queries of each row for a
+    monotonic centre; a masked input step is not counted.
 
-    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+    Masking: see the layer contract (docs/contract.md). The query's mask is passed on.
 
     Args:
         half_width: Positive integer, the number of steps on each side of the centre.
@@ -53,16 +54,20 @@ class LocalAttention(Stepwise, AttentionLayer):
         seed: Integer seed of dropout and of the hard normalizer's noise, or `None`.
 
     Call arguments:
-        As for `ContentAttention`.
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask, value_mask, key_mask, attention_mask: Boolean masks, as in the contract.
+        use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
         `(B, T, S)`, each row summing to one in a monotonic window and to less in a predicted one.
 
     Raises:
-        ValueError: For an unknown `center`, for a `half_width` or `units` that is not a positive
-            integer, for `units` of a monotonic centre, for shapes of query, value and key that do
-            not fit together, and for a mask that does not fit them.
+        ValueError: If `center`, `score` or `normalizer` is unknown or a number is out of range; if
+            a monotonic centre is given `units`; if the tensors do not fit each other or the score;
+            if a mask has a float dtype or another shape.
 
     Example:
         >>> query, value = keras.ops.ones((2, 3, 6)), keras.ops.ones((2, 5, 4))
@@ -128,10 +133,18 @@ class LocalAttention(Stepwise, AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Averages, for each query, the values in its window.
 
-        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`. All
-        arguments are described at `ContentAttention`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            value: Float tensor `(B, S, D_value)`.
+            key: Float tensor `(B, S, D_key)`; the value if `None`.
+
+        Returns:
+            The context `(B, T, D_value)`; with `return_attention_scores` a tuple of it and the
+            weights `(B, T, S)`.
         """
         query, value, key = self.floats(query, value, key)
         given = query_mask, value_mask, key_mask, attention_mask
@@ -175,28 +188,49 @@ class LocalAttention(Stepwise, AttentionLayer):
         )
 
     def initial_state(self, memory):
+        """The state before the first step.
+
+        Args:
+            memory: What `prepare` returned.
+
+        Returns:
+            For monotonic centres a dict of `"asked"` `(B,)`, the number of queries so far; else
+            `{}`.
+        """
         if self.center == "predictive":
             return {}
         return {"asked": ops.zeros(ops.shape(memory["value"])[:1], "int32")}  # (B,)
 
     def step(self, query, memory, state, training=None):
-        """One step: `(context (B, D_value), weights (B, S), state)` for a query `(B, D_query)`.
+        """Attends from one query per row, as a decoder does.
 
-        The state counts the queries of each row so far, `"asked"` `(B,)`, where the centre is
-        monotonic.
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
         """
         query = ops.expand_dims(query, 1)
         context, weights, state = self.steps(query, memory, state, training=training)
         return context[:, 0], weights[:, 0], state
 
     def steps(self, query, memory, state, query_mask=None, training=None):
-        """Contexts `(B, T, D_value)`, weights `(B, T, S)` and the state after T queries.
+        """Attends from many queries at once; the same as `step` for each of them.
+
+        A masked query gets zeros, and a monotonic centre does not count it.
 
         Args:
-            query: Tensor `(B, T, D_query)`.
-            memory, state: As `prepare` and `initial_state` or the steps before gave them.
-            query_mask: Boolean `(B, T)` or `None`; a masked query gets zeros and is not counted.
-            training: Whether to drop and to draw.
+            query: Float tensor `(B, T, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the steps before returned.
+            query_mask: Boolean `(B, T)`, or `None`.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The contexts `(B, T, D_value)`, the weights `(B, T, S)` and the last state.
         """
         query, visible = self.floats(query), memory.get("mask")
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
@@ -300,12 +334,19 @@ class LocalAttention(Stepwise, AttentionLayer):
         attention_mask=None,
         use_causal_mask=False,
     ):
-        """The centres p_t of the windows, float32 `(B, T)`, for a built layer.
+        """The centres p_t of the windows; the layer must be built.
 
-        Positions count from 0 and leave out padding; the arguments are those of the call.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            value: Float tensor `(B, S, D_value)`.
+
+        Returns:
+            float32 `(B, T)`: positions, which count from 0 and leave out padding.
 
         Raises:
-            ValueError: For a mask that does not fit.
+            ValueError: If a mask does not fit.
         """
         query, value = self.floats(query, value)
         given = query_mask, value_mask, key_mask, attention_mask

@@ -20,7 +20,7 @@ class LocationAttention(AttentionLayer):
     scores such as `ka.BilinearScore() + ka.LocationScore(50)`; for distances, give it
     `ka.ALiBiScore()` or `ka.RelativePositionScore(8)`.
 
-    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+    Masking: see the layer contract (docs/contract.md). The query's mask is passed on.
 
     Args:
         max_length: Positive integer, the largest number of value steps.
@@ -30,10 +30,8 @@ class LocationAttention(AttentionLayer):
     Call arguments:
         query: Float tensor `(B, T, D_query)`.
         value: Float tensor `(B, S, D_value)`.
-        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
-        value_mask: Boolean `(B, S)`.
-        attention_mask: Boolean `(T, S)` or `(B, T, S)`.
-        use_causal_mask, return_attention_scores, training: As in `ContentAttention`.
+        query_mask, value_mask, attention_mask: Boolean masks, as in the contract.
+        use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
@@ -88,9 +86,17 @@ class LocationAttention(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Averages the values for each query, by their positions.
 
-        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            value: Float tensor `(B, S, D_value)`, S at most `max_length`.
+
+        Returns:
+            The context `(B, T, D_value)`; with `return_attention_scores` a tuple of it and the
+            weights `(B, T, S)`.
         """
         query, value = self.floats(query, value)
         mask = masks.attention(

@@ -34,7 +34,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
 
     **Positions.** Attention alone can't tell the order of its steps. With a `position` queries and
     keys are rotated, or scores of their distance are added to the scaled dot product. Positions
-    are aligned at the end: the query's last step stands at the key's last.
+    are aligned at the end: the query's last step has the position of the key's last step.
 
     **Decoding.** A KV cache keeps keys and values, so that a step costs O(M) and not O(M^2) for M
     steps. It is a dict of plain tensors whose first axis is the batch. The prompt is written at
@@ -48,7 +48,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
     Cross-attention reads a memory that is projected once: `cache = layer.memory_cache(value)`,
     `output, cache = layer.step(x, cache)`.
 
-    Masking: see the contract at `AttentionLayer`. The query's mask is passed on.
+    Masking: see the layer contract (docs/contract.md). The query's mask is passed on.
 
     Args:
         num_heads: Positive integer H, the number of query heads.
@@ -76,9 +76,9 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
             `RelativePositionScore`, or `None`. A score is called with the query `(B, H, T, K)` and
             the key `(B, G, S, K)` for G heads of keys and returns what broadcasts to
             `(B, H, T, S)`.
-        window: Positive integer W: steps W or more apart do not see each other (sliding window);
-            `None` for all. With a causal mask a step sees itself and the W - 1 before it. Costs
-            O(T W) then, unless weights are returned.
+        window: Positive integer W, a sliding window: steps W or more apart do not attend to each
+            other; `None` for no window. With a causal mask a step attends to itself and the W - 1
+            before it. Costs O(T W) then, unless weights are returned.
         num_global: Integer: the first `num_global` steps attend to, and are attended by, all,
             despite the window (unless the causal mask hides them).
         normalizer: As in `ContentAttention`.
@@ -87,24 +87,20 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         query: Float tensor `(B, T, D_query)`.
         value: Float tensor `(B, S, D_value)`.
         key: Float tensor `(B, S, D_key)`; the value if `None`.
-        query_mask: Boolean `(B, T)`; a masked query gets a zero context.
-        value_mask: Boolean `(B, S)`.
-        key_mask: Boolean `(B, S)`.
-        attention_mask: Boolean `(T, S)`, `(B, T, S)` or `(B, H, T, S)`.
-        use_causal_mask: Whether a query sees no later step; aligned at the end.
-        return_attention_scores: Whether to return the weights too (Keras' name for them).
-        training: Whether to drop weights and to draw hard ones.
+        query_mask, value_mask, key_mask, attention_mask: Boolean masks, as in the contract.
+        use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
         A tensor `(B, T, D_query)`, or `(B, T, *output_shape)`; with `return_attention_scores` also
         the weights `(B, H, T, S)`, each row summing to one over the allowed steps.
 
     Raises:
-        ValueError: For sizes and heads that are not positive integers, a `num_key_value_heads`
-            that does not divide `num_heads`, an odd `key_dim` with rotary positions, another
-            `position`, other `attention_axes` than the steps, an `output_shape` of more than 4
-            axes, both `window` and `sliding_window`, `num_global` without a window; and for
-            shapes and masks that do not fit together.
+        ValueError: If a number is out of range or `normalizer` unknown; if `num_key_value_heads`
+            does not divide `num_heads`; if `key_dim` is odd with rotary positions; if `position` is
+            something else; if `attention_axes` is not the axis of the steps; if `output_shape` has
+            more than 4 axes; if both `window` and `sliding_window` are given, or `num_global`
+            without a window; if the tensors do not fit each other; if a mask has a float dtype or
+            another shape.
 
     Example:
         >>> layer = ka.MultiHeadAttention(num_heads=4, key_dim=2, num_key_value_heads=2)
@@ -242,10 +238,18 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Output `(B, T, *output_shape)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Attends from all queries to all values, in each head.
 
-        With `return_attention_scores` a tuple of the output and the weights `(B, H, T, S)`. All
-        arguments are described at the class.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            value: Float tensor `(B, S, D_value)`.
+            key: Float tensor `(B, S, D_key)`; the value if `None`.
+
+        Returns:
+            The output `(B, T, D_query)`, or `(B, T, *output_shape)`; with `return_attention_scores`
+            a tuple of it and the weights `(B, H, T, S)`.
         """
         query, value, key = self.floats(query, value, key)
         given = query_mask, value_mask, key_mask, attention_mask
@@ -291,6 +295,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
 
     @property
     def uses_positions(self):
+        """Whether the output for a query depends on its position among the others."""
         return self.position is not None or super().uses_positions
 
     def _to_heads(self, x, dense, start=None):

@@ -19,17 +19,15 @@ class SelfAttention(WindowedLayer):
     is bilinear, since by a plain dot product, which is largest with itself, each step attends
     mostly to itself. For several heads prefer `MultiHeadAttention`.
 
-    Masking: see the contract at `AttentionLayer`. The input's mask is passed on.
+    Masking: see the layer contract (docs/contract.md). The input's mask is passed on.
 
     Args:
         score, normalizer, dropout, window, num_global, seed: As in `ContentAttention`.
 
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
-        mask: Boolean `(B, T)`; Keras fills it from the input's implicit mask.
-        inputs_mask: The same mask; Keras fills this one if the call has several tensors.
-        attention_mask: Boolean `(T, T)` or `(B, T, T)`.
-        use_causal_mask, return_attention_scores, training: As in `ContentAttention`.
+        mask, inputs_mask, attention_mask: Boolean masks, as in the contract.
+        use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
         The context `(B, T, D)`; with `return_attention_scores` also the weights `(B, T, T)`, each
@@ -86,9 +84,16 @@ class SelfAttention(WindowedLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Context `(B, T, D)` of inputs `(B, T, D)`.
+        """Averages the steps of a sequence for each of its steps.
 
-        With `return_attention_scores` a tuple of the context and the weights `(B, T, T)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            inputs: Float tensor `(B, T, D)`.
+
+        Returns:
+            The context `(B, T, D)`; with `return_attention_scores` a tuple of it and the weights
+            `(B, T, T)`.
         """
         inputs = self.floats(inputs)
         steps = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)

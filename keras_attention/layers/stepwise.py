@@ -56,15 +56,29 @@ class Stepwise:
         return prepare(self.score, *self.floats(value, key), mask)
 
     def initial_state(self, memory):
-        """The state before the first step; `{}` if no step depends on earlier ones."""
+        """The state before the first step.
+
+        Args:
+            memory: What `prepare` returned.
+
+        Returns:
+            Dict of tensors `(B, ...)`; empty if no step depends on earlier ones.
+        """
         return {}
 
     def resume(self, state):
-        """The initial state of a call that continues another one, from that one's last state."""
+        """The initial state of a call that continues an earlier one.
+
+        Args:
+            state: The last state of the earlier call.
+
+        Returns:
+            The same state, or one in which what counts for one call alone starts anew.
+        """
         return state
 
     def finish(self, state):
-        """Called with the state after the last step, for `add_loss`."""
+        """Called with the state after the last step, to add a loss if there is one."""
 
     @property
     def state_dtype(self):

@@ -23,15 +23,15 @@ class TransformerDecoderBlock(TransformerBlock):
     memory (a language model) there is no cross-attention. The first call decides, with a memory or
     without; later calls must do the same.
 
-    **Decoding** step by step, with the past keys and values in a KV cache of plain tensors; see
+    **Decoding** step by step keeps the past keys and values in a KV cache of plain tensors; see
     `MultiHeadAttention` for the cache and for prompts of unequal lengths:
 
         cache = block.initial_cache(batch_size, max_length, memory, memory_mask)
         output, cache = block.step(prompt, cache, 0)  # (B, T, D)
         output, cache = block.step(x, cache, T)  # (B, 1, D), the same as the call's last step
 
-    Masking: masked steps may hold anything, no other step attends to them, and the outputs of
-    masked inputs are zeros. The mask of the inputs is passed on.
+    Masking: see the layer contract (docs/contract.md). The outputs of masked inputs are zeros; the
+    mask of the inputs is passed on.
 
     Args:
         intermediate_dim: Positive integer, the size of the feed-forward network's hidden layer.
@@ -47,12 +47,9 @@ class TransformerDecoderBlock(TransformerBlock):
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
         memory: Float tensor `(B, S, M)`, such as an encoder's output, or `None`.
-        mask: Boolean `(B, T)` of the inputs; Keras fills it from their implicit mask.
-        inputs_mask: The same mask; Keras fills this one if the call has a memory.
-        memory_mask: Boolean `(B, S)`.
-        attention_mask: Boolean `(T, T)`, `(B, T, T)` or `(B, H, T, T)`, of the self-attention.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to apply dropout.
+        mask, inputs_mask, memory_mask: Boolean masks, as in the contract.
+        attention_mask: Boolean mask of the self-attention, as in the contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         A tensor `(B, T, D)`; with `return_attention_scores` also the weights: `(B, H, T, T)`
@@ -72,6 +69,23 @@ class TransformerDecoderBlock(TransformerBlock):
         >>> output, weights = block(x, memory, return_attention_scores=True)
         >>> tuple(weights["inputs"].shape), tuple(weights["memory"].shape)
         ((2, 2, 3, 3), (2, 2, 3, 5))
+
+        A language model as GPT, of one block: the prompt in one step, then one token at a time.
+
+        >>> attention = ka.MultiHeadAttention(2, 4, position=ka.RotaryPositionEmbedding())
+        >>> block = ka.TransformerDecoderBlock(16, attention=attention, norm_first=True)
+        >>> embedding, head = keras.layers.Embedding(20, 8), keras.layers.Dense(20)
+        >>> tokens = keras.ops.array([[3, 1, 4]])
+        >>> at_once = block(embedding(tokens))  # builds the block
+        >>> cache = block.initial_cache(batch_size=1, max_length=6)
+        >>> output, cache = block.step(embedding(tokens), cache, 0)
+        >>> for index in range(3, 6):
+        ...     token = keras.ops.argmax(head(output[:, -1:]), axis=-1)  # (1, 1)
+        ...     tokens = keras.ops.concatenate([tokens, token], axis=1)
+        ...     output, cache = block.step(embedding(token), cache, index)
+        >>> difference = output - block(embedding(tokens))[:, -1:]
+        >>> bool(keras.ops.max(keras.ops.abs(difference)) < 1e-5)
+        True
 
     Reference:
         Vaswani et al., 2017, sections 3.1, 3.3 and 5.4, https://arxiv.org/abs/1706.03762
@@ -149,9 +163,21 @@ class TransformerDecoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
-        """Outputs `(B, T, D)` of inputs `(B, T, D)` and, if given, a memory `(B, S, M)`.
+        """Computes the block for a whole sequence, as in training; `step` decodes with a cache.
 
-        With `return_attention_scores` a tuple of the outputs and the weights.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            inputs: Float tensor `(B, T, D)`.
+            memory: Float tensor `(B, S, M)`, or `None` as in the first call.
+
+        Returns:
+            The output `(B, T, D)`; with `return_attention_scores` a tuple of it and the weights:
+            `(B, H, T, T)` without a memory, with one a dict of `"inputs"` `(B, H, T, T)` and
+            `"memory"` `(B, H, T, S)`.
+
+        Raises:
+            ValueError: If the first call had a memory and this one has none, or the reverse.
         """
         self._check_memory(memory is not None)
         inputs, memory = self.floats(inputs, memory)
@@ -197,10 +223,12 @@ class TransformerDecoderBlock(TransformerBlock):
         Args:
             batch_size: Integer or scalar tensor B.
             max_length: Integer, the maximum number of prompt and generated steps together.
-            memory, memory_mask: As in a call.
+            memory: Float tensor `(B, S, M)`, or `None` as in the first call.
+            memory_mask: Boolean `(B, S)`, or `None`.
 
         Returns:
-            Dict `"inputs"`, with a memory also `"memory"`, of KV caches of `MultiHeadAttention`.
+            Dict of `"inputs"` and, with a memory, `"memory"`: KV caches as those of
+            `MultiHeadAttention`.
 
         Raises:
             ValueError: If the block is not built, if it was built with a memory and gets none or
@@ -220,21 +248,22 @@ class TransformerDecoderBlock(TransformerBlock):
         return cache
 
     def step(self, inputs, cache, index, inputs_mask=None, return_attention_scores=False):
-        """The block's output for the next T steps, with the KV cache.
+        """Computes the block for T new steps, with the KV cache.
 
         Args:
             inputs: Float tensor `(B, T, D)`: a prompt, or one step.
-            cache: The cache that `initial_cache` or the last `step` returned.
-            index: Integer or scalar tensor, the position of the first of these steps in the cache.
+            cache: What `initial_cache` or the step before returned.
+            index: Integer or scalar tensor, the position in the cache of the first of these steps.
             inputs_mask: Boolean `(B, T)`, or `None`; kept in the cache.
             return_attention_scores: Whether to return the weights too.
 
         Returns:
-            The output `(B, T, D)`, with `return_attention_scores` the weights as in a call, over
-            all steps of the cache, and the new cache.
+            A tuple of the output `(B, T, D)` and the new cache; with `return_attention_scores` the
+            weights are between them, as in a call, but over all steps of the cache.
 
         Raises:
-            ValueError: If the block is not built, or the cache is not of its kind.
+            ValueError: If the block is not built, if the cache is that of a block with a memory and
+                this one has none or the reverse, or if the steps do not fit into the cache.
         """
         self._check_memory("memory" in cache)
         cache = dict(cache)

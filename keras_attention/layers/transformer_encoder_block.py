@@ -22,8 +22,8 @@ class TransformerEncoderBlock(TransformerBlock):
     position=ka.RotaryPositionEmbedding())`, or one of another kind. Each block needs its own layer;
     to share weights, call one block twice.
 
-    Masking: masked steps may hold anything, no other step attends to them, and their outputs are
-    zeros. The mask is passed on.
+    Masking: see the layer contract (docs/contract.md). The outputs of masked steps are zeros; the
+    mask is passed on.
 
     On TensorFlow a gradient of a gradient through Keras' `LayerNormalization` is wrong
     (`tf.nn.moments` stops a part of it): for a gradient penalty use the JAX backend.
@@ -42,12 +42,8 @@ class TransformerEncoderBlock(TransformerBlock):
 
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
-        mask: Boolean `(B, T)`; Keras fills it from the input's implicit mask.
-        inputs_mask: The same mask; Keras fills this one if the call has several tensors.
-        attention_mask: Boolean `(T, T)`, `(B, T, T)` or `(B, H, T, T)`.
-        use_causal_mask: Whether a step attends to no later step.
-        return_attention_scores: Whether to return the weights too.
-        training: Whether to apply dropout.
+        mask, inputs_mask, attention_mask: Boolean masks, as in the contract.
+        use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
         A tensor `(B, T, D)`; with `return_attention_scores` also the weights `(B, H, T, T)`, or
@@ -118,9 +114,16 @@ class TransformerEncoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
-        """Outputs `(B, T, D)` of inputs `(B, T, D)`.
+        """Computes the block for a whole sequence.
 
-        With `return_attention_scores` a tuple of the outputs and the weights `(B, H, T, T)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            inputs: Float tensor `(B, T, D)`.
+
+        Returns:
+            The output `(B, T, D)`; with `return_attention_scores` a tuple of it and the weights
+            `(B, H, T, T)`.
         """
         inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask, inputs_mask=inputs_mask)  # (B, T)

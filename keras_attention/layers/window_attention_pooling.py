@@ -19,8 +19,8 @@ class WindowAttentionPooling(AttentionLayer):
     not sum to one: steps that match more are also larger. Costs O(B T S) memory, with the default
     score O(B T S D).
 
-    Masking: see the contract at `AttentionLayer`. With `padding="same"` the value's mask is passed
-    on; with `"valid"` a window is masked if all of its steps are.
+    Masking: see the layer contract (docs/contract.md). With `padding="same"` the value's mask is
+    passed on; with `"valid"` a window is masked if all of its steps are.
 
     Args:
         window: Positive integer, the number of steps in a window.
@@ -30,15 +30,14 @@ class WindowAttentionPooling(AttentionLayer):
         score: As in `ContentAttention`; `"euclidean"` is the paper's.
         normalizer: As in `ContentAttention`; `"identity"` is the paper's: no normalization. With
             `"softmax"` each step of the other text has one unit of attention to give.
-        dropout: Float in `[0, 1)`, the fraction of the matrix A dropped in training.
+        dropout: Float in `[0, 1)`, the dropout rate of the matrix A in training.
         seed: As in `ContentAttention`.
 
     Call arguments:
         value: Float tensor `(B, S, D)`, the text to pool, usually the output of a convolution.
         query: Float tensor `(B, T, D_query)`, the other text; D_query is D for most scores.
-        value_mask: Boolean `(B, S)`.
-        query_mask: Boolean `(B, T)`.
-        return_attention_scores, training: As in `ContentAttention`.
+        value_mask, query_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         The windows `(B, S, D)`, or `(B, S - window + 1, D)` for `padding="valid"`; with
@@ -98,9 +97,17 @@ class WindowAttentionPooling(AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Windows `(B, S, D)` of value `(B, S, D)`; shorter by `window - 1` with "valid" padding.
+        """Sums the steps of each window, weighted by the attention that they receive.
 
-        With `return_attention_scores` a tuple of the windows and the weights a `(B, S)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            value: Float tensor `(B, S, D)`, the text to pool.
+            query: Float tensor `(B, T, D_query)`, the other text.
+
+        Returns:
+            The windows `(B, S, D)`, or `(B, S - window + 1, D)` for `padding="valid"`; with
+            `return_attention_scores` a tuple of them and the weights `(B, S)`.
         """
         value, query = self.floats(value, query)
         mask = masks.attention(query, value, query_mask, value_mask)

@@ -17,16 +17,16 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         context_t = sum_i weights_ti v_i + beta_t s_t
 
     The sentinel s_t, which holds what the decoder knows, gets the share beta_t of the attention for
-    words that do not need the image, such as "of"; beta_t is `1 - sum(weights_t)`. W_g:
-    (D_query, units), W_v: (D_key, units), W_s: (D_value, units), w_h: (units). Costs
+    words that do not need the image, such as "of"; beta_t is `1 - sum(weights_t)`.
+    W_g: (D_query, units), W_v: (D_key, units), W_s: (D_value, units), w_h: (units). Costs
     O(B S (units + D_value)) memory per query.
 
     Inside an `AttentionDecoder` a `SentinelGate` of this layer computes the sentinel from the
-    cell's input, its first state before the step and its last state after it, for an LSTM x_t,
-    h_{t-1} and m_t. Called alone, the layer takes the sentinels, or such states.
+    cell's input, its first state before the step and its last state after it: for an LSTM these
+    are x_t, h_{t-1} and m_t. Called alone, the layer takes the sentinels, or such states.
 
-    Masking: see the contract at `AttentionLayer`. A masked query gets zeros; where all values are
-    masked, the context is the sentinel.
+    Masking: see the layer contract (docs/contract.md). A masked query gets zeros; where all values
+    are masked, the context is the sentinel.
 
     Args:
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
@@ -37,8 +37,8 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         value: Float tensor `(B, S, D_value)`.
         sentinel: Float tensor `(B, T, D_value)`; `None` where the cell's states are given.
         key: Float tensor `(B, S, D_key)`; the value if `None`.
-        query_mask, value_mask, key_mask, return_attention_scores, training: As in
-            `ContentAttention`.
+        query_mask, value_mask, key_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
         cell_state: The states to compute the sentinel from, see `RecurrentAttention`: a dict of
             `"inputs"` `(B, T, D)` and of `"previous"` and `"current"`, lists of `(B, T, _)`.
 
@@ -95,9 +95,18 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         self.sentinel_dense.build((None, value_shape[-1]))
 
     def step(self, query, memory, state, training=None, sentinel=None, cell_state=None):
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`.
+        """Attends from one query per row.
 
-        Takes the `sentinel` `(B, D_value)` or the `cell_state` of this step.
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+            sentinel: Float tensor `(B, D_value)`; `None` where `cell_state` is given.
+            cell_state: The cell's states at this step, see `RecurrentAttention`.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
         """
         query, sentinel = self.floats(query, sentinel)
         if sentinel is None:
@@ -127,9 +136,21 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         return_attention_scores=False,
         training=None,
     ):
-        """Context `(B, T, D_value)` over value `(B, S, D_value)` and sentinel `(B, T, D_value)`.
+        """Averages the values and the sentinel for each query.
 
-        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            value: Float tensor `(B, S, D_value)`.
+            sentinel: Float tensor `(B, T, D_value)`; `None` where `cell_state` is given.
+            key: Float tensor `(B, S, D_key)`; the value if `None`.
+            cell_state: The cell's states, in place of the sentinel: a dict of `"inputs"`
+                `(B, T, D)` and of `"previous"` and `"current"`, lists of `(B, T, _)`.
+
+        Returns:
+            The context `(B, T, D_value)`; with `return_attention_scores` a tuple of it and the
+            weights `(B, T, S)`.
         """
         query, sentinel = self.floats(query, sentinel)
         memory = self._prepare_call(value, key, value_mask, key_mask)

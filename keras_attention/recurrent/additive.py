@@ -35,6 +35,7 @@ class AdditiveRecurrentAttention(RecurrentAttention):
         self.hidden_size = self.units or key_shape[-1]
 
     def prepare(self, value, key=None, mask=None):
+        """The memory, with projected keys `(B, S, U)`; see `Stepwise.prepare`."""
         memory = super().prepare(value, key, mask)
         return {**memory, "key": self.energy.prepare_key(memory["key"])}  # (B, S, U)
 

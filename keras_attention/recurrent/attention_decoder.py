@@ -16,7 +16,9 @@ ORDERS = ("luong", "bahdanau")
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentionDecoder(TracedLayer):
-    """Attention decoder: a recurrent cell that attends to a memory (an encoder's steps) per step.
+    """Attention decoder: a recurrent cell that attends to a memory at each step.
+
+    The memory is usually the steps of an encoder.
 
     Luong's order runs the cell first, and its output is the query:
 
@@ -34,7 +36,7 @@ class AttentionDecoder(TracedLayer):
         output, weights, state = decoder.step(x, state)                            x: (B, D)
 
     The state is a structure of tensors whose first axis is the batch, the memory among them, so
-    that `beam_search` can pick its rows. Projected keys, and all else that depends on the memory
+    that `beam_search` can select rows. Projected keys, and all else that depends on the memory
     alone, are computed once. Costs O(B S) memory per step for the weights, and O(B T S) if they are
     returned.
 
@@ -42,50 +44,50 @@ class AttentionDecoder(TracedLayer):
     one stopped, and together they give the outputs of one call:
 
         outputs, state = decoder(first, memory, return_state=True)
-        outputs, state = decoder(then, memory, initial_state=state, return_state=True)
+        outputs, state = decoder(second, memory, initial_state=state, return_state=True)
 
-    Masking: a masked input step gives zeros and leaves the state unchanged; a masked memory step is
-    invisible. The inputs' mask is passed on.
+    Masking: see the layer contract (docs/contract.md). A masked input step gives zeros and leaves
+    the state unchanged. The inputs' mask is passed on.
 
     Args:
         cell: A Keras cell: `GRUCell`, `LSTMCell`, `SimpleRNNCell`, `StackedRNNCells` or one of
             your own. Its dropout masks are drawn once per sequence, as in `keras.layers.RNN`.
-        attention: The attention: `ContentAttention` with any score, one with a past (a
-            `RecurrentAttention`), `LocalAttention`, or any layer called with `query`, `value` and
-            `return_attention_scores` that treats its queries alike, such as `MultiHeadAttention`
-            without positions and without a window. With the same dtype policy as the decoder.
+        attention: The attention: `ContentAttention` with any score; `LocalAttention`; a
+            `RecurrentAttention`, whose weights depend on earlier ones; or any layer called with
+            `query`, `value` and `return_attention_scores` for which the position of a query does
+            not count, such as `MultiHeadAttention` without positions and without a window. It
+            must have the dtype policy of the decoder.
         attention_size: Positive integer A, the size of the attentional vector; `None` for the
             size of the cell's output. In Bahdanau's order `None` leaves this layer out.
         input_feeding: Whether a_{t-1} is fed to the cell with the input (Luong's order). Without
             it training is faster: no step waits for the attention of the step before.
-        order: `"luong"` or `"bahdanau"`.
+        order: `"luong"`, the cell before the attention, or `"bahdanau"`, the attention before the
+            cell.
         activation: Activation of the attentional vector, tanh in the paper; `None` for none.
         kernel_initializer: Initializer of W_c.
 
     Call arguments:
         inputs: Float tensor `(B, T, D)`, the embedded tokens before each output.
         memory: Float tensor `(B, S, M)`.
-        initial_state: The state that the call before returned; or the cell's first state alone, as
+        initial_state: The state that an earlier call returned; or the cell's first state alone, as
             `cell.get_initial_state` gives it, a tensor or a structure of tensors `(B, _)`, often
-            the encoder's last; `None` for zeros.
-        inputs_mask: Boolean `(B, T)`; Keras fills it from the inputs' implicit mask.
-        memory_mask: Boolean `(B, S)`; Keras fills it from the memory's implicit mask.
-        return_attention_scores: Whether to return the weights too (Keras' name for them).
+            the encoder's last state; `None` for zeros.
+        inputs_mask, memory_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
         return_state: Whether to return the last state too: a dict of `"cell"`, the cell's state as
             a list; `"attention"`, the state of the attention; and the tensor that enters the next
             step, `"fed"` (input feeding) or `"output"` (Bahdanau's order).
-        training: Whether cell and attention drop and draw.
 
     Returns:
         The outputs `(B, T, A)`, or `(B, T, D_cell)` in Bahdanau's order without `attention_size`;
         then, where asked for, the weights `(B, T, S)` and the state.
 
     Raises:
-        ValueError: For a `cell` or an `attention` that is no such layer, an attention that reads
-            the position of its query (a window, a score of positions), an unknown `order`, or
-            Bahdanau's without input feeding or with an attention that reads the cell; and, when
-            called, for no memory, for a cell or an attention that computes in another dtype, and
-            for a memory, a mask or a state that does not fit.
+        ValueError: If `cell` or `attention` is no such layer; if the attention depends on the
+            position of its query (a window, a score of positions); if `order` is unknown, or is
+            Bahdanau's without input feeding or with an attention that needs the cell's states; if
+            cell or attention compute in another dtype; if there is no memory, or a memory, a mask
+            or a state does not fit.
 
     Example:
         >>> decoder = ka.AttentionDecoder(keras.layers.GRUCell(7), ka.ContentAttention("additive"))
@@ -216,10 +218,24 @@ class AttentionDecoder(TracedLayer):
         return_state=False,
         training=None,
     ):
-        """Outputs `(B, T, A)` of inputs `(B, T, D)` with a memory `(B, S, M)`.
+        """Decodes a sequence whose inputs are all given, as in training; `step` decodes one token.
 
-        A tuple with the weights `(B, T, S)` and the state, where they are asked for. All arguments
-        are described at the class.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            inputs: Float tensor `(B, T, D)`.
+            memory: Float tensor `(B, S, M)`; required.
+            initial_state: The state that an earlier call returned, or the cell's first state;
+                `None` for zeros.
+            return_state: Whether to return the last state too.
+
+        Returns:
+            The outputs `(B, T, A)`, or `(B, T, D_cell)` without an attentional layer. A tuple of
+            these, the weights `(B, T, S)` with `return_attention_scores`, and the state with
+            `return_state`.
+
+        Raises:
+            ValueError: If there is no memory, or a memory or a state does not fit.
         """
         inputs, memory = self.floats(inputs, memory)
         inputs_mask = masks.of_steps("inputs", inputs, inputs_mask=inputs_mask)
@@ -244,14 +260,17 @@ class AttentionDecoder(TracedLayer):
 
         Args:
             memory: Float tensor `(B, S, M)`.
-            memory_mask: Boolean `(B, S)` or `None`.
-            cell_state: As `initial_state` in the call: the cell's state, or a whole state.
+            memory_mask: Boolean `(B, S)`, or `None`.
+            cell_state: The cell's first state, such as the encoder's last; or a whole state that a
+                call returned, to continue there; or `None` for zeros.
 
         Returns:
-            A dict of structures of tensors `(B, ...)`.
+            Dict of structures of tensors `(B, ...)`: `"memory"`, the prepared memory; `"cell"`, the
+            cell's state; `"attention"`, the state of the attention; and the tensor that enters the
+            next step, `"fed"` or `"output"`, if there is one.
 
         Raises:
-            ValueError: For a memory or a state that does not fit.
+            ValueError: If the layer is not built, or the memory or the state does not fit.
         """
         memory = self.floats(memory)
         self._check_memory(memory)
@@ -275,17 +294,18 @@ class AttentionDecoder(TracedLayer):
         return {"memory": prepared, **state}
 
     def step(self, inputs, state):
-        """One step of decoding.
+        """Decodes one step of each row.
 
         Args:
-            inputs: Float tensor `(B, D)`.
-            state: As `initial_state` or the step before gave it.
+            inputs: Float tensor `(B, D)`, the embedded tokens.
+            state: What `initial_state` or the step before returned.
 
         Returns:
-            The output `(B, A)`, the weights `(B, S)` and the next state.
+            The output `(B, A)`, or `(B, D_cell)` without an attentional layer; the weights
+            `(B, S)`; and the next state.
 
         Raises:
-            ValueError: For another `state`.
+            ValueError: If `state` is something else.
         """
         if not isinstance(state, dict) or "memory" not in state:
             is_dict = isinstance(state, dict)

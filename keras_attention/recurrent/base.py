@@ -15,42 +15,44 @@ KERAS_OWN = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
 
 
 class RecurrentAttention(Stepwise, AttentionLayer):
-    """Base of the attentions with a past, which see their queries step by step.
+    """Base of the attentions whose weights depend on earlier ones: queries go one after another.
 
     A subclass defines one step; `call` runs it over a whole sequence of queries, and
-    `AttentionDecoder` over the states of its cell. The protocol, for batch B, S value steps:
+    `AttentionDecoder` over the outputs of its cell. The protocol, for batch B, S value steps:
 
         memory = prepare(value, key, mask)                         once per sequence
         state = initial_state(memory)                              before the first step
         context, weights, state = step(query, memory, state)       (B, D_value), (B, S)
 
     Memory and state are dicts (or structures) of tensors whose first axis is the batch, so that a
-    search can pick their rows; dtypes and shapes of the state never change. A tensor that is not
+    search can select rows; dtypes and shapes of the state never change. A tensor that is not
     needed is left out, not `None`: without a mask there is no `memory["mask"]`. Sums over many
     steps are kept in `self.state_dtype`.
 
-    The three run inside the `call` of another layer as well as alone: cast a weight of your own
-    to the dtype of what it meets, `ops.cast(self.kernel, query.dtype)`. A step draws its random
-    numbers, if any, from `self.seed_generator`, and calls no `add_loss`: put what a loss needs
-    into the state, and add it in `finish(state)`, which is called after the last step. Where a
-    sequence comes in several calls, each continues from `resume(state)` of the last one's state:
+    These methods run inside the `call` of another layer as well as alone: cast a weight of your own
+    to the dtype of the tensor that it meets, `ops.cast(self.kernel, query.dtype)`. A step draws its
+    random numbers, if any, from `self.seed_generator`, and calls no `add_loss`: put what a loss
+    needs into the state, and add it in `finish(state)`, which is called after the last step. Where
+    a sequence comes in several calls, each continues from `resume(state)` of the state before:
     let it set to zero what the loss of one call counts.
 
     A subclass that has a `call` of its own must have a `step` that computes the same.
 
-    An attention that needs the cell of the decoder sets `uses_cell_state = True`. Its `step` and
-    `call` then take one more argument `cell_state`, a dict of what the cell had and has at this
-    step: `"inputs"` `(B, D)`, `"previous"` and `"current"`, flat lists of the cell's states
-    before and after it ran; and its `build` takes `cell_state_shape`, the same with shapes.
+    An attention that needs the decoder's cell sets `uses_cell_state = True`. Its `step` and `call`
+    then take one more argument `cell_state`, a dict of `"inputs"` `(B, D)`, the cell's input at
+    this step, and of `"previous"` and `"current"`, flat lists of the cell's states before and after
+    this step; and its `build` takes `cell_state_shape`, the same with shapes.
 
-    Any other attention layer is fit for a decoder through `recurrent`.
+    Masking: see the layer contract (docs/contract.md). A masked query gets zeros and leaves the
+    state unchanged.
 
     Args:
         score, normalizer, dropout, seed: As in `AttentionLayer`. The score may not be one of
             positions.
 
     Raises:
-        ValueError: For a score of positions, such as `ALiBiScore`, alone or in a sum.
+        ValueError: If a name is unknown or a number out of range; if the score is one of positions,
+            such as `ALiBiScore`, alone or in a sum.
     """
 
     uses_cell_state = False
@@ -66,22 +68,33 @@ class RecurrentAttention(Stepwise, AttentionLayer):
         self.built = True
 
     def step(self, query, memory, state, training=None):
-        """One step: `(context (B, D_value), weights (B, S), state)` for a query `(B, D_query)`."""
+        """Attends from one query per row; a subclass must define it.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         raise NotImplementedError(f"`{type(self).__name__}` must define `step`.")
 
     def steps(self, query, memory, state, query_mask=None, training=None, **others):
-        """All steps of a sequence, in order.
+        """Attends from all queries of a sequence, in order.
 
         Args:
-            query: Tensor `(B, T, D_query)`.
-            memory, state: As `prepare` and `initial_state` or the steps before gave them.
-            query_mask: Boolean `(B, T)` or `None`. A masked query gets zeros and leaves the state
+            query: Float tensor `(B, T, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the steps before returned.
+            query_mask: Boolean `(B, T)`, or `None`. A masked query gets zeros and leaves the state
                 unchanged.
-            training: Whether to drop and to draw.
-            others: More arguments of `step`, structures of tensors `(B, T, _)`.
+            training: Whether to apply dropout and noise.
+            others: Further arguments of `step`, structures of tensors `(B, T, _)`.
 
         Returns:
-            Contexts `(B, T, D_value)`, weights `(B, T, S)` and the last state.
+            The contexts `(B, T, D_value)`, the weights `(B, T, S)` and the last state.
         """
 
         def step(inputs, state):
@@ -110,10 +123,18 @@ class RecurrentAttention(Stepwise, AttentionLayer):
         return_attention_scores=False,
         training=None,
     ):
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Attends from each query in order, each with the state that the one before left.
 
-        With `return_attention_scores` a tuple of the context and the weights `(B, T, S)`. Masks as
-        in `ContentAttention`.
+        Arguments not listed here: see the layer contract (docs/contract.md).
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            value: Float tensor `(B, S, D_value)`.
+            key: Float tensor `(B, S, D_key)`; the value if `None`.
+
+        Returns:
+            The context `(B, T, D_value)`; with `return_attention_scores` a tuple of it and the
+            weights `(B, T, S)`.
         """
         query = self.floats(query)
         memory = self._prepare_call(value, key, value_mask, key_mask)

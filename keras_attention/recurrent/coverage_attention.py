@@ -28,8 +28,8 @@ class CoverageAttention(AdditiveRecurrentAttention):
     Under `keras.RematScope` an added loss has no gradient, in any Keras layer: train this one
     outside of it, or with `loss_weight=0` and your own loss on the returned weights.
 
-    Masking: see the contract at `AttentionLayer`. A masked query does not change the coverage and
-    adds no loss.
+    Masking: see the layer contract (docs/contract.md). A masked query does not change the coverage
+    and adds no loss.
 
     Args:
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
@@ -37,8 +37,11 @@ class CoverageAttention(AdditiveRecurrentAttention):
         normalizer, dropout, seed: As in `ContentAttention`.
 
     Call arguments:
-        query, value, key, query_mask, value_mask, key_mask, return_attention_scores, training: As
-            in `ContentAttention`.
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask, value_mask, key_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
@@ -74,17 +77,29 @@ class CoverageAttention(AdditiveRecurrentAttention):
         self.coverage_dense.build((None, None, 1))
 
     def initial_state(self, memory):
+        """No coverage yet: dict of `"coverage"` `(B, S)` and what the loss counts, `(B,)`."""
         batch, length = ops.shape(memory["value"])[:2]
         coverage = ops.zeros((batch, length), self.state_dtype)
         return self.resume({"coverage": coverage})
 
     def resume(self, state):
+        """The same coverage, with the counts of the loss at zero."""
         # Each call's loss is the mean over its own queries.
         count = ops.zeros_like(ops.sum(state["coverage"], axis=1))  # (B,)
         return {"coverage": state["coverage"], "repeated": count, "steps": count}
 
     def step(self, query, memory, state, training=None):
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Attends from one query per row, and adds its weights to the coverage.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         query = self.floats(query)
         coverage = state["coverage"]
         past = ops.cast(ops.expand_dims(coverage, -1), query.dtype)  # (B, S, 1)
@@ -100,6 +115,7 @@ class CoverageAttention(AdditiveRecurrentAttention):
         return context, weights, state
 
     def finish(self, state):
+        """Adds the coverage loss of the call."""
         if self.loss_weight:
             steps = ops.maximum(ops.sum(state["steps"]), 1.0)
             loss = self.loss_weight * ops.sum(state["repeated"]) / steps

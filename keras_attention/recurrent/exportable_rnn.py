@@ -52,9 +52,18 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
     """
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
-        """Last output `(B, units)` of sequences `(B, T, D)`, or all outputs `(B, T, units)`.
+        """Runs the cell over a whole sequence.
 
-        With `return_state` a tuple of these and the last states.
+        Args:
+            sequences: Float tensor `(B, T, D)`.
+            initial_state: List of tensors `(B, units)`, or `None` for zeros (of a stateful layer,
+                the states of the last call).
+            mask: Boolean `(B, T)`; Keras fills it from the implicit mask.
+            training: Whether the cell applies its dropout.
+
+        Returns:
+            The last output `(B, units)`, or with `return_sequences` all outputs `(B, T, units)`;
+            with `return_state` a tuple of these and the last states.
         """
         sequences = self.floats(sequences)
         batch = ops.shape(sequences)[0]

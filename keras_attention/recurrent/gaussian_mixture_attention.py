@@ -28,8 +28,8 @@ class GaussianMixtureAttention(RecurrentAttention):
     may sum to less or more than one. Costs O(B K S) memory per query; queries are processed
     sequentially.
 
-    Masking: see the contract at `AttentionLayer`. Masked steps are not counted, wherever they are:
-    u is the number of allowed steps so far. A masked query does not move the windows.
+    Masking: see the layer contract (docs/contract.md). Masked steps are not counted, wherever they
+    are: u is the number of allowed steps so far. A masked query does not move the windows.
 
     Args:
         num_components: Positive integer K, the number of windows.
@@ -37,9 +37,11 @@ class GaussianMixtureAttention(RecurrentAttention):
         seed: Integer seed of dropout, or `None`.
 
     Call arguments:
-        query, value, query_mask, value_mask, key_mask, return_attention_scores, training: As in
-            `ContentAttention`.
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
         key: `None`, or a tensor that is ignored.
+        query_mask, value_mask, key_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
@@ -71,16 +73,31 @@ class GaussianMixtureAttention(RecurrentAttention):
         self.window_dense.build(query_shape)
 
     def prepare(self, value, key=None, mask=None):
+        """The memory, with the positions of the allowed steps; see `Stepwise.prepare`.
+
+        A `key` is ignored.
+        """
         memory = super().prepare(value, None, mask)
         positions = masks.positions(memory["value"], memory.get("mask"))  # (B, S)
         return {**memory, "positions": ops.cast(positions, self.state_dtype)}
 
     def initial_state(self, memory):
+        """All windows before the first step: dict of `"center"` `(B, K)`."""
         batch = ops.shape(memory["value"])[0]
         return {"center": ops.zeros((batch, self.num_components), self.state_dtype)}
 
     def step(self, query, memory, state, training=None):
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Moves the windows by one query per row, and averages the values in them.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         window = ops.cast(self.window_dense(self.floats(query)), self.state_dtype)
         importance, sharpness, stride = ops.split(window, 3, axis=-1)  # (B, K) each
         importance = ops.exp(ops.minimum(importance, _LARGEST_IMPORTANCE))

@@ -22,7 +22,8 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
     speech recognition and synthesis. Costs O(B S units) memory per query; queries are processed
     sequentially.
 
-    Masking: see the contract at `AttentionLayer`. A masked query does not change the past weights.
+    Masking: see the layer contract (docs/contract.md). A masked query does not change the past
+    weights.
 
     Args:
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
@@ -34,8 +35,11 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
         dropout, seed: As in `ContentAttention`.
 
     Call arguments:
-        query, value, key, query_mask, value_mask, key_mask, return_attention_scores, training: As
-            in `ContentAttention`.
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask, value_mask, key_mask: Boolean masks, as in the contract.
+        return_attention_scores, training: As in the contract.
 
     Returns:
         The context `(B, T, D_value)`; with `return_attention_scores` also the weights
@@ -96,12 +100,23 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
         self.location_dense.build((None, None, self.filters))
 
     def initial_state(self, memory):
+        """No past weights: dict of `"weights"` `(B, S)`, and `"cumulative"` `(B, S)` if used."""
         nothing = ops.zeros(ops.shape(memory["value"])[:2], self.state_dtype)  # (B, S)
         state = {"weights": nothing}
         return {**state, "cumulative": nothing} if self.use_cumulative_weights else state
 
     def step(self, query, memory, state, training=None):
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Attends from one query per row, with a view of the past weights.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         query = self.floats(query)
         before = [state["weights"]]
         if self.use_cumulative_weights:

@@ -25,8 +25,8 @@ class MonotonicAttention(AdditiveRecurrentAttention):
     O(B S units) memory per query; queries are processed sequentially. If S is dynamic, the parallel
     form reads 65,536 steps at most.
 
-    Masking: see the contract at `AttentionLayer`. Masked steps are skipped wherever they are, and a
-    masked query does not move the stop.
+    Masking: see the layer contract (docs/contract.md). Masked steps are skipped wherever they are,
+    and a masked query does not move the stop.
 
     Args:
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
@@ -41,8 +41,11 @@ class MonotonicAttention(AdditiveRecurrentAttention):
         seed: Integer seed of dropout and noise, or `None`.
 
     Call arguments:
-        query, value, key, query_mask, value_mask, key_mask, return_attention_scores: As in
-            `ContentAttention`.
+        query: Float tensor `(B, T, D_query)`.
+        value: Float tensor `(B, S, D_value)`.
+        key: Float tensor `(B, S, D_key)`; the value if `None`.
+        query_mask, value_mask, key_mask: Boolean masks, as in the contract.
+        return_attention_scores: As in the contract.
         training: Whether to apply dropout and noise.
 
     Returns:
@@ -99,13 +102,24 @@ class MonotonicAttention(AdditiveRecurrentAttention):
         )
 
     def initial_state(self, memory):
+        """A stop at the first step: dict of `"weights"` `(B, S)`."""
         batch, length = ops.shape(memory["value"])[:2]
         is_first = ops.equal(ops.arange(length, dtype="int32"), 0)
         nothing = ops.zeros((batch, 1), self.state_dtype)
         return {"weights": nothing + ops.cast(is_first, self.state_dtype)}  # (B, S)
 
     def step(self, query, memory, state, training=None):
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Attends from one query per row, from the last stop onwards.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         energy = self._energies(self.floats(query), memory["key"])  # (B, S)
         if training and self.noise:
             noise = keras.random.normal(

@@ -14,7 +14,7 @@ class AdditiveScore(Score):
         score(q, k) = v . tanh(W_q q + W_k k + b)      W_q: (D_query, U), W_k: (D_key, U), v: (U)
 
     Takes queries and keys of different sizes. Costs O(T S U) time and memory, U times the memory
-    of a dot product, which is better for long sequences. Luong's "concat" score
+    of a dot product: for long sequences prefer `BilinearScore`. Luong's "concat" score
     `v . tanh(W [q; k])` is this one without b, since `W [q; k]` splits into the two products.
 
     Args:
@@ -52,18 +52,32 @@ class AdditiveScore(Score):
         self.built = True
 
     def prepare_key(self, key):
+        """The projected keys `(..., S, U)` of keys `(..., S, D_key)`."""
         return self.key_dense(key)  # (..., S, U)
 
     def compare(self, query, prepared, start=None, past=None):
+        """The scores `(..., T, S)` of queries and projected keys `(..., S, U)`.
+
+        Args:
+            query: Float tensor `(..., T, D_query)`.
+            prepared: Projected keys `(..., S, U)`, from `prepare_key`.
+            start: Not read.
+            past: Tensor that broadcasts to `(..., T, S, U)`, one more term inside the tanh, such as
+                that of past weights; or `None`.
+
+        Returns:
+            The scores `(..., T, S)`.
+        """
         return ops.squeeze(self.score_dense(self.hidden(query, prepared, past)), -1)
 
     def hidden(self, query, prepared, past=None):
-        """The hidden layer `(..., T, S, U)`, with `past` as one more term."""
+        """The hidden layer `(..., T, S, U)`; the arguments are those of `compare`."""
         hidden = ops.expand_dims(self.query_dense(query), -2) + ops.expand_dims(prepared, -3)
         return ops.tanh(hidden if past is None else hidden + past)
 
     @property
     def pair_size(self):
+        """The size U of the hidden layer."""
         return self.score_dense.kernel.shape[0]
 
     def get_config(self):

@@ -7,14 +7,14 @@ from keras_attention.scores.score import Score
 
 
 class DotProductScore(Score):
-    """A dot product of what a query and a key become.
+    """Base of the scores that are a dot product of a function of the query and one of the key.
 
         score(q, k) = dot_scale * prepare_query(q) . prepare_key(k)
 
-    A subclass defines `prepare_query`, `prepare_key` or both, each from `(..., steps, features)` to
-    the same with as many features as the other, and may set `dot_scale`, a number. Attention is
-    fastest then: keys are transposed once, large scores are computed head by head, and a fused
-    kernel is used where the machine has one.
+    A subclass defines `prepare_query`, `prepare_key` or both. Each takes a tensor
+    `(..., steps, features)` and returns another one; both must return as many features. It may also
+    set `dot_scale`, a number. Attention is fastest with such a score: keys are transposed once,
+    large scores are computed head by head, and a fused kernel is used where the machine has one.
 
     Raises:
         TypeError: For a subclass with a `compare` of its own.
@@ -42,9 +42,11 @@ class DotProductScore(Score):
             )
 
     def prepare_query(self, query):
+        """What is multiplied with the prepared keys, `(..., T, D)`; by default the query itself."""
         return query
 
     def compare(self, query, prepared, start):
+        """The scaled dot products `(..., T, S)`; see `Score.compare`."""
         return dots(self.prepare_query(query) * self.dot_scale, prepared)
 
 

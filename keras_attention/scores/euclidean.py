@@ -8,7 +8,7 @@ from keras_attention.scores.score import Score
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class EuclideanScore(Score):
-    """Euclidean match score (ABCNN): 1 for equal vectors, towards 0 for distant ones.
+    """Euclidean match score (ABCNN): 1 for equal vectors, close to 0 for distant ones.
 
         score(q, k) = 1 / (1 + |q - k|)
 
@@ -36,6 +36,7 @@ class EuclideanScore(Score):
         self.built = True
 
     def compare(self, query, key, start):
+        """The scores `(..., T, S)`; see `Score.compare`."""
         wide = "float64" if self.compute_dtype == "float64" else "float32"  # squares overflow
         query, key = ops.cast(query, wide), ops.cast(key, wide)
         difference = ops.expand_dims(query, -2) - ops.expand_dims(key, -3)  # (..., T, S, D)
