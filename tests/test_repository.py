@@ -2,12 +2,14 @@
 
 import ast
 import configparser
+import functools
 import graphlib
 import inspect
 import io
 import re
 import sys
 import tokenize
+import types
 from pathlib import Path
 
 import keras
@@ -74,6 +76,64 @@ def test_every_layer_is_exported_registered_and_documented(path):
 def test_every_layer_has_a_mirror_test(path):
     mirror = ROOT / "tests" / path.parent.name / f"test_{path.name}"
     assert mirror.exists(), f"write {mirror.relative_to(ROOT)}"
+
+
+CLASSES = [name for name in ka.__all__ if inspect.isclass(getattr(ka, name))]
+POINTER = "the layer contract (docs/contract.md)"
+# The arguments that the page on the contract describes, each under a heading of its own.
+SHARED_ARGUMENTS = set(
+    re.findall(r"^### `(\w+)`$", (ROOT / "docs" / "contract.md").read_text(), re.MULTILINE)
+)
+
+
+def _own_members(cls):
+    """Methods and properties that our code defines, but for what Keras defines and calls."""
+    kinds = types.FunctionType, property, functools.cached_property, classmethod, staticmethod
+    foreign = [c for c in cls.__mro__ if not c.__module__.startswith("keras_attention")]
+    for owner in set(cls.__mro__) - set(foreign):
+        for name, member in vars(owner).items():
+            is_keras_own = any(hasattr(c, name) for c in foreign)
+            is_read = name in ("call", "update_state", "result")
+            if isinstance(member, kinds) and (is_read or not is_keras_own) and name[0] != "_":
+                yield f"{owner.__name__}.{name}", member
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_public_method_is_documented(name):
+    members = dict(_own_members(getattr(ka, name)))
+    missing = sorted(member for member, found in members.items() if not found.__doc__)
+    assert not missing, f"write a docstring for {missing}: arguments and outputs with shapes"
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if hasattr(getattr(ka, name), "call")])
+def test_every_call_argument_is_described(name):
+    cls, call = getattr(ka, name), getattr(ka, name).call
+    arguments = set(inspect.signature(call).parameters) - {"self"}
+    section = re.search(r"^    Call arguments:$(.*?)^$", cls.__doc__, re.MULTILINE | re.DOTALL)
+    if section:
+        missing = [a for a in arguments if not re.search(rf"\b{a}\b.*:", section[1])]
+        assert not missing, f"describe {missing} in the docstring of {name}, Call arguments"
+    unnamed = {a for a in arguments if not re.search(rf"\b{a}\b.*:", call.__doc__)}
+    unknown = sorted(unnamed - SHARED_ARGUMENTS)
+    assert not unknown, f"describe {unknown} in the docstring of {name}.call"
+    assert not unnamed or POINTER in call.__doc__, (
+        f"describe {sorted(unnamed)} in the docstring of {name}.call, or say: see {POINTER}"
+    )
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=_id)
+def test_the_contract_is_named_alike_and_has_what_docstrings_leave_to_it(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        text = ast.get_docstring(node) or ""
+        if re.search(r"\bcontract\b", text):
+            assert POINTER in text, f"write it on one line of the docstring: {POINTER}"
+        for names in re.findall(
+            r"^ +(\w+(?:, \w+)*): [^:]*?\bin the\s+contract\.", text, re.MULTILINE
+        ):
+            unknown = sorted(set(names.split(", ")) - SHARED_ARGUMENTS)
+            assert not unknown, f"docs/contract.md has no heading for {unknown}"
 
 
 def test_public_names_are_sorted_and_exist():
