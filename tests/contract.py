@@ -5,7 +5,7 @@ A test file of a layer subclasses `LayerContract` and lists its cases:
     class TestContract(LayerContract):
         cases = {"additive": Case(lambda **kw: ka.ContentAttention("additive", **kw), ...)}
 
-The tests are numbered as the points of the contract, which `AttentionLayer` states.
+The tests have the numbers of docs/contract.md, which says all this to users.
 """
 
 import concurrent.futures

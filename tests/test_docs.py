@@ -8,6 +8,10 @@ from tests.backend import needs_tensorflow
 from tests.documents import ROOT, run_blocks
 
 
+def test_the_example_of_the_contract_holds():
+    assert run_blocks(ROOT / "docs" / "contract.md")["weights"].shape == (2, 3, 5)
+
+
 @pytest.mark.slow
 def test_abcnn_beats_the_same_network_without_attention():
     accuracy = run_blocks(ROOT / "docs" / "abcnn.md")["accuracy"]
