@@ -69,8 +69,8 @@ class TokenAccuracy(_TokenMean):
             and bfloat16 count as float32.
 
     Raises:
-        ValueError: If `ignore_class` is no 32-bit integer or the shapes do not fit; in eager mode
-            also if a label that counts is outside `[0, V)`.
+        ValueError: If `ignore_class` is not a 32-bit integer or the shapes do not fit; in eager
+            mode also if a label that counts is outside `[0, V)`.
 
     Example:
         >>> metric = ka.TokenAccuracy(ignore_class=0)
@@ -113,8 +113,8 @@ class Perplexity(_TokenMean):
             and bfloat16 count as float32.
 
     Raises:
-        ValueError: If `ignore_class` is no 32-bit integer or the shapes do not fit; in eager mode
-            also if a label that counts is outside `[0, V)`.
+        ValueError: If `ignore_class` is not a 32-bit integer or the shapes do not fit; in eager
+            mode also if a label that counts is outside `[0, V)`.
 
     Example:
         >>> metric = ka.Perplexity(ignore_class=0, from_logits=True)

@@ -67,7 +67,7 @@ def beam_search(
     Returns:
         A tuple of the tokens, int32 `(B, N, L)`, best hypothesis first; their scores, float32
         `(B, N)`; and their lengths with the end token, int32 `(B, N)`. Where a row has fewer
-        hypotheses than N the rest has score -inf and length 0.
+        than N hypotheses, the missing ones have score -inf and length 0.
 
     Raises:
         ValueError: As in `greedy_search`; if `n_best` is above `num_beams`; if a penalty is

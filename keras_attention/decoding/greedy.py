@@ -10,7 +10,7 @@ def greedy_search(step, start_token, state, max_length, end_token=None, *, pad_t
     """Greedy search: decodes the most probable token (argmax) at each step.
 
     One `ops.while_loop`: compiles under XLA and exports to SavedModel and TFLite, with an unknown
-    batch size. A row stops at its `end_token`, the loop when all rows have stopped, after
+    batch size. A row stops at its `end_token`; the loop stops with its last row, and after
     `max_length` steps at most. Not differentiable.
 
     **The step** is any function `step(token, state) -> (logits, state)`: `token` is int32 `(B,)`,
@@ -34,9 +34,9 @@ def greedy_search(step, start_token, state, max_length, end_token=None, *, pad_t
         `(B,)`; and their number, with the end token, int32 `(B,)`.
 
     Raises:
-        ValueError: If `step` is no function, or does not return logits `(B, V)` and the state in
-            its structure, shapes and dtypes; if `max_length` is not positive; if a token is no
-            integer, or `end_token` not in `[0, V)`; if `start_token` and `state` give no batch
+        ValueError: If `step` is not a function, or does not return logits `(B, V)` and the state in
+            its structure, shapes and dtypes; if `max_length` is not positive; if a token is not an
+            integer, or `end_token` is not in `[0, V)`; if `start_token` and `state` give no batch
             size, or different ones.
 
     Example:

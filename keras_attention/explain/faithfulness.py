@@ -30,7 +30,7 @@ def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padd
         padding: Number that the inputs are padded with, in the range of their dtype.
 
     Returns:
-        Dict of NumPy arrays: `"comprehensiveness"` and `"sufficiency"`, `(B,)`, each the mean over
+        Dict of NumPy arrays. `"comprehensiveness"` and `"sufficiency"`, `(B,)`, are the means over
         the fractions of `"comprehensiveness_at"` and `"sufficiency_at"`, `(B, len(fractions))`.
 
     Raises:

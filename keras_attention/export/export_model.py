@@ -101,7 +101,7 @@ def export_model(
             full integer quantization, spread evenly over the samples.
 
     Returns:
-        The content of `parity.json`, a dict: `date`, `machine`, `versions` and `forms`, with
+        The content of `parity.json`, a dict of `date`, `machine`, `versions` and `forms`, with
         `["forms"][form]["signatures"][name]` holding `difference`, `agreement`, `rows`,
         `milliseconds` (median of a call with one row; TFLite on one thread) and, for TFLite,
         `plain_kernels` with the first three; `["forms"][form]["bytes"]` is the size.

@@ -86,7 +86,7 @@ class Attention:
         query: Tensor `(..., T, D_query)`.
         keys: `Keys`.
         start: Integer or scalar tensor, the position of the first query; `None` for S - T, so that
-            the last query stands at the last key.
+            the last query has the position of the last key.
         query_mask: Boolean tensor that broadcasts to `(..., T, 1)`, or `None`: not part of the
             mask of the keys, as both together are as large as the scores.
         seed: `SeedGenerator` of dropout and of a random normalizer, or `None`.

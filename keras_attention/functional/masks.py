@@ -40,7 +40,7 @@ def of_steps(name, x, **given):
 
 
 def causal(query_length, value_length, start=None):
-    """Causal mask `(T, S)`, aligned at the end: the last query sees every step.
+    """Causal mask `(T, S)`, aligned at the end: the last query attends to every step.
 
     For `T == S` this is the usual lower triangle. For `T < S` the queries are taken to be the
     last `T` of `S` steps, as in decoding with a cache (Keras aligns at the start instead), unless
@@ -61,9 +61,8 @@ class Rule:
     the values are, it gives the mask `(T, S)` of these steps.
 
     Attributes:
-        is_causal: Whether a query sees no later step.
-        window: Positive integer W: steps at a distance of W or more do not see each other; or
-            `None`.
+        is_causal: Whether a query attends to no later step.
+        window: Positive integer W: steps W or more apart do not attend to each other; or `None`.
         num_global: Integer: the first `num_global` steps attend to, and are attended by, all,
             despite a window.
     """
@@ -89,7 +88,7 @@ class Rule:
 
 
 def rule(use_causal_mask=False, window=None, num_global=0):
-    """The `Rule`, or `None` if each query may see all steps."""
+    """The `Rule`, or `None` if each query may attend to all steps."""
     if not use_causal_mask and window is None:
         return None
     return Rule(bool(use_causal_mask), window, num_global)
@@ -119,11 +118,11 @@ def attention(
         value_mask: `(B, S)` or `None`.
         key_mask: `(B, S)` or `None`.
         attention_mask: `(T, S)`, `(B, T, S)`, with heads also `(B, H, T, S)`, or `None`.
-        use_causal_mask: Whether a query sees no later step, see `causal`.
+        use_causal_mask: Whether a query attends to no later step, see `causal`.
         num_heads: Integer, the heads of the scores, or `None` for scores without.
 
     Returns:
-        Boolean mask that broadcasts to the scores: `(B, T, S)`, with heads `(B, H, T, S)`.
+        Boolean mask that broadcasts to the scores, `(B, T, S)` or with heads `(B, H, T, S)`.
 
     Raises:
         ValueError: If a mask has another rank or length.

@@ -18,7 +18,7 @@ def mean_and_max(x, mask=None):
         mask: Boolean `(B, H, W)`, or `None`.
 
     Returns:
-        Two tensors `(B, C)`, in float32 at least: a sum over an image overflows float16.
+        Two tensors `(B, C)`, in float32 at least, as a sum over an image overflows float16.
     """
     x = _widen(x)
     if mask is None:

@@ -95,13 +95,13 @@ def leading(x, steps, axis):
 
 
 def distances(query_length, value_length, start=None):
-    """How many steps each value stands after each query: negative in the past.
+    """The distance of each value from each query in steps; negative for earlier values.
 
     Args:
         query_length: Integer or scalar tensor T.
         value_length: Integer or scalar tensor S.
-        start: Integer or scalar tensor, the position of the first query. `None` for S - T: like
-            causal masks, the last query stands at the last step.
+        start: Integer or scalar tensor, the position of the first query. `None` for S - T: as in
+            causal masks, the last query has the position of the last step.
 
     Returns:
         Integers `(T, S)`.

@@ -87,7 +87,7 @@ class AttentionLayer(TracedLayer):
             query: Tensor `(..., T, D_query)`.
             keys: `Keys`, each key as the layer was given it.
             score: A `Score`, or a function `(query, key, start) -> scores (..., T, S)`.
-            training: Whether to drop and to draw.
+            training: Whether to apply dropout and noise.
             start, query_mask: As in `Attention`.
         """
         is_softmax = self.normalizer is normalize.softmax

@@ -53,8 +53,8 @@ class HierarchicalAttention(AttentionLayer):
 
     Raises:
         ValueError: If a name is unknown or a number out of range; if `embedding` or an encoder is
-            no layer, or does not return `(batch, steps, features)`; if the inputs do not have the
-            axes described; if a mask has a float dtype or another shape.
+            not a layer, or does not return `(batch, steps, features)`; if the inputs do not have
+            the axes described; if a mask has a float dtype or another shape.
 
     Example:
         >>> ids = keras.ops.array([[[3, 4, 5, 0], [6, 7, 0, 0], [0, 0, 0, 0]]])

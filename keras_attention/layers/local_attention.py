@@ -343,7 +343,7 @@ class LocalAttention(Stepwise, AttentionLayer):
             value: Float tensor `(B, S, D_value)`.
 
         Returns:
-            float32 `(B, T)`: positions, which count from 0 and leave out padding.
+            Positions, float32 `(B, T)`, which count from 0 and leave out padding.
 
         Raises:
             ValueError: If a mask does not fit.

@@ -19,7 +19,7 @@ from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbed
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class MultiHeadAttention(CachedSteps, WindowedLayer):
-    """Multi-head attention: several attentions at once, each in projections of its own.
+    """Multi-head attention: several heads at once, each on projections of query, key and value.
 
         head_h = softmax(Q_h K_g^T / sqrt(key_dim)) V_g;  output = sum_h head_h W_h + b
 
@@ -32,14 +32,14 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
     padding). Causal masks and windows with T != S are aligned at the end (theirs at the start). And
     attention runs over one axis, so that inputs have three: `attention_axes` is refused.
 
-    **Positions.** Attention alone can't tell the order of its steps. With a `position` queries and
-    keys are rotated, or scores of their distance are added to the scaled dot product. Positions
+    **Positions.** Attention alone does not know the order of the steps. With a `position` queries
+    and keys are rotated, or scores of their distance are added to the scaled dot product. Positions
     are aligned at the end: the query's last step has the position of the key's last step.
 
     **Decoding.** A KV cache keeps keys and values, so that a step costs O(M) and not O(M^2) for M
     steps. It is a dict of plain tensors whose first axis is the batch. The prompt is written at
-    index 0 in one call, each further step at the next index; `index` may be a tensor in a loop.
-    Pad prompts of unequal lengths at the left, so that all end together.
+    index 0 in one call, each later step at the next index; `index` may be a tensor in a loop. Pad
+    prompts of unequal lengths at the left, so that all end together.
 
         cache = layer.initial_cache(batch_size, max_length)
         output, cache = layer.step(prompt, cache, 0, query_mask)  # (B, T, D)

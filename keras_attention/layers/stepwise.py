@@ -47,8 +47,8 @@ class Stepwise:
             mask: Boolean `(B, S)`, or `(1, S)` for all rows, or `None`.
 
         Returns:
-            Dict of tensors: `"value"`, zero where masked, `"key"`, prepared for the score's
-            `compare`, and `"mask"` `(B, S)` if there is one.
+            Dict of `"value"`, zero where masked, of `"key"`, prepared for the score's `compare`,
+            and of `"mask"` `(B, S)` if there is one.
 
         Raises:
             ValueError: If the mask has a float dtype or another shape.
@@ -82,7 +82,7 @@ class Stepwise:
 
     @property
     def state_dtype(self):
-        """The dtype of sums over many steps: float32, or float64 if the layer computes in it."""
+        """The dtype of sums over many steps, float32, or float64 if the layer computes in it."""
         return keras.backend.result_type(self.compute_dtype, "float32")
 
 

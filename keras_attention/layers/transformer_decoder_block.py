@@ -52,14 +52,14 @@ class TransformerDecoderBlock(TransformerBlock):
         return_attention_scores, training: As in the contract.
 
     Returns:
-        A tensor `(B, T, D)`; with `return_attention_scores` also the weights: `(B, H, T, T)`
-        without a memory, with one a dict of `"inputs"` `(B, H, T, T)` and `"memory"`
-        `(B, H, T, S)`.
+        A tensor `(B, T, D)`; with `return_attention_scores` also the weights, which are
+        `(B, H, T, T)` without a memory, and with one a dict of `"inputs"` `(B, H, T, T)` and
+        `"memory"` `(B, H, T, S)`.
 
     Raises:
         ValueError: If a number is out of range or `activation` unknown; if neither `num_heads` nor
-            `attention` is given, or `num_heads` beside both layers; if the memory does not fit the
-            arguments or the first call; if `num_heads` does not divide D; if a layer belongs to
+            `attention` is given, or `num_heads` as well as both layers; if the memory does not fit
+            the arguments or the first call; if `num_heads` does not divide D; if a layer belongs to
             another block, cannot be called as described or does not return D features; if a mask
             has a float dtype or another shape.
 
@@ -172,9 +172,9 @@ class TransformerDecoderBlock(TransformerBlock):
             memory: Float tensor `(B, S, M)`, or `None` as in the first call.
 
         Returns:
-            The output `(B, T, D)`; with `return_attention_scores` a tuple of it and the weights:
-            `(B, H, T, T)` without a memory, with one a dict of `"inputs"` `(B, H, T, T)` and
-            `"memory"` `(B, H, T, S)`.
+            The output `(B, T, D)`; with `return_attention_scores` a tuple of it and the weights,
+            which are `(B, H, T, T)` without a memory, and with one a dict of `"inputs"`
+            `(B, H, T, T)` and `"memory"` `(B, H, T, S)`.
 
         Raises:
             ValueError: If the first call had a memory and this one has none, or the reverse.
@@ -227,8 +227,8 @@ class TransformerDecoderBlock(TransformerBlock):
             memory_mask: Boolean `(B, S)`, or `None`.
 
         Returns:
-            Dict of `"inputs"` and, with a memory, `"memory"`: KV caches as those of
-            `MultiHeadAttention`.
+            Dict of the KV caches `"inputs"` and, with a memory, `"memory"`, each as
+            `MultiHeadAttention` has it.
 
         Raises:
             ValueError: If the block is not built, if it was built with a memory and gets none or

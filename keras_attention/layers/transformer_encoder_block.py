@@ -18,9 +18,9 @@ class TransformerEncoderBlock(TransformerBlock):
     a learning rate warm-up; put a `LayerNormalization` after the last block. Costs what its
     attention costs.
 
-    Any attention layer fits in: `attention=ka.MultiHeadAttention(8, 64, num_key_value_heads=2,
-    position=ka.RotaryPositionEmbedding())`, or one of another kind. Each block needs its own layer;
-    to share weights, call one block twice.
+    The attention may be any attention layer, such as `ka.MultiHeadAttention(8, 64,
+    num_key_value_heads=2, position=ka.RotaryPositionEmbedding())`. Each block needs a layer of its
+    own; to share weights, call one block twice.
 
     Masking: see the layer contract (docs/contract.md). The outputs of masked steps are zeros; the
     mask is passed on.
@@ -52,9 +52,9 @@ class TransformerEncoderBlock(TransformerBlock):
     Raises:
         ValueError: If a number is out of range or `activation` unknown; unless exactly one of
             `num_heads` and `attention` is given; if `num_heads` does not divide D; if `attention`
-            is no layer, belongs to another block, cannot be called as described or does not return
-            D features; if the inputs are not `(B, T, D)`; if a mask has a float dtype or another
-            shape.
+            is not a layer, belongs to another block, cannot be called as described or does not
+            return D features; if the inputs are not `(B, T, D)`; if a mask has a float dtype or
+            another shape.
 
     Example:
         >>> layer = ka.TransformerEncoderBlock(intermediate_dim=16, num_heads=2)

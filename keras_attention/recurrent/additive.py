@@ -13,7 +13,7 @@ class AdditiveRecurrentAttention(RecurrentAttention):
 
     Args:
         units: Positive integer U, the size of the hidden layer; `None` for the size of the key.
-        normalizer, dropout, seed: As in `AttentionLayer`.
+        normalizer, dropout, seed: As in `ContentAttention`.
 
     Raises:
         ValueError: If a name is unknown or a number out of range.

@@ -25,12 +25,12 @@ class AttentionDecoder(TracedLayer):
         h_t, s_t = cell([x_t; a_{t-1}], s_{t-1});  c_t = attention(h_t, memory)
         a_t = tanh(W_c [c_t; h_t]),                W_c: (M + D_cell, A),          output a_t
 
-    Bahdanau's attends first, with the previous step's h, and the context enters the cell:
+    Bahdanau's order attends first, with the last step's h, and the context enters the cell:
 
         c_t = attention(h_{t-1}, memory);  h_t, s_t = cell([x_t; c_t], s_{t-1}),  output h_t
 
     The output goes into a layer over the vocabulary. In training all inputs are given (teacher
-    forcing); to decode, call it step by step:
+    forcing); decoding goes step by step:
 
         state = decoder.initial_state(memory, memory_mask)
         output, weights, state = decoder.step(x, state)                            x: (B, D)
@@ -83,7 +83,7 @@ class AttentionDecoder(TracedLayer):
         then, where asked for, the weights `(B, T, S)` and the state.
 
     Raises:
-        ValueError: If `cell` or `attention` is no such layer; if the attention depends on the
+        ValueError: If `cell` or `attention` is not such a layer; if the attention depends on the
             position of its query (a window, a score of positions); if `order` is unknown, or is
             Bahdanau's without input feeding or with an attention that needs the cell's states; if
             cell or attention compute in another dtype; if there is no memory, or a memory, a mask
@@ -265,9 +265,9 @@ class AttentionDecoder(TracedLayer):
                 call returned, to continue there; or `None` for zeros.
 
         Returns:
-            Dict of structures of tensors `(B, ...)`: `"memory"`, the prepared memory; `"cell"`, the
-            cell's state; `"attention"`, the state of the attention; and the tensor that enters the
-            next step, `"fed"` or `"output"`, if there is one.
+            Dict of structures of tensors `(B, ...)`. `"memory"` is the prepared memory, `"cell"`
+            the cell's state, `"attention"` the state of the attention; `"fed"` or `"output"`, if
+            there is one, is the tensor that enters the next step.
 
         Raises:
             ValueError: If the layer is not built, or the memory or the state does not fit.

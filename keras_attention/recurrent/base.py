@@ -47,8 +47,9 @@ class RecurrentAttention(Stepwise, AttentionLayer):
     state unchanged.
 
     Args:
-        score, normalizer, dropout, seed: As in `AttentionLayer`. The score may not be one of
-            positions.
+        score: As in `ContentAttention`, but not one of positions; `None` for a layer with a score
+            of its own.
+        normalizer, dropout, seed: As in `ContentAttention`.
 
     Raises:
         ValueError: If a name is unknown or a number out of range; if the score is one of positions,

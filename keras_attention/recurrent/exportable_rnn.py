@@ -39,7 +39,7 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
         `return_state` also the last states.
 
     Raises:
-        ValueError: If `cell` is no cell, or a stateful layer gets another batch size.
+        ValueError: If `cell` is not a cell, or a stateful layer gets another batch size.
 
     Example:
         >>> cell = keras.layers.GRUCell(6)

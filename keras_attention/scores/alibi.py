@@ -13,10 +13,10 @@ class ALiBiScore(Score):
 
         score_h(t, s) = -m_h |s - t|
 
-    No weights; only the lengths of query and key count. Add it to a content score with `+`. Queries
-    are aligned at the end (`functional.positions`). Without heads there is one slope. Made for
-    causal masks; without one both sides are penalized alike. It has no maximum length, and a model
-    trained on short sequences runs on longer ones. Costs O(H T S) time and memory.
+    No weights; only the lengths of query and key count. Add it to a content score with `+`. The
+    last query has the position of the last key. Without heads there is one slope. Made for causal
+    masks; without one, earlier and later steps are penalized alike. It has no maximum length, and a
+    model trained on short sequences runs on longer ones. Costs O(H T S) time and memory.
 
     Args:
         slopes: Sequence of positive numbers m_h, one per head; `None` for the paper's, from
@@ -28,7 +28,7 @@ class ALiBiScore(Score):
         start: Integer or scalar tensor, the position of the first query; `None` for S - T.
 
     Returns:
-        Scores `(1, T, S)`, with heads `(1, H, T, S)`: the same for the whole batch.
+        Scores `(1, T, S)`, with heads `(1, H, T, S)`, the same for the whole batch.
 
     Raises:
         ValueError: If a slope is not a positive number, or there is not one per head.

@@ -20,9 +20,9 @@ class RelativePositionScore(Score):
     where k is `max_distance`. The first form has one vector per distance, which all heads share,
     and depends on the query. The second is one number per head and bucket; the buckets grow wider
     with the distance. Of the keys only their number counts; add the score to a content score with
-    `+`. Queries are aligned at the end (`functional.positions`). Larger distances count as
-    `max_distance`, so there is no maximum length. Costs O(T k D) time for the first form, and
-    O(T S) memory per head.
+    `+`. The last query has the position of the last key. Larger distances count as `max_distance`,
+    so there is no maximum length. Costs O(T k D) time for the first form, and O(T S) memory per
+    head.
 
     Args:
         max_distance: Positive integer k, the largest distance with its own vector or bucket.
