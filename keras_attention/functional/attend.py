@@ -4,13 +4,13 @@ from keras_attention.memory import fused_jax, plans
 
 
 def attend(attention, return_weights=True):
-    """Scores, normalizes and averages; without the weights in as little memory as it can.
+    """Scores, normalizes and averages; without the weights in as little memory as possible.
 
     Each row of weights depends on its own query alone. So where the weights are not wanted, the
     rows of large scores are computed in blocks of queries, and for a window with the keys near
     them alone: the same numbers, though scores `(..., T, S)` never exist as a whole. Plain dot
-    products may be computed by a fused kernel. All that is in `keras_attention.memory`, and who
-    wants to know what attention computes need not read it.
+    products may be computed by a fused kernel. All that is in `keras_attention.memory`; to
+    understand what attention computes, nobody needs to read it.
 
     Args:
         attention: `functional.attention.Attention`.

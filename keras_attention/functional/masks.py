@@ -73,7 +73,7 @@ class Rule:
 
     @property
     def halo(self):
-        """The most steps beside its own that a query sees by the window."""
+        """The maximum number of other steps that a query attends to by the window."""
         return (self.window - 1) * (1 if self.is_causal else 2)
 
     def __call__(self, query_steps, value_steps):

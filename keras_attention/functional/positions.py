@@ -117,7 +117,7 @@ def distances(query_length, value_length, start=None):
 
 
 def alibi_slopes(num_heads):
-    """A list of positive floats, one slope a head.
+    """A list of positive floats, one slope per head.
 
     For H heads, a power of two, the sequence 2^(-8 / H), 2^(-16 / H), ... 2^-8; for others that of
     the next lower power of two, then every other slope of twice as many heads.
@@ -149,7 +149,7 @@ def relative_buckets(distance, num_buckets, max_distance, is_bidirectional=True)
         distance: Integer tensor, value step minus query step.
         num_buckets: Positive integer, at least 4 (2 for the past alone).
         max_distance: Positive integer, from which on all distances share the last bucket.
-        is_bidirectional: Whether the future has buckets of its own.
+        is_bidirectional: Whether later steps have buckets of their own.
 
     Returns:
         Integers in `[0, num_buckets)`, of the shape of `distance`.
