@@ -40,22 +40,24 @@ demo: setup
 	$(PYTHON) -m recipes.sentiment_analysis predict $(DEMO) \
 		"The soup was cold, but it was not bad."
 
-# Much of it is compiling: XLA's machine code stays unpolished (what it does to the operations before,
-# it does).
-test test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+# Most of it is compiling: XLA's machine code stays unpolished, and comes from its shorter emitters.
+# The random cases are compiled as users compile, and so is what the demo and the documents run.
+QUICK_XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 test: setup
-	$(PYTEST)
+	XLA_FLAGS="$${XLA_FLAGS-$(QUICK_XLA)}" $(PYTEST) --ignore tests/fuzz
+	$(PYTEST) tests/fuzz
 
 # What JAX compiled is kept, so that a second run takes a third of the time.
 test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/$(VENV)/jax_cache
 test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+test-jax: export KERAS_BACKEND := jax
 test-jax: setup
-	KERAS_BACKEND=jax $(PYTEST) --ignore tests/recipes
+	XLA_FLAGS="$${XLA_FLAGS-$(QUICK_XLA)}" $(PYTEST) --ignore tests/fuzz --ignore tests/recipes
+	$(PYTEST) tests/fuzz
 
 # Others at each call, unless SEED is given, as to repeat a failure.
-test-fuzz: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 test-fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 test-fuzz: setup
 	@echo "SEED=$(SEED)"
