@@ -109,7 +109,8 @@ def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
     # The pieces around an n-gram move its score and scale its evidence (a negation turns it).
     context_score, context_gain = _context(config, ids, vocabulary_size)  # (B, S, 1) each
     own = layers.Embedding(num_ngrams + 1, 1, "zeros", dtype="float32", name="salience")(flat)
-    repeats = layers.Reshape((-1, 1))(ngrams.LogRepeats(dtype="float32", name="repeats")(rows))
+    repeats = ngrams.LogRepeats(num_ngrams, dtype="float32", name="repeats")(rows)
+    repeats = layers.Reshape((-1, 1))(repeats)
     salience = own + context_score - repeats  # those that say the same share one vote
 
     def pool(evidence):  # (B, S, C)

@@ -326,16 +326,27 @@ class LogRepeats(keras.layers.Layer):
     """Logarithm of how often each step's n-gram occurs in the text, float `(B, T, order)`.
 
     Subtracted from attention scores it makes n-grams count once, however often they are repeated:
-    presence tells a text's class better than frequency. Costs O(T^2).
+    presence tells a text's class better than frequency. Time and memory are O(T + K) for each text.
+
+    Args:
+        num_ngrams: Integer K; rows are 0 to K.
     """
 
+    def __init__(self, num_ngrams, **kwargs):
+        super().__init__(**kwargs)
+        self.num_ngrams = num_ngrams
+
     def call(self, rows):
-        repeats = []
-        for size in range(rows.shape[-1]):
-            step = rows[:, :, size]
-            equal = ops.equal(ops.expand_dims(step, 1), ops.expand_dims(step, 2))  # (B, T, T)
-            repeats.append(ops.log(ops.sum(ops.cast(equal, "float32"), axis=-1)))
-        return ops.cast(ops.stack(repeats, axis=-1), self.compute_dtype)
+        bins = self.num_ngrams + 1  # of each text; no two sizes of n-grams share a row
+        batch = ops.shape(rows)[0]
+        first = ops.arange(batch, dtype="int32") * bins
+        places = ops.reshape(rows + ops.reshape(first, (-1, 1, 1)), (-1,))  # (B T order,)
+        counts = ops.segment_sum(ops.ones_like(places), places, num_segments=batch * bins)
+        repeats = ops.reshape(ops.take(counts, places), ops.shape(rows))
+        return ops.log(ops.cast(repeats, self.compute_dtype))
+
+    def get_config(self):
+        return {**super().get_config(), "num_ngrams": self.num_ngrams}
 
 
 @keras.saving.register_keras_serializable(package="recipes")

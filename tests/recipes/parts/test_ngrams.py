@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from recipes.parts import ngrams
-from tests.backend import to_numpy
+from tests.backend import call, to_numpy
 
 VOCABULARY, ORDER = 50, 3
 
@@ -157,9 +157,17 @@ def test_complement_evidence_is_what_the_other_classes_say_and_leaves_the_own_sh
 
 
 def test_log_repeats():
-    rows = np.array([[[5, 1], [6, 2], [5, 1], [5, 3]]], "int32")
-    expected = np.log([[[3, 2], [1, 1], [3, 2], [3, 1]]])
-    np.testing.assert_allclose(to_numpy(ngrams.LogRepeats()(rows)), expected, rtol=1e-6)
+    rows = np.array([[[5, 1], [6, 2], [5, 1], [5, 3]], [[6, 2], [6, 4], [6, 1], [5, 1]]], "int32")
+    expected = np.log([[[3, 2], [1, 1], [3, 2], [3, 1]], [[3, 1], [3, 1], [3, 2], [1, 2]]])
+    for jit in (False, True):
+        found = call(ngrams.LogRepeats(6), {"rows": rows}, jit=jit)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_log_repeats_of_a_book():
+    """Each step beside each other would be 40 GB."""
+    rows = np.arange(100_000, dtype="int32").reshape(1, -1, 1) % 50_000 + 1
+    np.testing.assert_allclose(to_numpy(ngrams.LogRepeats(50_000)(rows)), np.log(2), rtol=1e-6)
 
 
 def test_spreading_keeps_the_sum_and_goes_to_the_right_pieces():
