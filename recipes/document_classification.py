@@ -45,7 +45,7 @@ from recipes.kit.errors import writing
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import argument, default, option, size_dependent
 from recipes.kit.running import Run
-from recipes.text import classifier, hierarchy, wordpiece
+from recipes.text import classifier, hierarchy
 from recipes.text.sentences import GAP, PARAGRAPH, kinds_of, mark_paragraphs
 
 NAME = "document_classification"
@@ -197,11 +197,11 @@ def build_model(config, texts, pooling="attention"):
 
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = classifier.load_data(config, toy_documents, edit=mark_paragraphs)
     from recipes.parts import ngram_documents
 
     with Run(config, NAME) as run:
-        wordpiece.tensorflow_text()
-        data = classifier.load_data(config, toy_documents, edit=mark_paragraphs)
         config = run.begin(config, data)
         texts = ngram_documents.read(config, data)
 

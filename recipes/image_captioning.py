@@ -280,10 +280,11 @@ def make_batches(config, name, seen, ids, *, epoch=0):
 
 def train(config):
     """Train a captioner, measure it beside its baselines, and export it."""
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = flags.call(caption_data.CaptionReader, config).load(config.data)
     from recipes.parts import backbones, captioner
 
     with Run(config, NAME) as run:
-        data = flags.call(caption_data.CaptionReader, config).load(config.data)
         config = run.begin(config, data)
         backbone = load_backbone(config)
         seen, whole = backbones.look(backbone, data, config.cache, mirror=config.mirror)

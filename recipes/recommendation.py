@@ -196,8 +196,7 @@ def checked(config):
     heads, size, is_target = config.heads, config.size, config.attention == "target"
     loss = config.loss or ("binary" if is_target else "softmax")
     if is_target and loss == "softmax":
-        reason = "as each item is a query of its own. Received: softmax"
-        raise UserError(f"--attention target needs --loss binary, {reason}")
+        raise UserError("--attention target needs --loss binary: each item is a query of its own")
     if size % heads:
         raise UserError(f"--heads must divide --size. Received: --heads {heads} --size {size}")
     return dataclasses.replace(config, loss=loss)
@@ -205,14 +204,15 @@ def checked(config):
 
 def train(config):
     """Train a recommender, measure it beside its baselines, and export it."""
+    config = checked(config)
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = flags.call(interactions.InteractionReader, config).load(config.data)
     import keras
 
     from recipes.data.batches import Windows
     from recipes.parts import next_item
 
-    config = checked(config)
     with Run(config, NAME) as run:
-        data = flags.call(interactions.InteractionReader, config).load(config.data)
         config = run.begin(config, data)
         longest = min(200, max(map(len, data.histories)))
         config = dataclasses.replace(config, max_history=config.max_history or longest)

@@ -187,11 +187,11 @@ def batches(config, ids, split, *, is_training=False, epoch=0):
 
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = classifier.load_data(config)
     from recipes.parts import ngrams
 
     with Run(config, NAME) as run:
-        wordpiece.tensorflow_text()
-        data = classifier.load_data(config)
         config = run.begin(config, data)
         vocabulary = wordpiece.learn_vocabulary(data.train.texts, config.vocabulary_size)
         ids = wordpiece.tokenize_splits(wordpiece.fast_tokenizer(vocabulary), data)

@@ -281,18 +281,16 @@ def compile_model(config, model, steps):
 
 def train(config):
     """Train a translator, measure it beside its baselines, and export it."""
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = load_data(config)
+    config = flags.settle(config, data.examples)
+    if config.architecture == "transformer" and config.units % config.heads:
+        raise UserError(f"--heads must divide --units. Received: {config.heads} and {config.units}")
     import keras
 
     from recipes.parts import alignment, seq2seq
 
     with Run(config, NAME) as run:
-        wordpiece.tensorflow_text()
-        data = load_data(config)
-        config = flags.settle(config, data.examples)
-        if config.architecture == "transformer" and config.units % config.heads:
-            raise UserError(
-                f"--heads must divide --units. Received: {config.heads} and {config.units}"
-            )
         config = run.begin(config, data)
         sides = Languages.learn(data.train, config.vocabulary_size)
         sizes = len(sides.source), len(sides.target)

@@ -146,6 +146,18 @@ class InteractionReader(dataset.Reader):
     time_column: str = "time"
     title_column: str = "title"
 
+    def __post_init__(self):
+        columns = [getattr(self, f"{kind}_column") for kind in _FEATURES]
+        *of_interactions, title = columns
+        if len(set(of_interactions)) < 3 or title == self.item_column or not all(columns):
+            given = [
+                f"--{kind}-column {name}" for kind, name in zip(_FEATURES, columns, strict=True)
+            ]
+            raise UserError(
+                "Expected different columns of user, item and time, and of item and title. "
+                f"Received: {' '.join(given)}"
+            )
+
     def load(self, source):
         rows, facts = self.read(source)
         return self.assemble(rows, name=str(source), **facts)
@@ -163,16 +175,24 @@ class InteractionReader(dataset.Reader):
             tables.raise_missing(folder, "interactions")
         rows = _Rows()
         names = self.user_column, self.item_column, self.time_column
-        if len(set(names)) < 3:
-            raise UserError(f"Expected three different columns. Received: {', '.join(names)}")
+        read_time = _Times(self.time_column)
         for line, user, item, time in tables.read(path, dict.fromkeys(names, "value")):
-            rows.add(user, item, _time(time, f"{path}:{line}", self.time_column))
-        path = tables.find_file(folder, ("items",))
-        if path is not None:
-            columns = {self.item_column: "value", self.title_column: "text"}
-            for _, item, title in tables.read(path, columns):
-                rows.add_title(item, title)
+            rows.add(user, item, read_time(time, f"{path}:{line}"))
+        self.read_titles(rows, tables.find_file(folder, ("items",)), path)
         return rows, self.folder_facts(folder)
+
+    def read_titles(self, rows, path, interactions):
+        if path is None:
+            return
+        columns = {self.item_column: "value", self.title_column: "text"}
+        for _, item, title in tables.read(path, columns):
+            rows.add_title(item, title)
+        if not rows.titles.keys() & rows.item_numbers.keys():
+            raise UserError(
+                f"{path}: expected items of {interactions.name}, such as "
+                f"{tables.short(next(iter(rows.item_numbers)))}. It has none of them, but such as "
+                f"{tables.short(next(iter(rows.titles)))}"
+            )
 
     def read_tfds(self, name):
         builder = tfds.open_builder(name, self.data_dir)
@@ -266,22 +286,40 @@ def _item_order(name):
     return (not is_number, int(name) if is_number else 0, name)
 
 
-def _time(value, where, column):
-    """Seconds, or whatever the numbers count."""
+@dataclasses.dataclass
+class _Times:
+    """Reads the times of a column: all of them numbers, or all dates; seconds, if dates."""
+
+    column: str
+    kind: str | None = None
+
+    def __call__(self, value, where):
+        kind, time = "a number", _number(value)
+        if math.isnan(time):
+            kind, time = "a date", _date(value)
+        if not math.isfinite(time) or self.kind not in (None, kind):
+            wanted = f"{self.kind} as in the rows before" if self.kind else "a number or a date"
+            raise UserError(
+                f"{where}: expected {wanted} in {self.column}. Received: {tables.short(value)}"
+            )
+        self.kind = kind
+        return time
+
+
+def _number(value):
     try:
-        time = float(value)
+        return float(value)
     except ValueError:
-        try:
-            moment = datetime.datetime.fromisoformat(value)
-        except ValueError:
-            time = math.nan
-        else:
-            time = moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()
-    if not math.isfinite(time):
-        raise UserError(
-            f"{where}: expected a number or a date as {column}. Received: {tables.short(value)}"
-        )
-    return time
+        return math.nan
+
+
+def _date(value):
+    """Seconds of a date and time in ISO 8601, by UTC where it names no zone."""
+    try:
+        moment = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        return math.nan
+    return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()
 
 
 def _string(value):

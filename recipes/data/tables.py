@@ -166,9 +166,10 @@ def _read_csv(path, columns):
 
 
 def _column(names, name, where):
-    if name not in names:
+    if names.count(name) != 1:
         present = ", ".join(short(name) for name in names[:8])
-        raise UserError(f"{where}: expected a column named {name!r}. Found: {present}")
+        wanted = "one column" if name in names else "a column"
+        raise UserError(f"{where}: expected {wanted} named {name!r}. Found: {present}")
     return names.index(name)
 
 
@@ -189,14 +190,22 @@ def _read_jsonl(path, columns):
                 continue
             where = f"{path}:{line}"
             try:
-                row = json.loads(content)
+                row = json.loads(content, object_pairs_hook=_Row)
             except ValueError as error:
                 raise UserError(f"{where}: expected JSON: {error}") from None
             if not isinstance(row, dict):
                 raise UserError(f"{where}: expected a JSON object. Received: {short(row)}")
             for column in columns:
-                _column(list(row), column, where)
+                _column(row.names, column, where)
             yield line, *(_json_string(row[name], name, columns[name], where) for name in columns)
+
+
+class _Row(dict):
+    """A JSON object that remembers names given twice."""
+
+    def __init__(self, pairs):
+        super().__init__(pairs)
+        self.names = [name for name, _ in pairs]
 
 
 def _json_string(value, column, kind, where):

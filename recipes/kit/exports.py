@@ -7,6 +7,7 @@ run = runner(folder / "model.tflite", "recommend")      # run(history=array) -> 
 import json
 
 from recipes.kit.errors import UserError, cannot_load
+from recipes.kit.quiet import without_remarks
 
 FORMS = {
     "tflite": "model.tflite",
@@ -125,7 +126,8 @@ def _of_tflite(path, signature, operators):
     call = interpreter.get_signature_runner(signature)
 
     def run(**inputs):
-        return call(**inputs)
+        with without_remarks():  # it tells of its kernels when it first runs
+            return call(**inputs)
 
     run.shapes = {name: x["shape"] for name, x in call.get_input_details().items()}
     return run

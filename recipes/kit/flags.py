@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 
 from recipes.kit.errors import UserError, says_disk_full
+from recipes.kit.quiet import hide_remarks
 
 
 def option(default, help, *, low=None, high=None, choices=None):
@@ -166,9 +167,7 @@ def command_line(description, argv=None, /, **commands):
             the function to call with an instance of it: `train=(Config, main)`. The function's
             docstring opens with the command's help line.
     """
-    # TensorFlow's remarks on the machine (instruction sets, a GPU that is not there) would bury the
-    # recipe's own lines. It reads this when it is first imported; what is wrong it raises.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    hide_remarks()
     try:
         parser = _parser(description, commands)
         arguments = _parsed(parser, argv, commands)

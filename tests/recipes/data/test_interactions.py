@@ -88,11 +88,16 @@ def test_names_that_are_no_numbers_follow_the_numbers(tmp_path):
     assert names(data, data.histories[0]) == [row[1] for row in rows]
 
 
-def test_times_are_numbers_or_dates(tmp_path):
-    times = ["2024-03-01", "2024-03-01T01:00:00", "2024-03-01T01:30:00+01:00", "1.5e9", "-3"]
-    rows = [("a", item, time) for item, time in zip("abcde", times, strict=True)]
+DATES = ["2024-03-01", "2024-03-01T01:00:00", "2024-03-01T01:30:00+01:00", "1999-12-31"]
+
+
+@pytest.mark.parametrize(
+    ("times", "order"), [(DATES, "dacb"), (["12", "1.5e9", "-3", "9"], "cdab")], ids=str
+)
+def test_times_are_numbers_or_dates(tmp_path, times, order):
+    rows = [("a", item, time) for item, time in zip("abcd", times, strict=True)]
     data = interactions.load(fill(tmp_path, rows, items=None), seed=0)
-    assert names(data, data.histories[0]) == ["e", "d", "a", "c", "b"]
+    assert names(data, data.histories[0]) == list(order)
 
 
 def test_other_column_names(tmp_path):
@@ -160,7 +165,25 @@ def test_missing_file(folder):
 def test_a_time_that_is_none(folder, time):
     write(folder / "interactions.csv", [*ROWS, ("ann", "5", time)], ("user", "item", "time"))
     message = fails(folder)
-    assert f"interactions.csv:9: expected a number or a date as time. Received: '{time}'" in message
+    assert (
+        f"interactions.csv:9: expected a number as in the rows before in time. Received: '{time}'"
+        in (message)
+    )
+
+
+@pytest.mark.parametrize(("first", "kind"), [("12", "number"), ("2020-02-03T04:05", "date")])
+def test_times_are_numbers_or_dates_all_of_them(folder, first, kind):
+    times = [first, first, "2021-05-06" if kind == "number" else "1588"]
+    rows = [("ann", str(n), time) for n, time in enumerate(times)]
+    write(folder / "interactions.csv", rows, ("user", "item", "time"))
+    expected = f"interactions.csv:4: expected a {kind} as in the rows before in time. Received: '"
+    assert expected + times[2] in fails(folder)
+
+
+def test_a_time_that_is_none_in_the_first_row(folder):
+    write(folder / "interactions.csv", [("ann", "5", "soon")], ("user", "item", "time"))
+    expected = "interactions.csv:2: expected a number or a date in time. Received: 'soon'"
+    assert expected in fails(folder)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +209,23 @@ def test_items_without_titles(folder):
 
 def test_columns_that_are_the_same(folder):
     message = fails(folder, time_column="item")
-    assert message == "Expected three different columns. Received: user, item, item"
+    assert message == (
+        "Expected different columns of user, item and time, and of item and title. Received: "
+        "--user-column user --item-column item --time-column item --title-column title"
+    )
+
+
+def test_titles_are_another_column_than_items(folder):
+    assert "--item-column item --time-column time --title-column item" in fails(
+        folder, title_column="item"
+    )
+
+
+def test_titles_of_other_items(folder):
+    (folder / "items.csv").write_text("item,title\nA17,Stalker\n")
+    message = fails(folder)
+    assert "items.csv: expected items of interactions.csv, such as '" in message
+    assert message.endswith("It has none of them, but such as 'A17'")
 
 
 # ------------------------------------------------------------------------------------- toy

@@ -30,6 +30,17 @@ def test_a_value_is_not_empty(tmp_path):
         list(tables.read(path, {"item": "value"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", "item,time,item\n1,2,3\n"), ("a.jsonl", '{"item": "1", "time": 2, "item": "3"}\n')],
+)
+def test_a_column_that_is_there_twice(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=f"{name}:1: expected one column named 'item'. Found: "):
+        list(tables.read(tmp_path / name, {"item": "value"}))
+    assert len(list(tables.read(tmp_path / name, {"time": "value"}))) == 1
+
+
 def test_numbers_in_json_are_values_but_no_text(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"item": 3, "time": 1.5}\n')

@@ -53,6 +53,13 @@ def fails(source, **options):
 # --------------------------------------------------------------------------- what is read
 
 
+def test_labels_that_differ_in_case_alone_are_told(folder):
+    write(folder / "train.csv", [*TRAIN, ("More sun.", "Good"), ("More wind.", "Good")])
+    data = texts.load(folder, seed=0)
+    assert data.labels == ["Good", "bad", "good"]
+    assert "'Good' and 'good' are two labels, as upper and lower case differ" in data.notes
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "csv.gz", "tsv.gz", "jsonl.gz"])
 def test_formats(tmp_path, suffix):
     write(tmp_path / f"train.{suffix}", TRAIN)
