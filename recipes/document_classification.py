@@ -41,7 +41,6 @@ import numpy as np
 from recipes.baselines import tfidf
 from recipes.data.toy import documents as toy_documents
 from recipes.kit import flags, records
-from recipes.kit.errors import writing
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import argument, default, option, size_dependent
 from recipes.kit.running import Run
@@ -82,7 +81,7 @@ class PredictConfig(classifier.PredictConfig):
     """What `predict` can be told."""
 
     texts: tuple[str, ...] = argument("documents to read; none: standard input, as one", nargs="*")
-    file: Path | None = option(None, "file with a document")
+    file: Path | None = option(None, "file with a document, or a csv, tsv or jsonl table of them")
 
 
 def build_model(config, texts, pooling="attention"):
@@ -260,21 +259,21 @@ def card(data):
 
 def predict(config):
     """Tell the subject of documents and show the sentences and words that decided."""
-    from keras_attention.explain.highlight import shade, to_html
+    from keras_attention.explain.highlight import shade
 
     reader = classifier.Reader.load(config.folder, NAME, FORMS[config.form])
-    texts = flags.given_or_read(config.texts, config.file, "documents", whole_file=True)
-    pages = []
-    for text in texts:
-        answer = hierarchy.answer(reader, text)
-        heading = f"{answer.label} {answer.probability:.3f}"
-        print(f"{heading}\n{shade(text, *answer.words, answer.sentences)}")
-        print(*answer.main_sentences(text), sep="\n", end="\n\n", flush=True)
-        pages.append((heading, text, *answer.words, answer.sentences))
-    if config.html:
-        with writing("--html", config.html):
-            page = to_html("Document classification", pages)
-            config.html.write_text(page, encoding="utf-8")
+    with classifier.Answers(config, reader.labels, "Document classification") as answers:
+        for text in classifier.given_texts(config, "documents", whole_file=True):
+            answer = hierarchy.answer(reader, text)
+            heading = f"{answer.label} {answer.probability:.3f}"
+            shown = [heading, shade(text, *answer.words, answer.sentences)]
+            answers.write(
+                answer.probabilities,
+                shown="\n".join([*shown, *answer.main_sentences(text), ""]),
+                page=(heading, text, *answer.words, answer.sentences),
+                sentences=classifier.weights_of(text, *answer.sentences),
+                words=classifier.weights_of(text, *answer.words),
+            )
 
 
 if __name__ == "__main__":

@@ -281,7 +281,7 @@ def predict(config):
     catalogue = Catalogue.load(config.folder / "items.txt")
     recommend = exports.runner(config.folder / FORMS[config.form], "recommend")
     given = flags.given_or_read(config.items, config.file, "past items")
-    history = [catalogue.find(name.strip()) for name in given]
+    history = [catalogue.find(name.strip()) for name in given if name.strip()]
     outputs = recommend(history=np.array([history], "int32"))
     weights = outputs["weights"][0]
     if weights.ndim == 1:

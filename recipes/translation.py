@@ -402,6 +402,9 @@ def predict(config):
     path = config.folder / FORMS[config.form]
     run = exports.runner(path, signature, operators=wordpiece.operators())
     for text in texts:
+        if not text.strip():
+            print(flush=True)  # a line for each line
+            continue
         outputs = run(text=np.array([text.encode()]))
         for note in notes(text, sides, outputs["pieces_read"][0]):
             print(f"Note: {note}", file=sys.stderr)

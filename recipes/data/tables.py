@@ -74,6 +74,11 @@ def find_file(folder, names):
     return _only([path for path in _tables(folder) if path.name in wanted])
 
 
+def is_table(path):
+    """Whether the name of a file is that of a table."""
+    return path.name.removesuffix(".gz").rpartition(".")[2] in FORMATS
+
+
 def read(path, columns):
     """Yields the line number and the values of each row of a csv, tsv or jsonl file.
 
@@ -119,11 +124,7 @@ def short(value):
 
 
 def _tables(folder):
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.name.removesuffix(".gz").rpartition(".")[2] in FORMATS
-    )
+    return sorted(path for path in folder.iterdir() if is_table(path))
 
 
 def _only(paths):

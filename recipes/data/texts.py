@@ -59,16 +59,12 @@ class TextReader(LabelledReader):
         return {**dict.fromkeys(self._text_columns(), "text"), self.label_column: "value"}
 
     def _text_columns(self):
-        return [name.strip() for name in self.text_column.split(",")]
+        return names_of(self.text_column)
 
     def make_split(self, columns, **where):
         """A text of several columns, such as a title and a description, has paragraphs of them."""
         *parts, labels = columns
-        texts = parts[0]
-        if len(parts) > 1:
-            rows = zip(*parts, strict=True)
-            texts = ["\n\n".join(part for part in row if part.strip()) for row in rows]
-        return Split(texts, labels, **where)
+        return Split([joined(row) for row in zip(*parts, strict=True)], labels, **where)
 
     def find_features(self, name, features):
         text_features = tfds.find_texts(name, features, self._text_columns())
@@ -76,6 +72,18 @@ class TextReader(LabelledReader):
         if len(text_features) > 1:
             self.notes.append(f"a text is its {' and its '.join(text_features)}")
         return {key: features[key] for key in (*text_features, label_feature)}
+
+
+def names_of(text_column):
+    """The names of columns in the value of `--text-column`."""
+    return [name.strip() for name in text_column.split(",")]
+
+
+def joined(parts):
+    """The text of a row's columns: paragraphs, where there are several."""
+    if len(parts) == 1:
+        return parts[0]
+    return "\n\n".join(part for part in parts if part.strip())
 
 
 def load(source, **options):

@@ -276,6 +276,9 @@ def _fail(message, code):
 def given_or_read(given, file, what, *, whole_file=False):
     """What `predict` was given: as arguments, or in a file or on standard input.
 
+    A line ends at a line feed, with or without a carriage return, and nowhere else: there are as
+    many of them as lines, also where one is blank.
+
     Args:
         given: Tuple of strings, perhaps empty.
         file: Path, or None for standard input.
@@ -283,7 +286,7 @@ def given_or_read(given, file, what, *, whole_file=False):
         whole_file: Whether a file or standard input holds one of them, or one per line.
 
     Raises:
-        UserError: If both or none are given, or the file cannot be read. Blank lines are none.
+        UserError: If both or none are given, all are blank, or the file cannot be read.
     """
     if given and file:
         raise UserError(f"Expected {what} or --file. Received both")
@@ -292,16 +295,25 @@ def given_or_read(given, file, what, *, whole_file=False):
             for text in given:
                 text.encode()
             return given
-        content = file.read_text(encoding="utf-8-sig") if file else sys.stdin.read()
+        content = _decoded(file)
         content.encode()
     except OSError as error:
         raise UserError(f"Cannot read {file}: {error.strerror}") from error
     except UnicodeError as error:  # where the terminal's bytes are no UTF-8, it fails to encode
         where = file or ("the arguments" if given else "standard input")
         raise UserError(f"Expected UTF-8 in {where}: {error}") from error
-    parts = [content] if whole_file else content.splitlines()
-    parts = [part for part in parts if part.strip()]
-    if not parts:
+    if not content.strip():
         expected = what if whole_file else f"{what}, one per line"
         raise UserError(f"Expected {expected}. {file or 'Standard input'} has none")
-    return parts
+    if whole_file:
+        return [content]
+    return [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
+
+
+def _decoded(file):
+    """The text of a file or of standard input, with its line ends as they are."""
+    if file:
+        return file.read_bytes().decode("utf-8-sig")
+    if hasattr(sys.stdin, "buffer"):
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    return sys.stdin.read()

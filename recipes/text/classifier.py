@@ -9,11 +9,12 @@ predict(config, NAME, title)                      # of a `PredictConfig`: words 
 """
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 
-from recipes.data import texts
+from recipes.data import tables, texts
 from recipes.data.toy import reviews
 from recipes.kit import exports, flags, run_folder
 from recipes.kit.errors import cannot_load, writing
@@ -21,6 +22,7 @@ from recipes.kit.flags import TrainConfig, argument, option, size_dependent
 from recipes.text import wordpiece
 
 FILES = ("vocabulary.txt", "labels.txt")
+FORMATS = ("text", "tsv", "jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,11 @@ class PredictConfig:
 
     folder: Path = argument("folder that train wrote")
     texts: tuple[str, ...] = argument("texts to read; none: the lines of standard input", nargs="*")
-    file: Path | None = option(None, "file with a text per line")
+    file: Path | None = option(None, "file with a text per line, or a csv, tsv or jsonl table")
+    text_column: str = option("text", "column, or several, of the text in a table")
+    format: str = option(
+        "text", "how answers are written: tsv and jsonl have all probabilities", choices=FORMATS
+    )
     form: str = option("tflite", "which export to use", choices=tuple(exports.FORMS))
     html: Path | None = option(None, "also write a page with the shaded texts")
 
@@ -210,16 +216,91 @@ def predict(config, recipe, title, forms=exports.FORMS):
     Raises:
         UserError: If there is no such model, no text, or the page cannot be written.
     """
-    from keras_attention.explain.highlight import shade, to_html
+    from keras_attention.explain.highlight import shade
 
     read = Reader.load(config.folder, recipe, forms[config.form])
-    pages = []
-    for text in flags.given_or_read(config.texts, config.file, "texts"):
-        label, probability, outputs = read(text)
-        heading = f"{label} {probability:.3f}"
-        words = read.words(text, outputs["weights"])
-        print(f"{heading}  {shade(text, *words)}", flush=True)
-        pages.append((heading, text, *words))
-    if config.html:
-        with writing("--html", config.html):
-            config.html.write_text(to_html(title, pages), encoding="utf-8")
+    with Answers(config, read.labels, title) as answers:
+        for text in given_texts(config, "texts"):
+            label, probability, outputs = read(text)
+            words = read.words(text, outputs["weights"])
+            heading = f"{label} {probability:.3f}"
+            answers.write(
+                outputs["probability"],
+                shown=f"{heading}  {shade(text, *words)}",
+                page=(heading, text, *words),
+                words=weights_of(text, *words),
+            )
+
+
+def given_texts(config, what, *, whole_file=False):
+    """What `predict` is to read: arguments, a table's rows, lines, or a whole file.
+
+    Args:
+        config: A `PredictConfig`.
+        what, whole_file: As for `flags.given_or_read`.
+
+    Raises:
+        UserError: If there is none, or it cannot be read.
+    """
+    if config.texts or not config.file or not tables.is_table(config.file):
+        return flags.given_or_read(config.texts, config.file, what, whole_file=whole_file)
+    columns = dict.fromkeys(texts.names_of(config.text_column), "text")
+    return [texts.joined(parts) for _, *parts in tables.read(config.file, columns)]
+
+
+def weights_of(text, spans, weights):
+    """Pairs of the text of each span and its weight."""
+    return [
+        (text[start:end], round(float(weight), 6))
+        for (start, end), weight in zip(spans, weights, strict=True)
+    ]
+
+
+class Answers:
+    """Prints an answer for each text in the format asked for, and writes the page at the end.
+
+    Args:
+        config: A `PredictConfig`.
+        labels: List of strings.
+        title: String, of the page.
+    """
+
+    def __init__(self, config, labels, title):
+        self.config, self.labels, self.title = config, labels, title
+        self.pages = []
+
+    def __enter__(self):
+        if self.config.format == "tsv":
+            print("label", "probability", *(_one_field(name) for name in self.labels), sep="\t")
+        return self
+
+    def write(self, probabilities, *, shown, page, **weights):
+        """Prints the answer to a text.
+
+        Args:
+            probabilities: Float array, one per label.
+            shown: String, the answer as `--format text` writes it.
+            page: Tuple, as `highlight.to_html` takes it.
+            weights: Lists of what counted and how much, for `--format jsonl`.
+        """
+        best = int(np.argmax(probabilities))
+        rounded = [round(float(probability), 6) for probability in probabilities]
+        if self.config.format == "tsv":
+            shown = "\t".join(map(str, [_one_field(self.labels[best]), rounded[best], *rounded]))
+        elif self.config.format == "jsonl":
+            answer = {"label": self.labels[best], "probability": rounded[best]}
+            answer["probabilities"] = dict(zip(self.labels, rounded, strict=True))
+            shown = json.dumps({**answer, **weights}, ensure_ascii=False)
+        print(shown, flush=True)
+        self.pages.append(page)
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None and self.config.html:
+            from keras_attention.explain.highlight import to_html
+
+            with writing("--html", self.config.html):
+                self.config.html.write_text(to_html(self.title, self.pages), encoding="utf-8")
+
+
+def _one_field(name):
+    return " ".join(name.split("\t"))

@@ -15,6 +15,7 @@ class Answer:
     Attributes:
         label: String.
         probability: Float, of the label.
+        probabilities: Float array, of all labels.
         words, sentences: Pairs of a list of spans `(start, end)` in characters, and a list of
             floats, the share of each in the decision.
         sentence_labels: List of strings, what each sentence says by itself.
@@ -22,6 +23,7 @@ class Answer:
 
     label: str
     probability: float
+    probabilities: np.ndarray
     words: tuple
     sentences: tuple
     sentence_labels: list
@@ -61,6 +63,7 @@ def answer(reader, text):
     return Answer(
         label,
         probability,
+        outputs["probability"],
         reader.words(marked, shares[is_piece]),
         (spans, outputs["sentences"][has_pieces].tolist()),
         [reader.labels[index] for index in outputs["evidence"][has_pieces].argmax(1)],

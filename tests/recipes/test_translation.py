@@ -151,7 +151,7 @@ def test_predict_translates(run, form, capfd):
 def test_predict_reads_standard_input_and_searches_greedily(run, capfd, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{TEST[0].source}\n\n{TEST[1].source}\n"))
     assert call("predict", run, "--search", "greedy") == 0
-    assert capfd.readouterr().out == f"{TEST[0].target}\n{TEST[1].target}\n"
+    assert capfd.readouterr().out == f"{TEST[0].target}\n\n{TEST[1].target}\n"
 
 
 def test_predict_draws_where_it_looked(run, tmp_path, capfd):

@@ -6,6 +6,7 @@ import re
 import shutil
 
 import numpy as np
+import pytest
 
 from recipes.text import classifier, wordpiece
 from tests.recipes.command import one_line
@@ -89,6 +90,38 @@ class TextContract(RecipeContract):
         one_line(capfd, "Cannot write --html .*page.html")
         assert self.run("predict", finished, "--file", tmp_path / "none.txt") == 2
         one_line(capfd, "none.txt")
+
+    @pytest.mark.parametrize("format", ["tsv", "jsonl"])
+    def test_predict_answers_each_row_of_a_table_with_all_probabilities(
+        self, finished, tmp_path, capfd, format
+    ):
+        rows = [self.text, "", f"Line\u2028ends. {self.text}"]
+        table = tmp_path / "texts.jsonl"
+        table.write_text("".join(json.dumps({"head": "", "body": row}) + "\n" for row in rows))
+        command = ["predict", finished, "--file", table, "--format", format]
+        assert self.run(*command, "--text-column", "head,body") == 0
+        lines = capfd.readouterr().out.removesuffix("\n").split("\n")
+        labels = (finished / "labels.txt").read_text().split("\n")[:-1]
+        if format == "tsv":
+            assert lines.pop(0).split("\t") == ["label", "probability", *labels]
+            answers = [line.split("\t") for line in lines]
+            answers = [(label, *map(float, numbers)) for label, *numbers in answers]
+        else:
+            answers = [json.loads(line) for line in lines]
+            words = answers[0]["words"]
+            assert "".join(word for word, _ in words) in self.text.replace(" ", "")
+            assert abs(sum(weight for _, weight in words) - 1) < 1e-4
+            answers = [
+                (answer["label"], answer["probability"], *map(answer["probabilities"].get, labels))
+                for answer in answers
+            ]
+        assert len(answers) == len(rows)
+        for label, probability, *probabilities in answers:
+            assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+            assert probability == max(probabilities) == probabilities[labels.index(label)]
+        assert answers[0][0] == self.label(finished)
+        assert self.run(*command) == 2
+        one_line(capfd, "texts.jsonl:1: expected a column named 'text'. Found: 'head', 'body'")
 
     def test_predict_with_a_broken_saved_model(self, finished, tmp_path, capfd):
         folder = tmp_path / "run"

@@ -114,6 +114,27 @@ def test_text_that_is_not_utf8_is_one_line(tmp_path, monkeypatch):
             given_or_read(given, file, "texts")
 
 
+# Line ends of other worlds stand within a text: next line, line separator, form feed.
+LINES = ["one\x85still one", "", "two\u2028still two", "three\x0cstill three", " "]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_there_are_as_many_texts_as_lines(tmp_path, monkeypatch, end, is_closed):
+    content = end.join(LINES) + (end if is_closed else "")
+    (tmp_path / "texts.txt").write_bytes(b"\xef\xbb\xbf" + content.encode())
+    assert given_or_read((), tmp_path / "texts.txt", "texts") == LINES
+    stdin = io.TextIOWrapper(io.BytesIO(content.encode()), encoding="latin-1")  # as a terminal is
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert given_or_read((), None, "texts") == LINES
+
+
+def test_nothing_but_blank_lines(tmp_path):
+    (tmp_path / "texts.txt").write_text("\n \n")
+    with pytest.raises(UserError, match="Expected texts, one per line"):
+        given_or_read((), tmp_path / "texts.txt", "texts")
+
+
 def test_without_a_command_help_is_shown(capsys):
     assert call() == (2,)
     shown = capsys.readouterr().out
