@@ -40,7 +40,7 @@ import numpy as np
 
 from recipes.baselines import tfidf
 from recipes.data.toy import documents as toy_documents
-from recipes.kit import flags, records
+from recipes.kit import classes, flags, records
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import argument, default, option, size_dependent
 from recipes.kit.running import Run
@@ -214,25 +214,29 @@ def train(config):
         training, model = build("attention")
         batches = texts.training_batches(config, data, epoch=run.epochs_done)
         run.fit(training, batches, validation, monitor="val_loss", mode="min")
-        scores, baselines = classifier.measure(training, test), {}
+        answers = classifier.answers(training, test)
+        scores = classes.measure(*answers)
+        baselines = {"most frequent label": classes.most_frequent(data.train.labels, answers[0])}
         if config.baselines:
             baselines["tf-idf, linear SVM"] = tfidf.linear_svm(data)
             alike, _ = build("mean")  # equal weights for words and for sentences
             name, batches = "mean pooling at both levels", texts.training_batches(config, data)
             run.fit_baseline(name, alike, batches, validation)
-            baselines[name] = classifier.measure(alike, test)["accuracy"]
+            baselines[name] = classes.measure(*classifier.answers(alike, test))
         records.show_scores(scores, baselines)
 
         vocabulary, ids, count = texts.vocabulary, texts.ids["test"], config.parity_texts
         forms = classifier.export(model, run.path, data, vocabulary, ids, count=count)
+        details, section = classifier.described(data, *answers)
         run.publish(
-            model, data, title="Document classification", scores=scores, baselines=baselines,
-            exports=forms, card=card(data),
+            model, data, title=classifier.title_of(config, data), scores=scores,
+            baselines=baselines, exports=forms, card=card(config, data, section), details=details,
         )  # fmt: skip
 
 
-def card(data):
-    """The words of the model card."""
+def card(config, data, section):
+    """The words of the model card, with a section of its own for the classes."""
+    runs = f" and runs of up to {config.order} word pieces" if config.order > 1 else ""
     return {
         "What it does": (
             f"Tells which of {', '.join(data.labels)} a text is, how sure it is, how much each "
@@ -241,12 +245,13 @@ def card(data):
             "decides."
         ),
         "Limits": (
-            "It knows words and pairs of word pieces, and what surrounds them moves how much they "
+            f"It knows words{runs}, and what surrounds them moves how much they "
             "count, not what they say. It learned from one kind of text and is worse on others, "
             "also on later ones of the same kind. A word that it has never seen counts for "
             "nothing, and a text without any known word gets the frequencies of the labels. Its "
             "sentences are those of a simple rule. It must not decide about people."
         ),
+        **section,
         "How to use": (
             classifier.how_to_use(f"python -m recipes.{NAME} predict FOLDER --file DOCUMENT")
             + f" The model splits sentences itself; tokenizers do not see "
@@ -262,7 +267,7 @@ def predict(config):
     from keras_attention.explain.highlight import shade
 
     reader = classifier.Reader.load(config.folder, NAME, FORMS[config.form])
-    with classifier.Answers(config, reader.labels, "Document classification") as answers:
+    with classifier.Answers(config, reader.labels) as answers:
         for text in classifier.given_texts(config, "documents", whole_file=True):
             answer = hierarchy.answer(reader, text)
             heading = f"{answer.label} {answer.probability:.3f}"

@@ -33,8 +33,6 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from recipes.baselines import ranking
 from recipes.data import interactions
 from recipes.kit import exports, fitting, flags, records, run_folder
@@ -42,6 +40,7 @@ from recipes.kit.errors import UserError
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option
 from recipes.kit.running import Run
+from recipes.parts import recommended
 from recipes.parts.catalogue import Catalogue
 
 NAME = "recommendation"
@@ -92,6 +91,11 @@ class PredictConfig:
         "past items, the oldest first; none: the lines of standard input", nargs="*"
     )
     file: Path | None = option(None, "file with a past item per line, the oldest first")
+    users: Path | None = option(None, "csv, tsv or jsonl of many users: what each took, and when")
+    user_column: str = option("user", "column of the user in --users")
+    item_column: str = option("item", "column of the item in --users")
+    time_column: str = option("time", "column of the time in --users")
+    format: str = option("text", "how answers are written", choices=recommended.FORMATS)
     top: int = option(10, "items to recommend", low=1, high=10)
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
 
@@ -280,19 +284,7 @@ def predict(config):
     run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], "items.txt"])
     catalogue = Catalogue.load(config.folder / "items.txt")
     recommend = exports.runner(config.folder / FORMS[config.form], "recommend")
-    given = flags.given_or_read(config.items, config.file, "past items")
-    history = [catalogue.find(name.strip()) for name in given if name.strip()]
-    outputs = recommend(history=np.array([history], "int32"))
-    weights = outputs["weights"][0]
-    if weights.ndim == 1:
-        print(f"Past items that counted: {catalogue.heaviest(history, weights)}")
-    for rank, item in enumerate(outputs["items"][0, : config.top]):
-        if item in history:  # nothing else is left
-            break
-        line = f"{rank + 1:2}. {catalogue.name(item)}  {outputs['scores'][0, rank]:.4f}"
-        if weights.ndim == 2:
-            line += f"  because of {catalogue.heaviest(history, weights[rank])}"
-        print(line, flush=True)
+    recommended.answer(config, catalogue, recommend)
 
 
 if __name__ == "__main__":

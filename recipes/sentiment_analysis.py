@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 
 from recipes.baselines import tfidf
-from recipes.kit import exports, flags, records
+from recipes.kit import classes, exports, flags, records
 from recipes.kit.flags import default, option, size_dependent
 from recipes.kit.running import Run
 from recipes.text import classifier, wordpiece
@@ -217,12 +217,14 @@ def train(config):
             training, training_batches(run.epochs_done), validation,
             monitor="val_accuracy", mode="max",
         )  # fmt: skip
-        scores, baselines = classifier.measure(training, test), {}
+        answers = classifier.answers(training, test)
+        scores = classes.measure(*answers)
+        baselines = {"most frequent label": classes.most_frequent(data.train.labels, answers[0])}
         if config.baselines:
             baselines["tf-idf, logistic regression"] = tfidf.logistic_regression(data)
             alike, _ = build("mean")  # all n-grams of a text weigh the same
             run.fit_baseline("mean pooling", alike, training_batches(), validation)
-            baselines["mean pooling"] = classifier.measure(alike, test)["accuracy"]
+            baselines["mean pooling"] = classes.measure(*classifier.answers(alike, test))
         records.show_scores(scores, baselines)
 
         forms = classifier.export(
@@ -230,14 +232,16 @@ def train(config):
             count=config.parity_texts,
             formats=[form for form in FORMS if form != "tflite_full_int8" or config.full_int8],
         )  # fmt: skip
+        details, section = classifier.described(data, *answers)
         run.publish(
-            model, data, title="Sentiment analysis", scores=scores, baselines=baselines,
-            exports=forms, card=card(data),
+            model, data, title=classifier.title_of(config, data), scores=scores,
+            baselines=baselines, exports=forms, card=card(config, data, section), details=details,
         )  # fmt: skip
 
 
-def card(data):
-    """The words of the model card."""
+def card(config, data, section):
+    """The words of the model card, with a section of its own for the classes."""
+    runs = f" and runs of up to {config.order} word pieces" if config.order > 1 else ""
     return {
         "What it does": (
             f"Tells which of {', '.join(data.labels)} a text is, how sure it is, and how much each "
@@ -245,18 +249,19 @@ def card(data):
             "pieces sums to what decides."
         ),
         "Limits": (
-            "It knows words and runs of three word pieces, not sentences: irony, comparisons and "
-            "what is said three words away escape it. It learned from one kind of text and is "
+            f"It knows words{runs}, not sentences: irony, comparisons and "
+            "what is said some words away escape it. It learned from one kind of text and is "
             "worse on others. A word that it has never seen counts for nothing, and a text without "
             "any known word gets the frequencies of the labels. It must not decide about people."
         ),
+        **section,
         "How to use": classifier.how_to_use(f'python -m recipes.{NAME} predict FOLDER "A text"'),
     }
 
 
 def predict(config):
     """Tell the sentiment of texts and show the words that decided."""
-    classifier.predict(config, NAME, "Sentiment analysis", FORMS)
+    classifier.predict(config, NAME, FORMS)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ class PaddedBatches(Batches):
     Args:
         texts: List of int32 arrays, the ids of each text.
         labels: int32 array, the class of each text.
-        batch_size: Integer, texts in a batch; fewer where they are long, see `_AREA`.
+        batch_size: Integer, texts in a batch; fewer where they are long, see `_STEPS`.
         names_own_class: Whether `own_class` is the label counted from 1, or 0; `None` for ids
             alone.
         **options: As for `Batches`.
@@ -135,9 +135,8 @@ class PaddedBatches(Batches):
     Each batch is `({"ids": (B, T), "own_class": (B, 1)}, labels (B,))`, or `(ids, labels)`.
     """
 
-    # Texts times square of the length: what compares all steps with all steps takes some 10 bytes
-    # for each.
-    _AREA = 12_000_000
+    # Texts times the length of the longest: a word piece takes some hundreds of bytes.
+    _STEPS = 200_000
 
     def __init__(self, texts, labels, batch_size, *, names_own_class=False, **options):
         self._texts, self._labels = texts, np.asarray(labels)
@@ -166,7 +165,7 @@ class PaddedBatches(Batches):
 
     def _fitting(self, longest):
         """How many texts of this length fit into a batch."""
-        return self._AREA // longest**2
+        return self._STEPS // longest
 
 
 class DocumentBatches(PaddedBatches):

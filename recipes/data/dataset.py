@@ -86,14 +86,19 @@ class Described:
 
     @property
     def about(self):
-        """Description, licence and notes in Markdown, for the model card."""
+        """Description, licence, sizes and notes in Markdown, for the model card."""
         notes = [f"Note: {note}." for note in self.notes]
-        return "\n\n".join([self.description, self.licence, *notes])
+        return "\n\n".join([self.description, self.licence, f"{self._summary()}.", *notes])
 
     @property
     def examples(self):
         """Integer, the number of training examples, on which default sizes depend."""
         raise NotImplementedError
+
+    @property
+    def sizes(self):
+        """Dict from the name of each part to the number of its examples."""
+        return {"train": self.examples}
 
     @functools.cached_property
     def fingerprint(self):
@@ -138,6 +143,10 @@ class Dataset(Described):
     @property
     def examples(self):
         return len(self.train)
+
+    @property
+    def sizes(self):
+        return {part: len(split) for part, split in self.splits.items()}
 
     def _contents(self):
         for split in self.splits.values():

@@ -125,6 +125,29 @@ def load(source, **options):
     return InteractionReader(**options).load(source)
 
 
+def read_histories(path, *, user_column="user", item_column="item", time_column="time"):
+    """The items of each user in a csv, tsv or jsonl file, in the order of time, none twice.
+
+    Args:
+        path: Path.
+        user_column, item_column, time_column: As for `load`.
+
+    Returns:
+        Dict from users, in the order of the file, to lists of names of items.
+
+    Raises:
+        UserError: If the file or a row of it cannot be read.
+    """
+    rows, read_time = {}, _Times(time_column)
+    columns = dict.fromkeys((user_column, item_column, time_column), "value")
+    for line, user, item, time in tables.read(path, columns):
+        rows.setdefault(user, []).append((read_time(time, f"{path}:{line}"), item))
+    return {
+        user: list(dict.fromkeys(item for _, item in sorted(taken, key=lambda row: row[0])))
+        for user, taken in rows.items()
+    }
+
+
 # How data sets call what we need.
 _FEATURES = {
     "user": ("user_id",),

@@ -113,8 +113,9 @@ class Run(RunFolder):
             name: value[main] if isinstance(value, dict) else value
             for name, value in baselines.items()
         }
+        details = {"examples": data.sizes, **(details or {})}
         if numbers != baselines:
-            details = {"baseline_scores": baselines, **(details or {})}
+            details["baseline_scores"] = baselines
         model.save(self.path / "model.keras")
         records.plot_history(self.history, self.path / "history.png", metric=plot)
         metrics = records.write_metrics(

@@ -1,6 +1,7 @@
 """The items that a recommender knows, by number, name and title."""
 
 import dataclasses
+import functools
 import re
 
 import numpy as np
@@ -29,12 +30,27 @@ class Catalogue:
             raise cannot_load(path, error) from error
         return cls(items, titles)
 
+    @functools.cached_property
+    def _numbers(self):
+        return {item: number for number, item in enumerate(self.items, start=1)}
+
+    def number(self, name):
+        """The number of the item with this name.
+
+        Raises:
+            UserError: If there is none.
+        """
+        if name not in self._numbers:
+            raise UserError(f"Expected an item that the model knows. Received: {name!r}")
+        return self._numbers[name]
+
+    def line(self, number):
+        """The name of an item, a tab, and its title."""
+        return f"{' '.join(self.items[number - 1].split())}\t{self.titles[number - 1]}"
+
     def lines(self):
-        """A line for each item: its name, a tab, and its title."""
-        return [
-            f"{' '.join(item.split())}\t{title}"
-            for item, title in zip(self.items, self.titles, strict=True)
-        ]
+        """The line of each item."""
+        return [self.line(number) for number in range(1, len(self.items) + 1)]
 
     def name(self, number):
         """The title of an item, or its name where there is none."""
@@ -48,8 +64,8 @@ class Catalogue:
         Raises:
             UserError: If there is none, or more than one.
         """
-        if name in self.items:
-            return self.items.index(name) + 1
+        if name in self._numbers:
+            return self._numbers[name]
         wanted = name.casefold()
         known = [title.casefold() for title in self.titles]
         for is_match in (

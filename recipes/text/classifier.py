@@ -2,10 +2,10 @@
 
 data = load_data(config)                          # of a config that extends `TextConfig`
 compile_model(config, training)
-scores = measure(training, test_batches)          # accuracy and log loss
+labels, probabilities = answers(training, test_batches)
 figures = export(model, folder, data, vocabulary, ids["test"], count=config.parity_texts)
 read = Reader.load(folder, NAME, "model.tflite")  # read(text) -> label, probability, arrays
-predict(config, NAME, title)                      # of a `PredictConfig`: words shaded by weight
+predict(config, NAME)                             # of a `PredictConfig`: words shaded by weight
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import numpy as np
 
 from recipes.data import tables, texts
 from recipes.data.toy import reviews
-from recipes.kit import exports, flags, run_folder
+from recipes.kit import classes, exports, flags, run_folder
 from recipes.kit.errors import cannot_load, writing
 from recipes.kit.flags import TrainConfig, argument, option, size_dependent
 from recipes.text import wordpiece
@@ -38,6 +38,9 @@ class TextConfig(TrainConfig):
         16_000, 4_000, "word pieces to learn, at most", below=15_000, low=100, high=100_000
     )
     baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
+    title: str | None = option(
+        None, "title of the model card: the task, such as Kinds of questions"
+    )
     parity_texts: int = option(200, "test texts on which the exports are compared", low=1)
 
 
@@ -96,10 +99,31 @@ def compile_model(config, model, metrics=()):
     )
 
 
-def measure(model, batches):
-    """Accuracy and log loss of a model that `compile_model` compiled, as a dict."""
-    measured = model.evaluate(batches, return_dict=True, verbose=0)
-    return {"accuracy": measured["accuracy"], "log_loss": measured["loss"]}
+def answers(model, batches):
+    """The labels `(N,)` of batches, and the probabilities `(N, C)` that a model gives for them."""
+    labels = np.concatenate([batches[index][1] for index in range(len(batches))])
+    return labels, model.predict(batches, verbose=0)
+
+
+def title_of(config, data):
+    """The title of the model card."""
+    return config.title or f"Text classification: {Path(data.name).name}"
+
+
+def described(data, labels, probabilities):
+    """Counts of texts and scores of each class, for `metrics.json` and for the model card.
+
+    Args:
+        data: `recipes.data.texts.LabelledTexts`.
+        labels, probabilities: As `answers` returns them for the test split.
+
+    Returns:
+        A dict of details, and a section of the card as a dict.
+    """
+    counted = {part: split.labels for part, split in data.splits.items()}
+    rows = classes.by_class(data.labels, counted, labels, probabilities.argmax(1))
+    words = "How many texts there are of each class, and how well it is told in the test split:"
+    return {"classes": rows}, {"Classes": f"{words}\n\n{classes.table(rows)}"}
 
 
 def export(model, folder, data, vocabulary, ids, *, count, formats=None):
@@ -204,13 +228,12 @@ class Reader:
         return wordpiece.word_weights(self.tokenizer, self.vocabulary, text, weights)
 
 
-def predict(config, recipe, title, forms=exports.FORMS):
+def predict(config, recipe, forms=exports.FORMS):
     """Prints the label of each text with its words shaded by their weights, and writes the page.
 
     Args:
         config: A `PredictConfig`.
         recipe: String, the recipe's name.
-        title: String, of the page.
         forms: Dict, form to the name of its file.
 
     Raises:
@@ -219,7 +242,7 @@ def predict(config, recipe, title, forms=exports.FORMS):
     from keras_attention.explain.highlight import shade
 
     read = Reader.load(config.folder, recipe, forms[config.form])
-    with Answers(config, read.labels, title) as answers:
+    with Answers(config, read.labels) as answers:
         for text in given_texts(config, "texts"):
             label, probability, outputs = read(text)
             words = read.words(text, outputs["weights"])
@@ -262,11 +285,10 @@ class Answers:
     Args:
         config: A `PredictConfig`.
         labels: List of strings.
-        title: String, of the page.
     """
 
-    def __init__(self, config, labels, title):
-        self.config, self.labels, self.title = config, labels, title
+    def __init__(self, config, labels):
+        self.config, self.labels = config, labels
         self.pages = []
 
     def __enter__(self):
@@ -299,7 +321,8 @@ class Answers:
             from keras_attention.explain.highlight import to_html
 
             with writing("--html", self.config.html):
-                self.config.html.write_text(to_html(self.title, self.pages), encoding="utf-8")
+                page = to_html(self.config.folder.name, self.pages)
+                self.config.html.write_text(page, encoding="utf-8")
 
 
 def _one_field(name):

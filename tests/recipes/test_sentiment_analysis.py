@@ -38,8 +38,12 @@ class TestContract(TextContract):
     quick = "--no-baselines --limit 200 --epochs 2 --parity-texts 4".split()
     text = "The staff was never boring."
     toy = {
-        "scores": {"accuracy": 0.999, "log_loss": 0.0037},
-        "baselines": {"tf-idf, logistic regression": 0.945, "mean pooling": 0.996},
+        "scores": {"accuracy": 0.999, "log_loss": 0.0037, "macro_f1": 0.999},
+        "baselines": {
+            "most frequent label": 0.5,
+            "tf-idf, logistic regression": 0.945,
+            "mean pooling": 0.996,
+        },
         "epochs": 5,
         "parameters": 107432,
     }
@@ -48,8 +52,10 @@ class TestContract(TextContract):
 def test_accuracy_is_above_the_baselines(toy_run):
     metrics = json.loads((toy_run / "metrics.json").read_text())
     assert metrics["scores"]["accuracy"] >= 0.97
-    assert set(metrics["baselines"]) == {"tf-idf, logistic regression", "mean pooling"}
-    for accuracy in metrics["baselines"].values():
+    baselines = metrics["baselines"]
+    assert baselines.pop("most frequent label") == pytest.approx(0.5, abs=0.05)
+    assert set(baselines) == {"tf-idf, logistic regression", "mean pooling"}
+    for accuracy in baselines.values():
         assert 0.8 < accuracy < metrics["scores"]["accuracy"]
 
 

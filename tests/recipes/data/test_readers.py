@@ -102,7 +102,8 @@ def test_facts_and_notes_make_the_text_for_the_model_card(case):
     assert f"only up to 10 {case.rows}" in str(data) or f"only 10 {case.rows}" in str(data)
     paragraphs = data.about.split("\n\n")
     assert paragraphs[:2] == [data.description, "As given by those who made the files."]
-    assert paragraphs[2:] == [f"Note: {note}." for note in data.notes]
+    assert paragraphs[2] == str(data).splitlines()[0] + "."
+    assert paragraphs[3:] == [f"Note: {note}." for note in data.notes]
     assert str(data).splitlines()[1:] == [f"  Note: {note}" for note in data.notes]
 
 

@@ -20,6 +20,7 @@ class Config(TrainConfig):
 
 class Noise(Dataset):
     examples, fingerprint = 64, "noise"
+    splits = {"train": range(64), "test": range(32)}
 
     def __str__(self):
         return "noise: 64 rows"
@@ -87,11 +88,12 @@ def test_from_data_to_the_finished_folder(output, capsys):
     assert metrics["epochs"] == 2  # what few examples get
     assert metrics["parameters"] == 18
     assert metrics["baselines"] == {"coin": 0.4, "majority": 0.3}
+    assert metrics["details"]["examples"] == {"train": 64, "test": 32}
     assert metrics["details"]["baseline_scores"]["coin"]["log_loss"] == 0.69
     card = (output / "README.md").read_text()
     headings = [line[3:] for line in card.splitlines() if line.startswith("## ")]
     assert headings == ["What it does", "Data and licence", "Limits", "Figures", "How to use"]
-    assert "Drawn.\n\nNone.\n\nNote: small." in card
+    assert "Drawn.\n\nNone.\n\nnoise: 64 / 32 rows to train, " in card and "Note: small." in card
     # The weights are those of the best epoch, averaged.
     saved = keras.models.load_model(output / "model.keras")
     best = min(
