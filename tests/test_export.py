@@ -877,6 +877,17 @@ def test_quantized_layers_are_named_with_their_path(tmp_path):
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_sequential_model_is_exported_called_before_or_not(tmp_path, is_called):
+    layers = [keras.Input((None, 4), name="x"), keras.layers.Dense(3, name="last")]
+    model = keras.Sequential(layers)
+    if is_called:
+        model(numbers())
+    report = export_model(model, tmp_path, numbers(), formats=["saved_model"])
+    assert report["forms"]["saved_model"]["signatures"]["serving_default"]["agreement"] == 1
+
+
+@needs_tensorflow
 @pytest.mark.parametrize("name", ["model", "function", "signature", "name", "args", "training"])
 def test_inputs_may_have_any_name(tmp_path, name):
     x = keras.Input((None, 4), name=name)

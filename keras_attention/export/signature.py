@@ -236,11 +236,18 @@ def from_model(model, samples, decision="auto"):
 
     def function(model, /, **tensors):  # one of the inputs may be called `model`
         flat = [tensors[x.name] for x in model.inputs]
-        outputs = model(keras.tree.pack_sequence_as(model.input, flat), training=False)
+        outputs = model(as_inputs(model, flat), training=False)
         return dict(zip(_output_names(model, outputs), keras.tree.flatten(outputs), strict=True))
 
     inputs = {x.name: (x.shape, x.dtype) for x in model.inputs}
     return Signature("serving_default", function, inputs, samples, decision=decision)
+
+
+def as_inputs(model, flat):
+    """A list of tensors, one for each of `model.inputs`, in the structure that the model takes."""
+    # A sequential model has no `input`.
+    structure = flat[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.tree.pack_sequence_as(structure, flat)
 
 
 def _output_names(model, outputs):
