@@ -1,9 +1,12 @@
 """The base class of all layers of the package."""
 
 import functools
+from typing import Any
 
 import keras
 from keras import ops
+
+from keras_attention.types import Tensor
 
 
 class BaseLayer(keras.layers.Layer):
@@ -57,7 +60,7 @@ class BaseLayer(keras.layers.Layer):
         floatx = keras.config.floatx()  # the dtype in which Keras sums the losses of a model
         super().add_loss(keras.tree.map_structure(lambda x: ops.cast(x, floatx), loss))
 
-    def floats(self, *tensors):
+    def floats(self, *tensors: Tensor | None) -> Any:
         """The tensors, with integers and booleans cast to the compute dtype; `None` stays `None`.
 
         Keras casts only floats; attention weights cast to the uint8 of an image would be 0.

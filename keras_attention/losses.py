@@ -1,12 +1,14 @@
 """Losses over sequences of integer labels, without padding."""
 
 import operator
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_attention import checks
+from keras_attention.types import Tensor
 
 _LARGEST = 2**31 - 1
 _NO_CLASS = -(2**31)  # a label that is neither a class nor an `ignore_class`
@@ -67,12 +69,12 @@ class SequenceCrossentropy(keras.losses.Loss):
 
     def __init__(
         self,
-        label_smoothing=0.0,
-        ignore_class=None,
-        from_logits=False,
-        name="sequence_crossentropy",
-        dtype=None,
-    ):
+        label_smoothing: float = 0.0,
+        ignore_class: int | None = None,
+        from_logits: bool = False,
+        name: str = "sequence_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(
             name=name, reduction="mean_with_sample_weight", dtype=at_least_float32(dtype)
         )
@@ -88,16 +90,8 @@ class SequenceCrossentropy(keras.losses.Loss):
         # Keras' base class would turn the labels into floats first.
         return _Mean(self.dtype)(self.call(labels, predictions), weights)
 
-    def call(self, y_true, y_pred):
-        """The loss of each token, before the mean; a call of the loss itself gives the mean.
-
-        Args:
-            y_true: Integer tensor `(...)`, labels from 0 to V - 1.
-            y_pred: Float tensor `(..., V)`.
-
-        Returns:
-            Float tensor `(...)`; NaN where the label is outside `[0, V)`.
-        """
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Losses `(...)` of labels `(...)` from 0 to V - 1 and predictions `(..., V)`."""
         return crossentropy(y_true, y_pred, self.label_smoothing, self.from_logits)
 
     def get_config(self):

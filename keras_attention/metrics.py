@@ -4,6 +4,8 @@ A mean over all tokens of all batches. Keras' own metrics average over the steps
 first, so that tokens of short batches count more.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -14,37 +16,30 @@ from keras_attention.losses import (
     crossentropy,
     in_range,
 )
+from keras_attention.types import Tensor
 
 
 class _TokenMean(keras.metrics.Metric):
     """The weighted mean of a number for each token, over all batches."""
 
-    def __init__(self, ignore_class=None, name=None, dtype=None):
+    def __init__(
+        self, ignore_class: int | None = None, name: str | None = None, dtype: Any = None
+    ) -> None:
         super().__init__(name=name, dtype=at_least_float32(dtype))
         self.ignore_class = class_id("ignore_class", ignore_class)
         self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
         self.count = self.add_variable((), "zeros", dtype=self.dtype, name="count")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds the tokens of one batch.
-
-        Args:
-            y_true: Integer tensor `(...)`, labels from 0 to V - 1 or `ignore_class`.
-            y_pred: Float tensor `(..., V)`.
-            sample_weight: Numbers of the shape of `y_true` or of its first axes, or `None`.
-
-        Raises:
-            ValueError: If the shapes do not fit; in eager mode also if a label that counts is
-                outside `[0, V)`.
-        """
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         labels, predictions, weights = counted_tokens(
             y_true, y_pred, sample_weight, self.ignore_class, self.dtype
         )
         self.total.assign_add(ops.sum(weights * self._values(labels, predictions)))
         self.count.assign_add(ops.sum(weights))
 
-    def result(self):
-        """The mean over all tokens since the last reset, a scalar; 0 without any token."""
+    def result(self) -> Tensor:
         return ops.divide_no_nan(self.total, self.count)
 
     def get_config(self):
@@ -79,7 +74,9 @@ class TokenAccuracy(_TokenMean):
         0.5
     """
 
-    def __init__(self, ignore_class=None, name="token_accuracy", dtype=None):
+    def __init__(
+        self, ignore_class: int | None = None, name: str = "token_accuracy", dtype: Any = None
+    ) -> None:
         super().__init__(ignore_class, name, dtype)
 
     def _values(self, y_true, y_pred):
@@ -123,15 +120,20 @@ class Perplexity(_TokenMean):
         8.0000
     """
 
-    def __init__(self, ignore_class=None, from_logits=False, name="perplexity", dtype=None):
+    def __init__(
+        self,
+        ignore_class: int | None = None,
+        from_logits: bool = False,
+        name: str = "perplexity",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(ignore_class, name, dtype)
         self.from_logits = from_logits
 
     def _values(self, y_true, y_pred):
         return crossentropy(y_true, y_pred, from_logits=self.from_logits)
 
-    def result(self):
-        """The perplexity over all tokens since the last reset, a scalar; 1 without any token."""
+    def result(self) -> Tensor:
         return ops.exp(super().result())
 
     def get_config(self):

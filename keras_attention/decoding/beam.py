@@ -1,11 +1,14 @@
 """Beam search: several hypotheses per row, of which the best are returned."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.decoding.stepper import Stepper, integer, pick, plain, write
+from keras_attention.types import State, Tensor
 
 # The score of an empty hypothesis. Finite, as infinities make NaN; far below any real one.
 _NONE = -1e30
@@ -14,20 +17,20 @@ _UNSEEN = 1e-20
 
 
 def beam_search(
-    step,
-    start_token,
-    state,
-    max_length,
-    end_token=None,
+    step: Callable[..., Any],
+    start_token: int | Tensor,
+    state: State,
+    max_length: int,
+    end_token: int | None = None,
     *,
-    num_beams=4,
-    n_best=1,
-    length_penalty=0.0,
-    coverage_penalty=0.0,
-    memory_mask=None,
-    early_stop=False,
-    pad_token=0,
-):
+    num_beams: int = 4,
+    n_best: int = 1,
+    length_penalty: float = 0.0,
+    coverage_penalty: float = 0.0,
+    memory_mask: Tensor | None = None,
+    early_stop: bool = False,
+    pad_token: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Beam search: decodes the `num_beams` most probable hypotheses of each row in parallel.
 
         score(Y) = log P(Y) / lp(Y) + cp(Y)

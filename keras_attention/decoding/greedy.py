@@ -1,12 +1,24 @@
 """Greedy search: the most probable token, step by step."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.decoding.stepper import Stepper, integer, pick, plain, write
+from keras_attention.types import State, Tensor
 
 
-def greedy_search(step, start_token, state, max_length, end_token=None, *, pad_token=0):
+def greedy_search(
+    step: Callable[..., Any],
+    start_token: int | Tensor,
+    state: State,
+    max_length: int,
+    end_token: int | None = None,
+    *,
+    pad_token: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Greedy search: decodes the most probable token (argmax) at each step.
 
     One `ops.while_loop`: compiles under XLA and exports to SavedModel and TFLite, with an unknown

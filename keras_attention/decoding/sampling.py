@@ -1,5 +1,8 @@
 """Sampling of tokens, with temperature, top-k and top-p."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,21 +10,22 @@ from keras_attention import checks
 from keras_attention.decoding.greedy import decode
 from keras_attention.decoding.stepper import Stepper, pick, plain
 from keras_attention.functional import normalize
+from keras_attention.types import State, Tensor
 
 
 def sample(
-    step,
-    start_token,
-    state,
-    max_length,
-    end_token=None,
+    step: Callable[..., Any],
+    start_token: int | Tensor,
+    state: State,
+    max_length: int,
+    end_token: int | None = None,
     *,
-    temperature=1.0,
-    top_k=None,
-    top_p=None,
-    seed=None,
-    pad_token=0,
-):
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | keras.random.SeedGenerator | None = None,
+    pad_token: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sampling: decodes each token at random, by its probability.
 
         p = softmax(logits / temperature);  keep the top k, of these the fewest that sum to top_p

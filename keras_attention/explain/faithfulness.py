@@ -1,13 +1,23 @@
 """Faithfulness: whether the steps with the largest weights decide the prediction."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
-def faithfulness(predict, inputs, weights, mask=None, fractions=_FRACTIONS, padding=0):
+def faithfulness(
+    predict: Callable[[np.ndarray], Any],
+    inputs: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    mask: npt.ArrayLike | None = None,
+    fractions: Sequence[float] = _FRACTIONS,
+    padding: float = 0,
+) -> dict[str, np.ndarray]:
     """Comprehensiveness and sufficiency: erases the top steps, or all others, and predicts again.
 
         comprehensiveness = p(x) - p(x without the top k)     high: the model needed them

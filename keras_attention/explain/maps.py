@@ -5,6 +5,7 @@ import contextvars
 import functools
 import inspect
 import threading
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,9 +13,9 @@ import numpy as np
 from keras_attention.layer import layers_below
 
 # The records of the `attention_maps` call in this thread, `None` if there is none.
-_records = contextvars.ContextVar("records", default=None)
+_records: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("records", default=None)
 _lock = threading.Lock()
-_listeners = {}  # id of a layer: how many calls of `attention_maps` run with it now
+_listeners: dict[int, int] = {}  # id of a layer: how many calls of `attention_maps` run with it now
 
 _UNREADABLE = (
     "The weights of {name!r} can't be read: the model runs it in a compiled function or a loop, or "
@@ -22,7 +23,7 @@ _UNREADABLE = (
 )
 
 
-def attention_maps(model, inputs, **kwargs):
+def attention_maps(model: keras.layers.Layer, inputs: Any, **kwargs: Any) -> dict[str, np.ndarray]:
     """Runs a model once and returns the weights of every attention layer in it.
 
     Works on functional, subclassed and nested models, on layers inside layers, and inside
@@ -59,13 +60,13 @@ def attention_maps(model, inputs, **kwargs):
         model(inputs, **kwargs)
     paths = {model: model.name}
     paths |= {below: f"{model.name}/{path}" for path, below in layers_below(model)}
-    attention = [layer for layer in paths if _returns_weights(layer)]
+    attention = [layer for layer in paths if returns_weights(layer)]
     if not attention:
         raise ValueError(
             "`model` has no attention layer (none whose `call` takes `return_attention_scores`). "
             f"Received: model={model.name!r} with layers {[layer.name for layer in paths]}"
         )
-    records = []  # (layer, weights), one entry per call
+    records: list[Any] = []  # (layer, weights), one entry per call
     with contextlib.ExitStack() as stack:
         for layer in attention:
             stack.enter_context(_reporting(layer, _recording))
@@ -84,7 +85,8 @@ def attention_maps(model, inputs, **kwargs):
     return _by_name(records, paths)
 
 
-def _returns_weights(layer):
+def returns_weights(layer):
+    """Whether a layer is an attention layer: it can return its weights."""
     return "return_attention_scores" in inspect.signature(layer.call).parameters
 
 

@@ -5,8 +5,14 @@ or let a notebook show it.
 """
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = "Blues"
 _TEXT = "#222222"
@@ -14,7 +20,9 @@ _GRID = "#ffffff"
 _COLUMNS = 4  # panels side by side
 
 
-def plot_attention(weights, words, title=None):
+def plot_attention(
+    weights: npt.ArrayLike, words: Sequence[str], title: str | None = None
+) -> "Figure":
     """Bar chart of the weights of the words of one text.
 
     Args:
@@ -56,7 +64,9 @@ def plot_attention(weights, words, title=None):
     return figure
 
 
-def plot_alignment(weights, queries, values, title=None):
+def plot_alignment(
+    weights: npt.ArrayLike, queries: Sequence[str], values: Sequence[str], title: str | None = None
+) -> "Figure":
     """Heat map of the weights of each query step over the value steps.
 
     Args:
@@ -125,7 +135,12 @@ def plot_alignment(weights, queries, values, title=None):
     return figure
 
 
-def plot_image_attention(image, weights, captions=None, title=None):
+def plot_image_attention(
+    image: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    captions: Sequence[str] | None = None,
+    title: str | None = None,
+) -> "Figure":
     """Overlays of attention weights on an image.
 
     The image is unchanged where the weights are large, and grey and dark where they are small, in
@@ -156,7 +171,8 @@ def plot_image_attention(image, weights, captions=None, title=None):
     image = _rgb(image)
     weights = np.asarray(weights, "float64")
     panels = weights[None] if weights.ndim == 2 else weights
-    captions = [""] * len(panels) if captions is None and panels.ndim else captions
+    if captions is None:
+        captions = [""] * (len(panels) if panels.ndim else 0)
     if panels.ndim != 3 or len(captions) != len(panels):
         raise ValueError(
             "`weights` must have the shape (H, W) or (panels, H, W), with one caption per panel. "

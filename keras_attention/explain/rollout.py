@@ -1,9 +1,13 @@
 """Attention rollout through several layers."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 
-def attention_rollout(maps):
+def attention_rollout(maps: Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike]) -> np.ndarray:
     """Attention rollout: multiplies the weights of stacked self-attention layers.
 
         R_1 = A_1;  R_l = A_l R_(l-1);  A_l = (W_l + I) / 2
@@ -41,7 +45,7 @@ def attention_rollout(maps):
     named = maps if isinstance(maps, dict) else dict(enumerate(maps))
     if not named:
         raise ValueError("`maps` must hold the weights of at least one layer. Received: none")
-    rollout = None
+    rollout: Any = None
     for name, weights in named.items():
         weights = np.asarray(weights, "float64")
         if weights.ndim == 4:

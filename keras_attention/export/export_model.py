@@ -3,17 +3,20 @@
 import contextlib
 import importlib.util
 import json
+import os
 import pathlib
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 
 from keras_attention.export import fixed_sizes, float32, parity, tflite
 from keras_attention.export.errors import ExportError
 from keras_attention.export.quiet import quiet
-from keras_attention.export.signature import from_model
+from keras_attention.export.signature import Signature, from_model
 from keras_attention.target import for_tflite
 
 _FILES = {
@@ -28,17 +31,17 @@ _INSTALL = 'pip install "keras-attention-layers[export]"'
 
 
 def export_model(
-    model,
-    folder,
-    samples=None,
+    model: keras.Model,
+    folder: str | os.PathLike[str],
+    samples: Any = None,
     *,
-    formats=("saved_model", "tflite", "tflite_int8"),
-    signatures=None,
-    decision="auto",
-    bounds=None,
-    attach=None,
-    calibration_rows=200,
-):
+    formats: str | Sequence[str] = ("saved_model", "tflite", "tflite_int8"),
+    signatures: Sequence[Signature] | None = None,
+    decision: str | Callable[..., Any] | None = "auto",
+    bounds: Mapping[str, Mapping[str, float | None]] | None = None,
+    attach: Mapping[str, bytes] | None = None,
+    calibration_rows: int = 200,
+) -> dict[str, Any]:
     """Exports a model to SavedModel and TFLite, reloads each file and compares it with the model.
 
     ====================  ==========================  ======================================

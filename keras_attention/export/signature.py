@@ -1,12 +1,15 @@
 """Signatures: the entry points of an exported model, with samples to check them."""
 
-import collections.abc
 import dataclasses
 import inspect
 import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+
+from keras_attention.types import Tensor
 
 _ROWS = 32  # how many samples go through a model at once
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.>-]*")
@@ -52,12 +55,12 @@ class Signature:
     """
 
     name: str
-    function: collections.abc.Callable
-    inputs: collections.abc.Mapping
-    samples: object
-    resources: collections.abc.Sequence = ()
+    function: Callable[..., Any]
+    inputs: Mapping[str, Any]
+    samples: Any
+    resources: Sequence[Any] = ()
     text: bool = False
-    decision: object = "auto"
+    decision: str | Callable[..., Any] | None = "auto"
 
     def __post_init__(self):
         if not (isinstance(self.name, str) and self.name.isidentifier()):
@@ -67,7 +70,7 @@ class Signature:
                 "`function` must be a function `(model, **tensors)`. "
                 f"Received: function={self.function!r}"
             )
-        if not isinstance(self.inputs, collections.abc.Mapping) or not self.inputs:
+        if not isinstance(self.inputs, Mapping) or not self.inputs:
             raise ValueError(
                 "`inputs` must be a dict of input name to `(shape, dtype)`. "
                 f"Received: inputs={self.inputs!r}"
@@ -115,8 +118,8 @@ class Signature:
         return [], dict(tensors)
 
     @property
-    def specs(self):
-        """Dict of input name to `(shape, dtype)`; an unknown size is `None`."""
+    def specs(self) -> dict[str, tuple[tuple[int | None, ...], str]]:
+        """Dict of input name to `(shape, dtype)`."""
         specs = {}
         for name, spec in self.inputs.items():
             shape, dtype = spec if isinstance(spec, tuple) else (spec.shape, spec.dtype)
@@ -125,31 +128,18 @@ class Signature:
             specs[name] = tuple(shape), "string" if text else keras.backend.standardize_dtype(dtype)
         return specs
 
-    def call(self, model, tensors):
-        """Calls the function.
-
-        Args:
-            model: The Keras model.
-            tensors: Dict of input name to tensor.
-
-        Returns:
-            Dict of output name to tensor; a function that returns no names has `"output_0"` and so
-            on.
-        """
+    def call(self, model: keras.Model, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs for a dict of tensors: a dict of named tensors."""
         by_position, by_name = self._arguments(tensors)
         outputs = self.function(model, *by_position, **by_name)
-        if isinstance(outputs, collections.abc.Mapping):
+        if isinstance(outputs, Mapping):
             return dict(outputs)
         if not isinstance(outputs, list | tuple):
             outputs = [outputs]
         return {f"output_{i}": output for i, output in enumerate(outputs)}
 
-    def batches(self):
-        """Reads the samples.
-
-        Returns:
-            List of dicts of input name to NumPy array, each with the signature's batch size, or
-            with at most 32 rows if that is unknown.
+    def batches(self) -> list[dict[str, np.ndarray]]:
+        """The samples as a list of dicts of arrays, each of at most 32 rows.
 
         Raises:
             ValueError: If the samples do not fit the inputs.
@@ -170,7 +160,7 @@ class Signature:
         names = list(self.inputs)
         if is_dataset and isinstance(element, tuple):
             element = self._without_targets(element)
-        if isinstance(element, collections.abc.Mapping):
+        if isinstance(element, Mapping):
             if set(element) == set(names):
                 return element
             received = list(element)
@@ -194,7 +184,7 @@ class Signature:
     def _without_targets(self, element):
         """The inputs of `(inputs,)`, `(inputs, targets)` or `(inputs, targets, weights)`."""
         inputs = element[0]
-        is_one_array = not isinstance(inputs, collections.abc.Mapping | list | tuple)
+        is_one_array = not isinstance(inputs, Mapping | list | tuple)
         if is_one_array and len(self.inputs) > 1:
             return element  # a single array cannot be all inputs: these are the inputs alone
         return inputs

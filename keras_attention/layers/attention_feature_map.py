@@ -1,11 +1,15 @@
 """The attention feature map of ABCNN-1."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, positions
 from keras_attention.layers.base import AttentionLayer
+from keras_attention.scores.score import Score
+from keras_attention.types import Initializer, LayerOptions, Normalizer, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -64,14 +68,14 @@ class AttentionFeatureMap(AttentionLayer):
 
     def __init__(
         self,
-        max_length,
-        score="euclidean",
-        normalizer="identity",
-        kernel_initializer="glorot_uniform",
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        max_length: int,
+        score: str | Score = "euclidean",
+        normalizer: Normalizer = "identity",
+        kernel_initializer: Initializer = "glorot_uniform",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.max_length = checks.positive_integer("max_length", max_length)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -89,15 +93,15 @@ class AttentionFeatureMap(AttentionLayer):
 
     def call(
         self,
-        query,
-        value,
-        query_mask=None,
-        value_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """The attention feature map of one text, given another text.
+        query: Tensor,
+        value: Tensor,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Feature map `(B, T, D)` of query `(B, T, D)` against value `(B, S, D_value)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

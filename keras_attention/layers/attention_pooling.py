@@ -1,11 +1,15 @@
 """Attention pooling: from a sequence to a vector."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.base import AttentionLayer
+from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Normalizer, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -63,14 +67,14 @@ class AttentionPooling(AttentionLayer):
 
     def __init__(
         self,
-        num_queries=1,
-        score="tanh_dot",
-        normalizer="softmax",
-        penalty=0.0,
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        num_queries: int = 1,
+        score: str | Score = "tanh_dot",
+        normalizer: Normalizer = "softmax",
+        penalty: float = 0.0,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.num_queries = checks.positive_integer("num_queries", num_queries)
         self.penalty = checks.non_negative("penalty", penalty)
@@ -96,18 +100,18 @@ class AttentionPooling(AttentionLayer):
 
     def call(
         self,
-        value,
-        query=None,
-        key=None,
-        mask=None,
-        value_mask=None,
-        query_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Averages the steps of a sequence.
+        value: Tensor,
+        query: Tensor | None = None,
+        key: Tensor | None = None,
+        mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Average `(B, D_value)` of value `(B, S, D_value)`, or `(B, Q, D_value)` for Q queries.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -1,6 +1,7 @@
 """What all attention layers share: the three steps, symbolic shapes, config and masks."""
 
 import dataclasses
+from typing import Any, Unpack
 
 import keras
 
@@ -12,6 +13,7 @@ from keras_attention.layer import BaseLayer
 from keras_attention.memory.policy import query_blocks
 from keras_attention.scores import Score
 from keras_attention.scores.dot_product import dots
+from keras_attention.types import LayerOptions, Normalizer
 
 
 class TracedLayer(BaseLayer):
@@ -51,10 +53,17 @@ class AttentionLayer(TracedLayer):
         ValueError: For an unknown score or normalizer, and for a dropout rate outside `[0, 1)`.
     """
 
-    def __init__(self, score=None, normalizer="softmax", dropout=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        score: str | Score | None = None,
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.score = None if score is None else scores.get(score, dtype=self.dtype_policy.name)
+        self.score: Any = None if score is None else scores.get(score, dtype=self.dtype_policy.name)
         self.normalizer = normalize.get(normalizer)
         self.dropout = checks.fraction("dropout", dropout)
         self.seed = seed
@@ -72,8 +81,8 @@ class AttentionLayer(TracedLayer):
         return {**super().get_config(), **config}
 
     @property
-    def uses_positions(self):
-        """Whether the output for a query depends on its position among the others."""
+    def uses_positions(self) -> bool:
+        """Whether the answer to a query depends on its position among the others."""
         return self.score is not None and self.score.uses_positions
 
     def _build_score(self, query_shape, key_shape):
@@ -145,7 +154,7 @@ class WindowedLayer(AttentionLayer):
             without a window and, in a call, for one with T != S.
     """
 
-    def __init__(self, *, window=None, num_global=0, **kwargs):
+    def __init__(self, *, window: int | None = None, num_global: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.window = checks.positive_integer("window", window, optional=True)
         self.num_global = num_global
@@ -160,8 +169,7 @@ class WindowedLayer(AttentionLayer):
         return {**super().get_config(), "window": self.window, "num_global": self.num_global}
 
     @property
-    def uses_positions(self):
-        """Whether the output for a query depends on its position among the others."""
+    def uses_positions(self) -> bool:
         return self.window is not None or super().uses_positions
 
     def _rule(self, use_causal_mask, query, value):

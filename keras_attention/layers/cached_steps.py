@@ -1,6 +1,7 @@
 """Decoding with a KV cache: multi-head attention for further steps alone."""
 
 import numbers
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +9,7 @@ from keras import ops
 from keras_attention.functional import cache as caches
 from keras_attention.functional import masks
 from keras_attention.functional.attention import Keys
+from keras_attention.types import State, Tensor
 
 
 class CachedSteps:
@@ -17,8 +19,8 @@ class CachedSteps:
     `"value"` `(B, G, M, V)` for M steps of G heads of keys, and the boolean `"mask"` `(B, M)`.
     """
 
-    def initial_cache(self, batch_size, max_length):
-        """An empty KV cache, for causal self-attention step by step.
+    def initial_cache(self, batch_size: int | Tensor, max_length: int) -> State:
+        """An empty cache of self-attention.
 
         Args:
             batch_size: Integer or scalar tensor B.
@@ -49,8 +51,14 @@ class CachedSteps:
             "mask": ops.zeros((batch_size, max_length), dtype="bool"),
         }
 
-    def memory_cache(self, value, key=None, value_mask=None, key_mask=None):
-        """The KV cache of cross-attention: a memory's keys and values, projected once.
+    def memory_cache(
+        self,
+        value: Tensor,
+        key: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+    ) -> State:
+        """The cache of cross-attention: the keys and values of a memory, projected once.
 
         Args:
             value: Float tensor `(B, S, D_value)`.
@@ -85,10 +93,15 @@ class CachedSteps:
             "mask": mask,
         }
 
-    def step(self, query, cache, index=None, query_mask=None, return_attention_scores=False):
-        """Attends from T new steps to themselves and to all steps in the cache.
-
-        With an `index` the same as the last T steps of a causal call over all steps so far.
+    def step(
+        self,
+        query: Tensor,
+        cache: State,
+        index: int | Tensor | None = None,
+        query_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+    ) -> tuple[Any, ...]:
+        """Attends from T further steps to themselves and all steps in the cache.
 
         Args:
             query: Float tensor `(B, T, D)`: a prompt, or one step.

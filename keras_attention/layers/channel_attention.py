@@ -1,11 +1,14 @@
 """Channel attention: weights of an image's channels."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, pool
 from keras_attention.layers.base import TracedLayer
+from keras_attention.types import LayerOptions, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -49,7 +52,7 @@ class ChannelAttention(TracedLayer):
         As in the paper; masks are ours.
     """
 
-    def __init__(self, reduction_ratio=16, **kwargs):
+    def __init__(self, reduction_ratio: int = 16, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.reduction_ratio = checks.positive_integer("reduction_ratio", reduction_ratio)
@@ -66,18 +69,10 @@ class ChannelAttention(TracedLayer):
         self.output_dense.build((None, units))
         self.built = True
 
-    def call(self, inputs, mask=None, return_attention_scores=False):
-        """Multiplies each channel of a feature map by its weight.
-
-        Args:
-            inputs: Float tensor `(B, H, W, C)`.
-            mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
-            return_attention_scores: Whether to return the weights too.
-
-        Returns:
-            The weighted feature map `(B, H, W, C)`; with `return_attention_scores` a tuple of it
-            and the weights `(B, C)`.
-        """
+    def call(
+        self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
+    ) -> Outputs:
+        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also weights `(B, C)`."""
         inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)

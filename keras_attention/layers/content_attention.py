@@ -1,5 +1,7 @@
 """Content-based attention, with any score and any normalizer."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
@@ -9,6 +11,8 @@ from keras_attention.functional.attend import attend
 from keras_attention.functional.attention import Keys
 from keras_attention.layers.base import WindowedLayer
 from keras_attention.layers.stepwise import Stepwise
+from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Normalizer, Outputs, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -70,15 +74,15 @@ class ContentAttention(Stepwise, WindowedLayer):
 
     def __init__(
         self,
-        score="scaled_dot",
-        normalizer="softmax",
-        dropout=0.0,
-        seed=None,
+        score: str | Score = "scaled_dot",
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
         *,
-        window=None,
-        num_global=0,
-        **kwargs,
-    ):
+        window: int | None = None,
+        num_global: int = 0,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(
             score=score,
             normalizer=normalizer,
@@ -96,18 +100,18 @@ class ContentAttention(Stepwise, WindowedLayer):
 
     def call(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        use_causal_mask=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Averages the values for each query.
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -129,8 +133,10 @@ class ContentAttention(Stepwise, WindowedLayer):
         context, weights = attend(attention, return_attention_scores)
         return (context, weights) if return_attention_scores else context
 
-    def step(self, query, memory, state, training=None):
-        """Attends from one query per row, as a decoder does.
+    def step(
+        self, query: Tensor, memory: State, state: State, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Context and weights of one query `(B, D_query)`; see `Stepwise`.
 
         Args:
             query: Float tensor `(B, D_query)`.
@@ -145,19 +151,15 @@ class ContentAttention(Stepwise, WindowedLayer):
         context, weights, state = self.steps(query, memory, state, training=training)
         return context[:, 0], weights[:, 0], state
 
-    def steps(self, query, memory, state, query_mask=None, training=None):
-        """Attends from many queries at once; the same as `step` for each of them.
-
-        Args:
-            query: Float tensor `(B, T, D_query)`.
-            memory: What `prepare` returned.
-            state: What `initial_state` or the steps before returned.
-            query_mask: Boolean `(B, T)`, or `None`.
-            training: Whether to apply dropout and noise.
-
-        Returns:
-            The contexts `(B, T, D_value)`, the weights `(B, T, S)` and the last state.
-        """
+    def steps(
+        self,
+        query: Tensor,
+        memory: State,
+        state: State,
+        query_mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[Tensor, Tensor, State]:
+        """Contexts and weights of queries `(B, T, D_query)` that are all known; see `Stepwise`."""
         query, mask = self.floats(query), memory.get("mask")
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
         query = masks.blank(query, query_mask)

@@ -1,11 +1,15 @@
 """Attention pooling of the features of a convolution."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.attention_pooling import AttentionPooling
+from keras_attention.scores.score import Score
+from keras_attention.types import Activation, LayerOptions, Normalizer, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -60,17 +64,17 @@ class ConvAttentionPooling(AttentionPooling):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        activation="relu",
-        num_queries=1,
-        score="tanh_dot",
-        normalizer="softmax",
-        penalty=0.0,
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: int,
+        activation: Activation = "relu",
+        num_queries: int = 1,
+        score: str | Score = "tanh_dot",
+        normalizer: Normalizer = "softmax",
+        penalty: float = 0.0,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(num_queries, score, normalizer, penalty, dropout, seed, **kwargs)
         self.filters = checks.positive_integer("filters", filters)
         self.kernel_size = checks.positive_integer("kernel_size", kernel_size)
@@ -91,15 +95,15 @@ class ConvAttentionPooling(AttentionPooling):
 
     def call(
         self,
-        value,
-        query=None,
-        mask=None,
-        value_mask=None,
-        query_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Averages the features of a convolution over the steps.
+        value: Tensor,
+        query: Tensor | None = None,
+        mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Average `(B, F)` of the features of value `(B, S, D)`, or `(B, Q, F)` for Q queries.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

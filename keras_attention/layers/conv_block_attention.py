@@ -1,11 +1,14 @@
 """Convolutional block attention: channel attention, then spatial attention."""
 
+from typing import Unpack
+
 import keras
 
 from keras_attention import checks
 from keras_attention.layers.base import TracedLayer
 from keras_attention.layers.channel_attention import ChannelAttention
 from keras_attention.layers.spatial_attention import SpatialAttention
+from keras_attention.types import LayerOptions, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -47,7 +50,9 @@ class ConvBlockAttention(TracedLayer):
         As in the paper; masks are ours.
     """
 
-    def __init__(self, reduction_ratio=16, kernel_size=7, **kwargs):
+    def __init__(
+        self, reduction_ratio: int = 16, kernel_size: int = 7, **kwargs: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.reduction_ratio = checks.positive_integer("reduction_ratio", reduction_ratio)
@@ -62,18 +67,10 @@ class ConvBlockAttention(TracedLayer):
         self.spatial.build(inputs_shape)
         self.built = True
 
-    def call(self, inputs, mask=None, return_attention_scores=False):
-        """Multiplies the channels of a feature map, then its positions, by their weights.
-
-        Args:
-            inputs: Float tensor `(B, H, W, C)`.
-            mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
-            return_attention_scores: Whether to return the weights too.
-
-        Returns:
-            The weighted feature map `(B, H, W, C)`; with `return_attention_scores` a tuple of it
-            and a dict of the weights, `"channel"` `(B, C)` and `"spatial"` `(B, H, W)`.
-        """
+    def call(
+        self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
+    ) -> Outputs:
+        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also a dict of weights."""
         x, channel = self.channel(inputs, mask=mask, return_attention_scores=True)  # (B, C)
         output, spatial = self.spatial(x, mask=mask, return_attention_scores=True)  # (B, H, W)
         weights = {"channel": channel, "spatial": spatial}

@@ -1,11 +1,14 @@
 """Hard attention: one step selected by given weights."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, normalize
 from keras_attention.layers.base import TracedLayer
+from keras_attention.types import LayerOptions, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -48,7 +51,7 @@ class HardSelection(TracedLayer):
         The paper uses the soft average in place of the sample for half of the images.
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.seed = seed
@@ -65,8 +68,14 @@ class HardSelection(TracedLayer):
             )
         self.built = True
 
-    def call(self, weights, value, return_attention_scores=False, training=None):
-        """Chooses one value step for each query.
+    def call(
+        self,
+        weights: Tensor,
+        value: Tensor,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Chosen values, `(B, D)` for weights `(B, S)` or `(B, T, D)` for weights `(B, T, S)`.
 
         Args:
             weights: Float tensor `(B, S)` or `(B, T, S)`, each row summing to one.

@@ -1,6 +1,7 @@
 """Hierarchical attention: words to sentences, sentences to a document."""
 
 import inspect
+from typing import Unpack
 
 import keras
 from keras import ops
@@ -9,6 +10,8 @@ from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.recurrent.exportable_rnn import ExportableRNN
+from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Normalizer, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -73,16 +76,16 @@ class HierarchicalAttention(AttentionLayer):
 
     def __init__(
         self,
-        units=50,
-        embedding=None,
-        word_encoder="gru",
-        sentence_encoder="gru",
-        score="tanh_dot",
-        normalizer="softmax",
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        units: int = 50,
+        embedding: keras.layers.Layer | None = None,
+        word_encoder: str | keras.layers.Layer | None = "gru",
+        sentence_encoder: str | keras.layers.Layer | None = "gru",
+        score: str | Score = "tanh_dot",
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.units = checks.positive_integer("units", units)
         self.embedding = _layer("embedding", embedding)
@@ -117,13 +120,13 @@ class HierarchicalAttention(AttentionLayer):
 
     def call(
         self,
-        inputs,
-        mask=None,
-        inputs_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Pools the words of each document into one vector.
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Document vectors `(B, E)` of words `(B, N, W, D)`, or of token ids `(B, N, W)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -1,6 +1,7 @@
 """Local attention: soft inside a window, whose centre is known or predicted."""
 
 import dataclasses
+from typing import Unpack
 
 import keras
 from keras import ops
@@ -13,6 +14,8 @@ from keras_attention.functional.attention import Attention, Keys, Steps
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.layers.stepwise import Stepwise
 from keras_attention.memory.policy import if_large
+from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Normalizer, Outputs, State, Tensor
 
 CENTERS = ("predictive", "monotonic")
 
@@ -83,15 +86,15 @@ class LocalAttention(Stepwise, AttentionLayer):
 
     def __init__(
         self,
-        half_width,
-        score="scaled_dot",
-        center="predictive",
-        units=None,
-        normalizer="softmax",
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        half_width: int,
+        score: str | Score = "scaled_dot",
+        center: str = "predictive",
+        units: int | None = None,
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.half_width = checks.positive_integer("half_width", half_width)
         if center not in CENTERS:
@@ -122,18 +125,18 @@ class LocalAttention(Stepwise, AttentionLayer):
 
     def call(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        use_causal_mask=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Averages, for each query, the values in its window.
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -187,22 +190,15 @@ class LocalAttention(Stepwise, AttentionLayer):
             condition=is_known and length > copied,
         )
 
-    def initial_state(self, memory):
-        """The state before the first step.
-
-        Args:
-            memory: What `prepare` returned.
-
-        Returns:
-            For monotonic centres a dict of `"asked"` `(B,)`, the number of queries so far; else
-            `{}`.
-        """
+    def initial_state(self, memory: State) -> State:
         if self.center == "predictive":
             return {}
         return {"asked": ops.zeros(ops.shape(memory["value"])[:1], "int32")}  # (B,)
 
-    def step(self, query, memory, state, training=None):
-        """Attends from one query per row, as a decoder does.
+    def step(
+        self, query: Tensor, memory: State, state: State, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step: `(context (B, D_value), weights (B, S), state)` for a query `(B, D_query)`.
 
         Args:
             query: Float tensor `(B, D_query)`.
@@ -217,10 +213,15 @@ class LocalAttention(Stepwise, AttentionLayer):
         context, weights, state = self.steps(query, memory, state, training=training)
         return context[:, 0], weights[:, 0], state
 
-    def steps(self, query, memory, state, query_mask=None, training=None):
-        """Attends from many queries at once; the same as `step` for each of them.
-
-        A masked query gets zeros, and a monotonic centre does not count it.
+    def steps(
+        self,
+        query: Tensor,
+        memory: State,
+        state: State,
+        query_mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[Tensor, Tensor, State]:
+        """Contexts `(B, T, D_value)`, weights `(B, T, S)` and the state after T queries.
 
         Args:
             query: Float tensor `(B, T, D_query)`.
@@ -326,15 +327,15 @@ class LocalAttention(Stepwise, AttentionLayer):
 
     def centers(
         self,
-        query,
-        value,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        use_causal_mask=False,
-    ):
-        """The centres p_t of the windows; the layer must be built.
+        query: Tensor,
+        value: Tensor,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+    ) -> Tensor:
+        """The centres p_t of the windows, float32 `(B, T)`, for a built layer.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

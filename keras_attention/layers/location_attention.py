@@ -1,11 +1,14 @@
 """Location-based attention."""
 
+from typing import Unpack
+
 import keras
 
 from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.scores.location import LocationScore
+from keras_attention.types import Initializer, LayerOptions, Normalizer, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -56,13 +59,13 @@ class LocationAttention(AttentionLayer):
 
     def __init__(
         self,
-        max_length,
-        kernel_initializer="glorot_uniform",
-        normalizer="softmax",
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        max_length: int,
+        kernel_initializer: Initializer = "glorot_uniform",
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.max_length = checks.positive_integer("max_length", max_length)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -77,16 +80,16 @@ class LocationAttention(AttentionLayer):
 
     def call(
         self,
-        query,
-        value,
-        query_mask=None,
-        value_mask=None,
-        attention_mask=None,
-        use_causal_mask=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Averages the values for each query, by their positions.
+        query: Tensor,
+        value: Tensor,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

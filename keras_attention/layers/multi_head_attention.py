@@ -1,6 +1,7 @@
 """Multi-head attention, with groups of heads, positions and a KV cache for decoding."""
 
 import dataclasses
+from typing import Unpack
 
 import keras
 from keras import ops
@@ -15,6 +16,16 @@ from keras_attention.layers.base import WindowedLayer
 from keras_attention.layers.cached_steps import CachedSteps
 from keras_attention.layers.head_groups import get_position, score_of_heads, split_heads
 from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
+from keras_attention.scores.score import Score
+from keras_attention.types import (
+    Constraint,
+    Initializer,
+    NameAndType,
+    Normalizer,
+    Outputs,
+    Regularizer,
+    Tensor,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -120,32 +131,32 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
 
     def __init__(
         self,
-        num_heads,
-        key_dim,
-        value_dim=None,
-        dropout=0.0,
-        use_bias=True,
-        output_shape=None,
-        attention_axes=None,
-        sliding_window=None,
-        flash_attention=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        use_gate=False,
-        seed=None,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: int | tuple[int, ...] | None = None,
+        attention_axes: int | tuple[int, ...] | None = None,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        use_gate: bool = False,
+        seed: int | None = None,
         *,
-        num_key_value_heads=None,
-        position=None,
-        window=None,
-        num_global=0,
-        normalizer="softmax",
-        **kwargs,
-    ):
+        num_key_value_heads: int | None = None,
+        position: RotaryPositionEmbedding | Score | None = None,
+        window: int | None = None,
+        num_global: int = 0,
+        normalizer: Normalizer = "softmax",
+        **kwargs: Unpack[NameAndType],
+    ) -> None:
         if sliding_window is not None and window is not None:
             raise ValueError(
                 "`sliding_window` is Keras' name for `window`: give one of them. Received: "
@@ -227,18 +238,18 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
 
     def call(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        use_causal_mask=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Attends from all queries to all values, in each head.
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Output `(B, T, *output_shape)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -294,8 +305,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         }
 
     @property
-    def uses_positions(self):
-        """Whether the output for a query depends on its position among the others."""
+    def uses_positions(self) -> bool:
         return self.position is not None or super().uses_positions
 
     def _to_heads(self, x, dense, start=None):

@@ -1,6 +1,7 @@
 """Learned position embedding."""
 
 import numbers
+from typing import Unpack
 
 import keras
 from keras import ops
@@ -8,6 +9,7 @@ from keras import ops
 from keras_attention import checks
 from keras_attention.functional import positions
 from keras_attention.layer import BaseLayer
+from keras_attention.types import Initializer, LayerOptions, Regularizer, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -52,11 +54,11 @@ class PositionEmbedding(BaseLayer):
 
     def __init__(
         self,
-        max_length,
-        embeddings_initializer="uniform",
-        embeddings_regularizer=None,
-        **kwargs,
-    ):
+        max_length: int,
+        embeddings_initializer: Initializer = "uniform",
+        embeddings_regularizer: Regularizer = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.max_length = checks.positive_integer("max_length", max_length)
@@ -73,19 +75,8 @@ class PositionEmbedding(BaseLayer):
         )
         self.built = True
 
-    def call(self, inputs, start_index=0):
-        """Adds the vector of its position to each step.
-
-        Args:
-            inputs: Float tensor `(B, T, D)`.
-            start_index: Integer, scalar tensor or tensor `(B,)`, the position of the first step.
-
-        Returns:
-            Float tensor `(B, T, D)`.
-
-        Raises:
-            ValueError: If a position of `max_length` or more is known.
-        """
+    def call(self, inputs: Tensor, start_index: int | Tensor = 0) -> Tensor:
+        """Inputs `(B, T, D)` plus the vectors of positions `start_index` onwards: `(B, T, D)`."""
         inputs = self.floats(inputs)
         end = inputs.shape[1]
         if isinstance(start_index, numbers.Integral) and end is not None:

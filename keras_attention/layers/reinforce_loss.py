@@ -1,11 +1,14 @@
 """REINFORCE loss: training of hard attention."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional.reinforce import reinforce_objective
 from keras_attention.layers.base import TracedLayer
+from keras_attention.types import LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -63,7 +66,13 @@ class ReinforceLoss(TracedLayer):
         As in the paper, with one sample per example.
     """
 
-    def __init__(self, reward_weight=1.0, entropy_weight=0.0, momentum=0.9, **kwargs):
+    def __init__(
+        self,
+        reward_weight: float = 1.0,
+        entropy_weight: float = 0.0,
+        momentum: float = 0.9,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         # Sums of logarithms stay in float32 under mixed precision.
         super().__init__(autocast=False, **kwargs)
         self.reward_weight = checks.non_negative("reward_weight", reward_weight)
@@ -92,18 +101,14 @@ class ReinforceLoss(TracedLayer):
         )
         self.built = True
 
-    def call(self, log_likelihood, choice, probabilities, training=None):
-        """Adds the loss of the choices to the model.
-
-        Args:
-            log_likelihood: Float tensor `(B,)`.
-            choice: Zeros and ones `(B, S)` or `(B, T, S)`.
-            probabilities: Float tensor of the shape of `choice`.
-            training: Whether to update the baseline.
-
-        Returns:
-            `log_likelihood` `(B,)`, unchanged.
-        """
+    def call(
+        self,
+        log_likelihood: Tensor,
+        choice: Tensor,
+        probabilities: Tensor,
+        training: bool | None = None,
+    ) -> Tensor:
+        """Adds the loss; returns `log_likelihood` `(B,)` as it is."""
         baseline = self.baseline.value
         if training:
             mean = ops.mean(ops.stop_gradient(ops.cast(log_likelihood, "float32")))

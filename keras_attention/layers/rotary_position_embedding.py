@@ -1,11 +1,14 @@
 """Rotary position embedding."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
 from keras_attention.layer import BaseLayer
+from keras_attention.types import LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -45,7 +48,7 @@ class RotaryPositionEmbedding(BaseLayer):
         feature i with i + D / 2; reorder the columns of their query and key kernels.
     """
 
-    def __init__(self, base=10000.0, **kwargs):
+    def __init__(self, base: float = 10000.0, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.base = checks.positive("base", base)
@@ -60,16 +63,8 @@ class RotaryPositionEmbedding(BaseLayer):
             )
         self.built = True
 
-    def call(self, inputs, start_index=0):
-        """Rotates each step by the angles of its position.
-
-        Args:
-            inputs: Float tensor `(B, T, D)`, or with heads `(B, H, T, D)`.
-            start_index: Integer, scalar tensor or tensor `(B,)`, the position of the first step.
-
-        Returns:
-            Float tensor of the shape of the inputs.
-        """
+    def call(self, inputs: Tensor, start_index: int | Tensor = 0) -> Tensor:
+        """Rotated inputs, `(B, T, D)` or `(B, H, T, D)`, the first step at `start_index`."""
         inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[-2], start_index)  # (T,) or (B, T)
         if len(steps.shape) == 2 and len(inputs.shape) == 4:

@@ -1,5 +1,7 @@
 """Self-attention: one input attends to itself."""
 
+from typing import Unpack
+
 import keras
 
 from keras_attention import checks
@@ -7,6 +9,8 @@ from keras_attention.functional import masks
 from keras_attention.functional.attend import attend
 from keras_attention.functional.attention import Keys
 from keras_attention.layers.base import WindowedLayer
+from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Normalizer, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -50,15 +54,15 @@ class SelfAttention(WindowedLayer):
 
     def __init__(
         self,
-        score="bilinear",
-        normalizer="softmax",
-        dropout=0.0,
-        seed=None,
+        score: str | Score = "bilinear",
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
         *,
-        window=None,
-        num_global=0,
-        **kwargs,
-    ):
+        window: int | None = None,
+        num_global: int = 0,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(
             score=score,
             normalizer=normalizer,
@@ -76,15 +80,15 @@ class SelfAttention(WindowedLayer):
 
     def call(
         self,
-        inputs,
-        mask=None,
-        inputs_mask=None,
-        attention_mask=None,
-        use_causal_mask=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Averages the steps of a sequence for each of its steps.
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Context `(B, T, D)` of inputs `(B, T, D)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -1,11 +1,14 @@
 """Sinusoidal position encoding."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
 from keras_attention.layer import BaseLayer
+from keras_attention.types import LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -46,7 +49,7 @@ class SinusoidalPositionEncoding(BaseLayer):
         As in the paper; an odd size ends with a sine.
     """
 
-    def __init__(self, base=10000.0, **kwargs):
+    def __init__(self, base: float = 10000.0, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.base = checks.positive("base", base)
@@ -55,16 +58,8 @@ class SinusoidalPositionEncoding(BaseLayer):
         checks.sequence("inputs", inputs_shape)
         self.built = True
 
-    def call(self, inputs, start_index=0):
-        """Adds the encoding of its position to each step.
-
-        Args:
-            inputs: Float tensor `(B, T, D)`.
-            start_index: Integer, scalar tensor or tensor `(B,)`, the position of the first step.
-
-        Returns:
-            Float tensor `(B, T, D)`.
-        """
+    def call(self, inputs: Tensor, start_index: int | Tensor = 0) -> Tensor:
+        """Inputs `(B, T, D)` plus the encoding of positions `start_index` onwards: `(B, T, D)`."""
         inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[1], start_index)  # (T,) or (B, T)
         waves = positions.sinusoids(steps, inputs.shape[-1], self.base)

@@ -1,11 +1,14 @@
 """Spatial attention: weights of an image's positions."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, pool
 from keras_attention.layers.base import TracedLayer
+from keras_attention.types import LayerOptions, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -59,7 +62,7 @@ class SpatialAttention(TracedLayer):
         As in the papers; masks are ours.
     """
 
-    def __init__(self, kernel_size=7, **kwargs):
+    def __init__(self, kernel_size: int = 7, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.kernel_size = checks.positive_integer("kernel_size", kernel_size)
@@ -79,18 +82,10 @@ class SpatialAttention(TracedLayer):
         self.conv.build((*inputs_shape[:3], 2))
         self.built = True
 
-    def call(self, inputs, mask=None, return_attention_scores=False):
-        """Multiplies each position of a feature map by its weight.
-
-        Args:
-            inputs: Float tensor `(B, H, W, C)`.
-            mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
-            return_attention_scores: Whether to return the weights too.
-
-        Returns:
-            The weighted feature map `(B, H, W, C)`; with `return_attention_scores` a tuple of it
-            and the weights `(B, H, W)`.
-        """
+    def call(
+        self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
+    ) -> Outputs:
+        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also `(B, H, W)`."""
         inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)

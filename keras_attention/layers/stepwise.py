@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention.functional import masks
+from keras_attention.types import State, Tensor
 
 
 class Stepwise:
@@ -38,7 +39,9 @@ class Stepwise:
             cls._call_of_step = staticmethod(call)  # the plain function, not a method
         cls.takes_steps = call is not None and call is cls._call_of_step
 
-    def prepare(self, value, key=None, mask=None):
+    def prepare(
+        self, value: Tensor, key: Tensor | None = None, mask: Tensor | None = None
+    ) -> State:
         """The memory, computed once per sequence.
 
         Args:
@@ -53,36 +56,23 @@ class Stepwise:
         Raises:
             ValueError: If the mask has a float dtype or another shape.
         """
-        return prepare(self.score, *self.floats(value, key), mask)
+        value, key = self.floats(value, key)
+        return prepare(self.score, value, key, mask)
 
-    def initial_state(self, memory):
-        """The state before the first step.
-
-        Args:
-            memory: What `prepare` returned.
-
-        Returns:
-            Dict of tensors `(B, ...)`; empty if no step depends on earlier ones.
-        """
+    def initial_state(self, memory: State) -> State:
+        """The state before the first step; `{}` if no step depends on earlier ones."""
         return {}
 
-    def resume(self, state):
-        """The initial state of a call that continues an earlier one.
-
-        Args:
-            state: The last state of the earlier call.
-
-        Returns:
-            The same state, or one in which what counts for one call alone starts anew.
-        """
+    def resume(self, state: State) -> State:
+        """The initial state of a call that continues another one, from that one's last state."""
         return state
 
-    def finish(self, state):
-        """Called with the state after the last step, to add a loss if there is one."""
+    def finish(self, state: State) -> None:
+        """Called with the state after the last step, for `add_loss`."""
 
     @property
-    def state_dtype(self):
-        """The dtype of sums over many steps, float32, or float64 if the layer computes in it."""
+    def state_dtype(self) -> str:
+        """The dtype of sums over many steps: float32, or float64 if the layer computes in it."""
         return keras.backend.result_type(self.compute_dtype, "float32")
 
 

@@ -1,6 +1,7 @@
 """Base of the transformer blocks: sub-layers with residuals and norms, and the feed-forward one."""
 
 import weakref
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -8,8 +9,10 @@ from keras import ops
 from keras_attention import checks
 from keras_attention.layers.base import TracedLayer
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
+from keras_attention.types import Activation, LayerOptions
 
-_owners = weakref.WeakKeyDictionary()  # from a given attention layer to its block and role
+# From a given attention layer to its block and role.
+_owners: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 class TransformerBlock(TracedLayer):
@@ -31,16 +34,16 @@ class TransformerBlock(TracedLayer):
 
     def __init__(
         self,
-        intermediate_dim,
-        num_heads=None,
-        attention=None,
-        activation="relu",
-        dropout=0.0,
-        norm_first=False,
-        epsilon=1e-5,
-        seed=None,
-        **kwargs,
-    ):
+        intermediate_dim: int,
+        num_heads: int | None = None,
+        attention: keras.layers.Layer | None = None,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        norm_first: bool = False,
+        epsilon: float = 1e-5,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.intermediate_dim = checks.positive_integer("intermediate_dim", intermediate_dim)

@@ -1,5 +1,7 @@
 """Transformer decoder block."""
 
+from typing import Any, Unpack
+
 import keras
 
 from keras_attention import checks
@@ -10,6 +12,7 @@ from keras_attention.layers.transformer_block import (
     attention_layer,
     serialize,
 )
+from keras_attention.types import Activation, LayerOptions, Outputs, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -95,17 +98,17 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def __init__(
         self,
-        intermediate_dim,
-        num_heads=None,
-        attention=None,
-        memory_attention=None,
-        activation="relu",
-        dropout=0.0,
-        norm_first=False,
-        epsilon=1e-5,
-        seed=None,
-        **kwargs,
-    ):
+        intermediate_dim: int,
+        num_heads: int | None = None,
+        attention: keras.layers.Layer | None = None,
+        memory_attention: keras.layers.Layer | None = None,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        norm_first: bool = False,
+        epsilon: float = 1e-5,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(
             intermediate_dim,
             num_heads,
@@ -154,16 +157,16 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        memory=None,
-        mask=None,
-        inputs_mask=None,
-        memory_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Computes the block for a whole sequence, as in training; `step` decodes with a cache.
+        inputs: Tensor,
+        memory: Tensor | None = None,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Outputs `(B, T, D)` of inputs `(B, T, D)` and, if given, a memory `(B, S, M)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -217,7 +220,13 @@ class TransformerDecoderBlock(TransformerBlock):
         x = masks.blank(self._feedforward(x, training), mask)
         return (x, weights) if return_attention_scores else x
 
-    def initial_cache(self, batch_size, max_length, memory=None, memory_mask=None):
+    def initial_cache(
+        self,
+        batch_size: int | Tensor,
+        max_length: int,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> State:
         """An empty KV cache of the self-attention, and the memory's keys and values.
 
         Args:
@@ -247,8 +256,15 @@ class TransformerDecoderBlock(TransformerBlock):
             cache["memory"] = self.cross_attention.memory_cache(memory, value_mask=memory_mask)
         return cache
 
-    def step(self, inputs, cache, index, inputs_mask=None, return_attention_scores=False):
-        """Computes the block for T new steps, with the KV cache.
+    def step(
+        self,
+        inputs: Tensor,
+        cache: State,
+        index: int | Tensor,
+        inputs_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+    ) -> tuple[Any, ...]:
+        """The block's output for the next T steps, with the KV cache.
 
         Args:
             inputs: Float tensor `(B, T, D)`: a prompt, or one step.

@@ -1,10 +1,13 @@
 """Transformer encoder block."""
 
+from typing import Unpack
+
 import keras
 
 from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.transformer_block import TransformerBlock, attend
+from keras_attention.types import Activation, LayerOptions, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -69,16 +72,16 @@ class TransformerEncoderBlock(TransformerBlock):
 
     def __init__(
         self,
-        intermediate_dim,
-        num_heads=None,
-        attention=None,
-        activation="relu",
-        dropout=0.0,
-        norm_first=False,
-        epsilon=1e-5,
-        seed=None,
-        **kwargs,
-    ):
+        intermediate_dim: int,
+        num_heads: int | None = None,
+        attention: keras.layers.Layer | None = None,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        norm_first: bool = False,
+        epsilon: float = 1e-5,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(
             intermediate_dim,
             num_heads,
@@ -106,15 +109,15 @@ class TransformerEncoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        mask=None,
-        inputs_mask=None,
-        attention_mask=None,
-        use_causal_mask=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Computes the block for a whole sequence.
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        inputs_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Outputs `(B, T, D)` of inputs `(B, T, D)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -1,11 +1,15 @@
 """The attention-weighted pooling of ABCNN-2."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks
 from keras_attention.layers.base import AttentionLayer
+from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Normalizer, Outputs, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -63,14 +67,14 @@ class WindowAttentionPooling(AttentionLayer):
 
     def __init__(
         self,
-        window,
-        padding="same",
-        score="euclidean",
-        normalizer="identity",
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        window: int,
+        padding: str = "same",
+        score: str | Score = "euclidean",
+        normalizer: Normalizer = "identity",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.window = checks.positive_integer("window", window)
         if padding not in ("same", "valid"):
@@ -90,14 +94,14 @@ class WindowAttentionPooling(AttentionLayer):
 
     def call(
         self,
-        value,
-        query,
-        value_mask=None,
-        query_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Sums the steps of each window, weighted by the attention that they receive.
+        value: Tensor,
+        query: Tensor,
+        value_mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Windows `(B, S, D)` of value `(B, S, D)`; shorter by `window - 1` with "valid" padding.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import math
+from collections.abc import Iterator
 
 import keras
 from keras import ops
@@ -27,11 +28,15 @@ _HIDDEN_LAYER = 8
 # A head's block is smaller, for the caches, where two are computed at a time.
 _PART_OF_A_HEAD = 4
 
-_sizes = contextvars.ContextVar("sizes", default=(THRESHOLD, BLOCK, None))
+_sizes: contextvars.ContextVar[tuple[int | None, int, int | None]] = contextvars.ContextVar(
+    "sizes", default=(THRESHOLD, BLOCK, None)
+)
 
 
 @contextlib.contextmanager
-def query_blocks(threshold=THRESHOLD, block=BLOCK, rows=None):
+def query_blocks(
+    threshold: int | None = THRESHOLD, block: int = BLOCK, rows: int | None = None
+) -> Iterator[None]:
     """Within this context attention that is traced is computed in blocks of these sizes.
 
     Layers do so by themselves where scores are large; this is for measuring, or for machines with

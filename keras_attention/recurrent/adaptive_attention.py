@@ -6,6 +6,7 @@ from keras import ops
 from keras_attention.dense import Dense
 from keras_attention.recurrent.additive import AdditiveRecurrentAttention
 from keras_attention.recurrent.sentinel_gate import SentinelGate
+from keras_attention.types import Outputs, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -94,8 +95,16 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         )
         self.sentinel_dense.build((None, value_shape[-1]))
 
-    def step(self, query, memory, state, training=None, sentinel=None, cell_state=None):
-        """Attends from one query per row.
+    def step(
+        self,
+        query: Tensor,
+        memory: State,
+        state: State,
+        training: bool | None = None,
+        sentinel: Tensor | None = None,
+        cell_state: State = None,
+    ) -> tuple[Tensor, Tensor, State]:
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`.
 
         Args:
             query: Float tensor `(B, D_query)`.
@@ -125,18 +134,18 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
 
     def call(
         self,
-        query,
-        value,
-        sentinel=None,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        cell_state=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Averages the values and the sentinel for each query.
+        query: Tensor,
+        value: Tensor,
+        sentinel: Tensor | None = None,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        cell_state: State = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Context `(B, T, D_value)` over value `(B, S, D_value)` and sentinel `(B, T, D_value)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -1,9 +1,12 @@
 """Base of the recurrent attentions with an additive (Bahdanau) score."""
 
+from typing import Unpack
+
 from keras import ops
 
 from keras_attention.recurrent.base import RecurrentAttention
 from keras_attention.scores.additive import AdditiveScore
+from keras_attention.types import LayerOptions, Normalizer, State, Tensor
 
 
 class AdditiveRecurrentAttention(RecurrentAttention):
@@ -21,7 +24,14 @@ class AdditiveRecurrentAttention(RecurrentAttention):
 
     use_bias = True  # whether the score adds b
 
-    def __init__(self, units=None, normalizer="softmax", dropout=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        units: int | None = None,
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.energy = AdditiveScore(
             units, use_bias=self.use_bias, dtype=self.dtype_policy, name="energy"
@@ -34,8 +44,9 @@ class AdditiveRecurrentAttention(RecurrentAttention):
         self.energy.build(query_shape, key_shape)
         self.hidden_size = self.units or key_shape[-1]
 
-    def prepare(self, value, key=None, mask=None):
-        """The memory, with projected keys `(B, S, U)`; see `Stepwise.prepare`."""
+    def prepare(
+        self, value: Tensor, key: Tensor | None = None, mask: Tensor | None = None
+    ) -> State:
         memory = super().prepare(value, key, mask)
         return {**memory, "key": self.energy.prepare_key(memory["key"])}  # (B, S, U)
 

@@ -1,5 +1,7 @@
 """A recurrent decoder that attends to a memory at every step (Luong, Bahdanau)."""
 
+from typing import Any, Unpack
+
 import keras
 from keras import ops
 
@@ -10,6 +12,7 @@ from keras_attention.recurrent import cells
 from keras_attention.recurrent.base import build_attention, recurrent
 from keras_attention.recurrent.decoder_state import fit_state
 from keras_attention.recurrent.time_loop import hold, time_loop
+from keras_attention.types import Activation, Initializer, LayerOptions, Outputs, State, Tensor
 
 ORDERS = ("luong", "bahdanau")
 
@@ -108,15 +111,15 @@ class AttentionDecoder(TracedLayer):
 
     def __init__(
         self,
-        cell,
-        attention,
-        attention_size=None,
-        input_feeding=True,
-        order="luong",
-        activation="tanh",
-        kernel_initializer="glorot_uniform",
-        **kwargs,
-    ):
+        cell: Any,
+        attention: keras.layers.Layer,
+        attention_size: int | None = None,
+        input_feeding: bool = True,
+        order: str = "luong",
+        activation: Activation = "tanh",
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         if not hasattr(cell, "state_size") or not callable(cell):
             raise ValueError(
@@ -209,16 +212,16 @@ class AttentionDecoder(TracedLayer):
 
     def call(
         self,
-        inputs,
-        memory=None,
-        initial_state=None,
-        inputs_mask=None,
-        memory_mask=None,
-        return_attention_scores=False,
-        return_state=False,
-        training=None,
-    ):
-        """Decodes a sequence whose inputs are all given, as in training; `step` decodes one token.
+        inputs: Tensor,
+        memory: Tensor | None = None,
+        initial_state: State = None,
+        inputs_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        return_state: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Outputs `(B, T, A)` of inputs `(B, T, D)` with a memory `(B, S, M)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -255,7 +258,9 @@ class AttentionDecoder(TracedLayer):
             results.append(state)
         return tuple(results) if len(results) > 1 else results[0]
 
-    def initial_state(self, memory, memory_mask=None, cell_state=None):
+    def initial_state(
+        self, memory: Tensor, memory_mask: Tensor | None = None, cell_state: State = None
+    ) -> State:
         """The state before the first `step`.
 
         Args:
@@ -293,8 +298,8 @@ class AttentionDecoder(TracedLayer):
             state["attention"] = attention.resume(state["attention"])
         return {"memory": prepared, **state}
 
-    def step(self, inputs, state):
-        """Decodes one step of each row.
+    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """One step of decoding.
 
         Args:
             inputs: Float tensor `(B, D)`, the embedded tokens.

@@ -1,5 +1,7 @@
 """The base of the attentions whose weights may depend on those of the steps before."""
 
+from typing import Any, Unpack
+
 import keras
 from keras import ops
 
@@ -10,6 +12,8 @@ from keras_attention.functional.attention import Attention, Keys, Steps
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.layers.stepwise import Stepwise, prepare
 from keras_attention.recurrent.time_loop import hold, time_loop
+from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Normalizer, Outputs, State, Tensor
 
 KERAS_OWN = keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention
 
@@ -58,7 +62,14 @@ class RecurrentAttention(Stepwise, AttentionLayer):
 
     uses_cell_state = False
 
-    def __init__(self, score=None, normalizer="softmax", dropout=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        score: str | Score | None = None,
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(score=score, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         check_reads_no_position(self)
 
@@ -68,22 +79,22 @@ class RecurrentAttention(Stepwise, AttentionLayer):
             self._build_score(query_shape, key_shape)
         self.built = True
 
-    def step(self, query, memory, state, training=None):
-        """Attends from one query per row; a subclass must define it.
-
-        Args:
-            query: Float tensor `(B, D_query)`.
-            memory: What `prepare` returned.
-            state: What `initial_state` or the step before returned.
-            training: Whether to apply dropout and noise.
-
-        Returns:
-            The context `(B, D_value)`, the weights `(B, S)` and the next state.
-        """
+    def step(
+        self, query: Tensor, memory: State, state: State, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step: `(context (B, D_value), weights (B, S), state)` for a query `(B, D_query)`."""
         raise NotImplementedError(f"`{type(self).__name__}` must define `step`.")
 
-    def steps(self, query, memory, state, query_mask=None, training=None, **others):
-        """Attends from all queries of a sequence, in order.
+    def steps(
+        self,
+        query: Tensor,
+        memory: State,
+        state: State,
+        query_mask: Tensor | None = None,
+        training: bool | None = None,
+        **others: Any,
+    ) -> tuple[Tensor, Tensor, State]:
+        """All steps of a sequence, in order.
 
         Args:
             query: Float tensor `(B, T, D_query)`.
@@ -115,16 +126,16 @@ class RecurrentAttention(Stepwise, AttentionLayer):
 
     def call(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        """Attends from each query in order, each with the state that the one before left.
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Outputs:
+        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -1,11 +1,14 @@
 """Coverage attention, over the sum of past weights."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.dense import Dense
 from keras_attention.recurrent.additive import AdditiveRecurrentAttention
+from keras_attention.types import LayerOptions, Normalizer, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -64,8 +67,14 @@ class CoverageAttention(AdditiveRecurrentAttention):
     """
 
     def __init__(
-        self, units=None, loss_weight=1.0, normalizer="softmax", dropout=0.0, seed=None, **kwargs
-    ):
+        self,
+        units: int | None = None,
+        loss_weight: float = 1.0,
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(units, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.loss_weight = checks.non_negative("loss_weight", loss_weight)
 
@@ -76,30 +85,20 @@ class CoverageAttention(AdditiveRecurrentAttention):
         )
         self.coverage_dense.build((None, None, 1))
 
-    def initial_state(self, memory):
-        """No coverage yet: dict of `"coverage"` `(B, S)` and what the loss counts, `(B,)`."""
+    def initial_state(self, memory: State) -> State:
         batch, length = ops.shape(memory["value"])[:2]
         coverage = ops.zeros((batch, length), self.state_dtype)
         return self.resume({"coverage": coverage})
 
-    def resume(self, state):
-        """The same coverage, with the counts of the loss at zero."""
+    def resume(self, state: State) -> State:
         # Each call's loss is the mean over its own queries.
         count = ops.zeros_like(ops.sum(state["coverage"], axis=1))  # (B,)
         return {"coverage": state["coverage"], "repeated": count, "steps": count}
 
-    def step(self, query, memory, state, training=None):
-        """Attends from one query per row, and adds its weights to the coverage.
-
-        Args:
-            query: Float tensor `(B, D_query)`.
-            memory: What `prepare` returned.
-            state: What `initial_state` or the step before returned.
-            training: Whether to apply dropout and noise.
-
-        Returns:
-            The context `(B, D_value)`, the weights `(B, S)` and the next state.
-        """
+    def step(
+        self, query: Tensor, memory: State, state: State, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         query = self.floats(query)
         coverage = state["coverage"]
         past = ops.cast(ops.expand_dims(coverage, -1), query.dtype)  # (B, S, 1)
@@ -114,8 +113,7 @@ class CoverageAttention(AdditiveRecurrentAttention):
         }
         return context, weights, state
 
-    def finish(self, state):
-        """Adds the coverage loss of the call."""
+    def finish(self, state: State) -> None:
         if self.loss_weight:
             steps = ops.maximum(ops.sum(state["steps"]), 1.0)
             loss = self.loss_weight * ops.sum(state["repeated"]) / steps

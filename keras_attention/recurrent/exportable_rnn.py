@@ -6,6 +6,7 @@ from keras import ops
 from keras_attention.layer import BaseLayer
 from keras_attention.recurrent import cells
 from keras_attention.recurrent.time_loop import hold, time_loop
+from keras_attention.types import Outputs, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -51,8 +52,14 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
         https://keras.io/api/layers/recurrent_layers/rnn
     """
 
-    def call(self, sequences, initial_state=None, mask=None, training=False):
-        """Runs the cell over a whole sequence.
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: State = None,
+        mask: Tensor | None = None,
+        training: bool | None = False,
+    ) -> Outputs:
+        """Last output `(B, units)` of sequences `(B, T, D)`, or all outputs `(B, T, units)`.
 
         Args:
             sequences: Float tensor `(B, T, D)`.

@@ -1,5 +1,8 @@
 """Migration of trained attention weights from TensorFlow Addons."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from keras_attention.layers.content_attention import ContentAttention
@@ -7,7 +10,7 @@ from keras_attention.scores.additive import AdditiveScore
 from keras_attention.scores.bilinear import BilinearScore
 
 
-def attention_from_addons(weights, **kwargs):
+def attention_from_addons(weights: Mapping[str, Any], **kwargs: Any) -> ContentAttention:
     """`ContentAttention` with the weights of Addons' `LuongAttention` or `BahdanauAttention`.
 
     Computes the same attention weights, also for `scale=True` and `normalize=True`: scale and norm

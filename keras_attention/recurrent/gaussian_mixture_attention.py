@@ -1,5 +1,7 @@
 """Gaussian mixture attention: location-based windows that move forward."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
@@ -7,6 +9,7 @@ from keras_attention import checks
 from keras_attention.dense import Dense
 from keras_attention.functional import masks, normalize
 from keras_attention.recurrent.base import RecurrentAttention
+from keras_attention.types import LayerOptions, State, Tensor
 
 # Bounds of the exponents, so that no exponential overflows: an importance of at most 20, and a
 # window narrower than a step or a stride of 148 steps at most.
@@ -63,7 +66,13 @@ class GaussianMixtureAttention(RecurrentAttention):
         As in the paper, except that a is at most 3, b and c at most 5.
     """
 
-    def __init__(self, num_components=10, dropout=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        num_components: int = 10,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(dropout=dropout, seed=seed, **kwargs)
         self.num_components = checks.positive_integer("num_components", num_components)
 
@@ -72,32 +81,21 @@ class GaussianMixtureAttention(RecurrentAttention):
         self.window_dense = Dense(3 * self.num_components, dtype=self.dtype_policy, name="window")
         self.window_dense.build(query_shape)
 
-    def prepare(self, value, key=None, mask=None):
-        """The memory, with the positions of the allowed steps; see `Stepwise.prepare`.
-
-        A `key` is ignored.
-        """
+    def prepare(
+        self, value: Tensor, key: Tensor | None = None, mask: Tensor | None = None
+    ) -> State:
         memory = super().prepare(value, None, mask)
         positions = masks.positions(memory["value"], memory.get("mask"))  # (B, S)
         return {**memory, "positions": ops.cast(positions, self.state_dtype)}
 
-    def initial_state(self, memory):
-        """All windows before the first step: dict of `"center"` `(B, K)`."""
+    def initial_state(self, memory: State) -> State:
         batch = ops.shape(memory["value"])[0]
         return {"center": ops.zeros((batch, self.num_components), self.state_dtype)}
 
-    def step(self, query, memory, state, training=None):
-        """Moves the windows by one query per row, and averages the values in them.
-
-        Args:
-            query: Float tensor `(B, D_query)`.
-            memory: What `prepare` returned.
-            state: What `initial_state` or the step before returned.
-            training: Whether to apply dropout and noise.
-
-        Returns:
-            The context `(B, D_value)`, the weights `(B, S)` and the next state.
-        """
+    def step(
+        self, query: Tensor, memory: State, state: State, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         window = ops.cast(self.window_dense(self.floats(query)), self.state_dtype)
         importance, sharpness, stride = ops.split(window, 3, axis=-1)  # (B, K) each
         importance = ops.exp(ops.minimum(importance, _LARGEST_IMPORTANCE))

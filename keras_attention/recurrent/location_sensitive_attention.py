@@ -1,11 +1,14 @@
 """Location-sensitive attention, over content and past weights."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.dense import Dense
 from keras_attention.recurrent.additive import AdditiveRecurrentAttention
+from keras_attention.types import LayerOptions, Normalizer, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -64,15 +67,15 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
 
     def __init__(
         self,
-        units=None,
-        filters=32,
-        kernel_size=31,
-        use_cumulative_weights=False,
-        normalizer="softmax",
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        units: int | None = None,
+        filters: int = 32,
+        kernel_size: int = 31,
+        use_cumulative_weights: bool = False,
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(units, normalizer=normalizer, dropout=dropout, seed=seed, **kwargs)
         self.filters = checks.positive_integer("filters", filters)
         self.kernel_size = checks.positive_integer("kernel_size", kernel_size)
@@ -99,24 +102,15 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
         self.location_conv.build((None, None, 2 if self.use_cumulative_weights else 1))
         self.location_dense.build((None, None, self.filters))
 
-    def initial_state(self, memory):
-        """No past weights: dict of `"weights"` `(B, S)`, and `"cumulative"` `(B, S)` if used."""
+    def initial_state(self, memory: State) -> State:
         nothing = ops.zeros(ops.shape(memory["value"])[:2], self.state_dtype)  # (B, S)
         state = {"weights": nothing}
         return {**state, "cumulative": nothing} if self.use_cumulative_weights else state
 
-    def step(self, query, memory, state, training=None):
-        """Attends from one query per row, with a view of the past weights.
-
-        Args:
-            query: Float tensor `(B, D_query)`.
-            memory: What `prepare` returned.
-            state: What `initial_state` or the step before returned.
-            training: Whether to apply dropout and noise.
-
-        Returns:
-            The context `(B, D_value)`, the weights `(B, S)` and the next state.
-        """
+    def step(
+        self, query: Tensor, memory: State, state: State, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         query = self.floats(query)
         before = [state["weights"]]
         if self.use_cumulative_weights:

@@ -1,5 +1,7 @@
 """Monotonic attention, which only moves forward."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
@@ -7,6 +9,7 @@ from keras_attention import checks
 from keras_attention.functional import normalize
 from keras_attention.recurrent.additive import AdditiveRecurrentAttention
 from keras_attention.recurrent.time_loop import time_loop
+from keras_attention.types import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -71,14 +74,14 @@ class MonotonicAttention(AdditiveRecurrentAttention):
 
     def __init__(
         self,
-        units=None,
-        form="parallel",
-        noise=0.0,
-        initial_offset=-1.0,
-        dropout=0.0,
-        seed=None,
-        **kwargs,
-    ):
+        units: int | None = None,
+        form: str = "parallel",
+        noise: float = 0.0,
+        initial_offset: float = -1.0,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(units, dropout=dropout, seed=seed, **kwargs)
         if form not in FORMS:
             raise ValueError(
@@ -101,25 +104,16 @@ class MonotonicAttention(AdditiveRecurrentAttention):
             name="offset", shape=(), initializer=keras.initializers.Constant(self.initial_offset)
         )
 
-    def initial_state(self, memory):
-        """A stop at the first step: dict of `"weights"` `(B, S)`."""
+    def initial_state(self, memory: State) -> State:
         batch, length = ops.shape(memory["value"])[:2]
         is_first = ops.equal(ops.arange(length, dtype="int32"), 0)
         nothing = ops.zeros((batch, 1), self.state_dtype)
         return {"weights": nothing + ops.cast(is_first, self.state_dtype)}  # (B, S)
 
-    def step(self, query, memory, state, training=None):
-        """Attends from one query per row, from the last stop onwards.
-
-        Args:
-            query: Float tensor `(B, D_query)`.
-            memory: What `prepare` returned.
-            state: What `initial_state` or the step before returned.
-            training: Whether to apply dropout and noise.
-
-        Returns:
-            The context `(B, D_value)`, the weights `(B, S)` and the next state.
-        """
+    def step(
+        self, query: Tensor, memory: State, state: State, training: bool | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
         energy = self._energies(self.floats(query), memory["key"])  # (B, S)
         if training and self.noise:
             noise = keras.random.normal(

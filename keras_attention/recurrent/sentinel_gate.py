@@ -1,9 +1,12 @@
 """The visual sentinel: what a decoder knows without the image."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention.layers.base import TracedLayer
+from keras_attention.types import LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -34,7 +37,7 @@ class SentinelGate(TracedLayer):
         As in the paper.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 
@@ -45,17 +48,8 @@ class SentinelGate(TracedLayer):
         self.hidden_dense.build(hidden_shape)
         self.built = True
 
-    def call(self, inputs, hidden, memory):
-        """Computes the sentinel of one step or of many.
-
-        Args:
-            inputs: Float tensor `(..., D)`, the cell's input.
-            hidden: Float tensor `(..., D_hidden)`, its hidden state before the step.
-            memory: Float tensor `(..., U)`, its memory after the step.
-
-        Returns:
-            The sentinel `(..., U)`.
-        """
+    def call(self, inputs: Tensor, hidden: Tensor, memory: Tensor) -> Tensor:
+        """Sentinel `(..., U)` of inputs `(..., D)`, hidden `(..., D_hidden)`, memory `(..., U)`."""
         inputs, hidden, memory = self.floats(inputs, hidden, memory)
         gate = ops.sigmoid(self.inputs_dense(inputs) + self.hidden_dense(hidden))  # (..., U)
         return gate * ops.tanh(memory)

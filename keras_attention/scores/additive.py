@@ -1,10 +1,13 @@
 """Additive (Bahdanau) score."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.scores.score import Score
+from keras_attention.types import Initializer, LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -35,7 +38,13 @@ class AdditiveScore(Score):
         As in the paper, which has no b.
     """
 
-    def __init__(self, units=None, use_bias=False, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        units: int | None = None,
+        use_bias: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.units = checks.positive_integer("units", units, optional=True)
         self.use_bias = bool(use_bias)
@@ -51,33 +60,25 @@ class AdditiveScore(Score):
         self.score_dense.build((None, units))
         self.built = True
 
-    def prepare_key(self, key):
-        """The projected keys `(..., S, U)` of keys `(..., S, D_key)`."""
+    def prepare_key(self, key: Tensor) -> State:
         return self.key_dense(key)  # (..., S, U)
 
-    def compare(self, query, prepared, start=None, past=None):
-        """The scores `(..., T, S)` of queries and projected keys `(..., S, U)`.
-
-        Args:
-            query: Float tensor `(..., T, D_query)`.
-            prepared: Projected keys `(..., S, U)`, from `prepare_key`.
-            start: Not read.
-            past: Tensor that broadcasts to `(..., T, S, U)`, one more term inside the tanh, such as
-                that of past weights; or `None`.
-
-        Returns:
-            The scores `(..., T, S)`.
-        """
+    def compare(
+        self,
+        query: Tensor,
+        prepared: State,
+        start: int | Tensor | None = None,
+        past: Tensor | None = None,
+    ) -> Tensor:
         return ops.squeeze(self.score_dense(self.hidden(query, prepared, past)), -1)
 
-    def hidden(self, query, prepared, past=None):
-        """The hidden layer `(..., T, S, U)`; the arguments are those of `compare`."""
+    def hidden(self, query: Tensor, prepared: State, past: Tensor | None = None) -> Tensor:
+        """The hidden layer `(..., T, S, U)`, with `past` as one more term."""
         hidden = ops.expand_dims(self.query_dense(query), -2) + ops.expand_dims(prepared, -3)
         return ops.tanh(hidden if past is None else hidden + past)
 
     @property
-    def pair_size(self):
-        """The size U of the hidden layer."""
+    def pair_size(self) -> int:
         return self.score_dense.kernel.shape[0]
 
     def get_config(self):

@@ -1,10 +1,14 @@
 """ALiBi: attention with linear biases."""
 
+from collections.abc import Sequence
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention.functional import positions
 from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -45,7 +49,9 @@ class ALiBiScore(Score):
         As in the paper, which has causal masks only.
     """
 
-    def __init__(self, slopes=None, **kwargs):
+    def __init__(
+        self, slopes: Sequence[float] | None = None, **kwargs: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**kwargs)
         self.slopes = None if slopes is None else _positive_numbers(slopes)
 
@@ -60,8 +66,7 @@ class ALiBiScore(Score):
 
     uses_positions = True
 
-    def compare(self, query, key, start):
-        """The penalties, `(1, T, S)` or with heads `(1, H, T, S)`; see `Score.compare`."""
+    def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
         distance = positions.distances(ops.shape(query)[-2], ops.shape(key)[-2], start)
         heads = query.shape[-3] if len(query.shape) > 3 else 1
         slopes = self.slopes or positions.alibi_slopes(heads)

@@ -1,9 +1,12 @@
 """Bilinear (Luong's "general") score."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention.scores.dot_product import DotProductScore
+from keras_attention.types import Initializer, LayerOptions, Regularizer, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -31,7 +34,12 @@ class BilinearScore(DotProductScore):
         As in the paper.
     """
 
-    def __init__(self, kernel_initializer="glorot_uniform", kernel_regularizer=None, **kwargs):
+    def __init__(
+        self,
+        kernel_initializer: Initializer = "glorot_uniform",
+        kernel_regularizer: Regularizer = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -44,8 +52,7 @@ class BilinearScore(DotProductScore):
         self.query_features = query_shape[-1]
         self.built = True
 
-    def prepare_key(self, key):  # once per sequence, also in decoding step by step
-        """The keys `(..., S, D_key)` times W: `(..., S, D_query)`."""
+    def prepare_key(self, key: Tensor) -> State:  # once per sequence, also in decoding step by step
         # Through the layer, which may be quantized or have low-rank weights: W = I W.
         kernel = self.query_dense(ops.eye(self.query_features, dtype=key.dtype))
         return ops.matmul(key, ops.transpose(kernel))  # (..., S, D_query)

@@ -1,10 +1,13 @@
 """Concat score: of query, key and their combinations."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.scores.score import Score
+from keras_attention.types import Activation, Initializer, LayerOptions, State, Tensor
 
 _PAIRWISE = {
     "q*k": ops.multiply,
@@ -54,13 +57,13 @@ class ConcatScore(Score):
 
     def __init__(
         self,
-        combination="q,k",
-        units=None,
-        activation="tanh",
-        use_bias=False,
-        kernel_initializer="glorot_uniform",
-        **kwargs,
-    ):
+        combination: str = "q,k",
+        units: int | None = None,
+        activation: Activation = "tanh",
+        use_bias: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         terms = combination.replace(" ", "").split(",") if isinstance(combination, str) else []
         if not terms or len(set(terms)) < len(terms) or not set(terms) <= set(_TERMS):
@@ -104,14 +107,13 @@ class ConcatScore(Score):
             self.score_dense.build((None, units))
         self.built = True
 
-    def prepare_key(self, key):
-        """A list of the projected key, if a term is `k`, and of the key itself for other terms."""
+    def prepare_key(self, key: Tensor) -> State:
+        """A list of the projected key if there is a term `k`, and of the key for other terms."""
         layers = dict(zip(self.terms, self.term_dense, strict=True))
         projected = [layers["k"](key)] if "k" in layers else []  # (..., S, U)
         return projected + ([key] if set(self.terms) & set(_PAIRWISE) or not projected else [])
 
-    def compare(self, query, prepared, start):
-        """The scores `(..., T, S)`; see `Score.compare`."""
+    def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
         query_step = ops.expand_dims(query, -2)  # (..., T, 1, D)
         prepared = [ops.expand_dims(x, -3) for x in prepared]  # (..., 1, S, _)
         hidden = 0.0
@@ -132,8 +134,7 @@ class ConcatScore(Score):
         return scores
 
     @property
-    def pair_size(self):
-        """How many numbers are computed for each pair of a query and a key."""
+    def pair_size(self) -> int:
         pairwise = [
             dense.kernel.shape[0]
             for term, dense in zip(self.terms, self.term_dense, strict=True)

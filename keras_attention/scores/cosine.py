@@ -1,10 +1,13 @@
 """Cosine score."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.scores.dot_product import DotProductScore
+from keras_attention.types import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -34,7 +37,9 @@ class CosineScore(DotProductScore):
         There a controller emits beta for each query; here it is one number per score.
     """
 
-    def __init__(self, scale=10.0, use_learned_scale=True, **kwargs):
+    def __init__(
+        self, scale: float = 10.0, use_learned_scale: bool = True, **kwargs: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**kwargs)
         self.scale = checks.non_negative("scale", scale)
         self.use_learned_scale = bool(use_learned_scale)
@@ -49,12 +54,10 @@ class CosineScore(DotProductScore):
             )
         self.built = True
 
-    def prepare_key(self, key):
-        """The keys `(..., S, D)`, scaled to length 1."""
+    def prepare_key(self, key: Tensor) -> State:
         return _unit(key)
 
-    def prepare_query(self, query):
-        """The queries `(..., T, D)`, scaled to length beta."""
+    def prepare_query(self, query: Tensor) -> Tensor:
         strength = self.strength if self.use_learned_scale else self.scale
         return _unit(query) * ops.cast(strength, query.dtype)
 

@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_attention.functional.average import grouped_matmul
 from keras_attention.scores.score import Score
+from keras_attention.types import State, Tensor
 
 
 class DotProductScore(Score):
@@ -41,12 +42,10 @@ class DotProductScore(Score):
                 f"score with a `compare` of its own from `Score`. Received: `{cls.__name__}`"
             )
 
-    def prepare_query(self, query):
-        """What is multiplied with the prepared keys, `(..., T, D)`; by default the query itself."""
+    def prepare_query(self, query: Tensor) -> Tensor:
         return query
 
-    def compare(self, query, prepared, start):
-        """The scaled dot products `(..., T, S)`; see `Score.compare`."""
+    def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
         return dots(self.prepare_query(query) * self.dot_scale, prepared)
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention.scores.score import Score
+from keras_attention.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -35,8 +36,7 @@ class EuclideanScore(Score):
         self.check_same_size(query_shape, key_shape)
         self.built = True
 
-    def compare(self, query, key, start):
-        """The scores `(..., T, S)`; see `Score.compare`."""
+    def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
         wide = "float64" if self.compute_dtype == "float64" else "float32"  # squares overflow
         query, key = ops.cast(query, wide), ops.cast(key, wide)
         difference = ops.expand_dims(query, -2) - ops.expand_dims(key, -3)  # (..., T, S, D)

@@ -1,11 +1,14 @@
 """Location score."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
 from keras_attention.scores.score import Score
+from keras_attention.types import Initializer, LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -38,7 +41,12 @@ class LocationScore(Score):
 
     is_relative = False
 
-    def __init__(self, max_length, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        max_length: int,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.max_length = checks.positive_integer("max_length", max_length)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -49,8 +57,7 @@ class LocationScore(Score):
         self.query_dense.build(query_shape)
         self.built = True
 
-    def compare(self, query, key, start):
-        """The scores `(..., T, S)`; of the key its number of steps S is read."""
+    def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
         self._check_length(query.shape, key.shape)
         scores = self.query_dense(query)  # (..., T, max_length)
         return positions.leading(scores, ops.shape(key)[-2], axis=-1)  # (..., T, S)

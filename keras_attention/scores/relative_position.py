@@ -1,6 +1,7 @@
 """Relative position score."""
 
 import math
+from typing import Unpack
 
 import keras
 from keras import ops
@@ -8,6 +9,7 @@ from keras import ops
 from keras_attention import checks
 from keras_attention.functional import positions
 from keras_attention.scores.score import Score
+from keras_attention.types import Initializer, LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -60,12 +62,12 @@ class RelativePositionScore(Score):
 
     def __init__(
         self,
-        max_distance,
-        num_buckets=None,
-        use_causal_buckets=False,
-        kernel_initializer="glorot_uniform",
-        **kwargs,
-    ):
+        max_distance: int,
+        num_buckets: int | None = None,
+        use_causal_buckets: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.max_distance = checks.positive_integer("max_distance", max_distance)
         self.num_buckets = checks.positive_integer("num_buckets", num_buckets, optional=True)
@@ -98,8 +100,7 @@ class RelativePositionScore(Score):
 
     uses_positions = True
 
-    def compare(self, query, key, start):
-        """The scores, `(B, T, S)` or with heads `(B, H, T, S)`; see `Score.compare`."""
+    def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
         steps = ops.shape(query)[-2], ops.shape(key)[-2]
         distance = positions.distances(*steps, start)  # (T, S)
         kernel = ops.cast(self.distance_kernel, query.dtype)

@@ -1,10 +1,13 @@
 """The base class of all scores."""
 
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention.dense import Dense
 from keras_attention.layer import BaseLayer
+from keras_attention.types import LayerOptions, Shape, State, Tensor
 
 
 class Score(BaseLayer):
@@ -45,7 +48,7 @@ class Score(BaseLayer):
 
     uses_positions = False  # whether `compare` reads `start`
     is_relative = True  # whether scores depend on distances at most, not on positions of keys
-    dot_scale = None  # a number if `compare` is a dot product times that number
+    dot_scale: float | None = None  # a number if `compare` is a dot product times that number
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -55,57 +58,32 @@ class Score(BaseLayer):
                 f"`{cls.__name__}`, which defines `call`"
             )
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 
     def build(self, query_shape, key_shape):
         self.built = True
 
-    def call(self, query, key, start=None):
-        """Compares each query with each key.
-
-        Args:
-            query: Float tensor `(..., T, D_query)`.
-            key: Float tensor `(..., S, D_key)`.
-            start: Integer or scalar tensor, the position of the first query; `None` for S - T, so
-                that the last query has the position of the last key.
-
-        Returns:
-            The scores `(..., T, S)`.
-        """
+    def call(self, query: Tensor, key: Tensor, start: int | Tensor | None = None) -> Tensor:
+        """Scores `(..., T, S)` of query `(..., T, D_query)` and key `(..., S, D_key)`."""
         query, key = self.floats(query, key)
         if start is None:
             start = ops.shape(key)[-2] - ops.shape(query)[-2]
         return self.compare(query, self.prepare_key(key), start)
 
-    def prepare_key(self, key):
-        """What `compare` gets in place of the key `(..., S, D_key)`: computed once per sequence.
-
-        Returns:
-            A tensor or a structure of tensors of any shapes; by default the key itself.
-        """
+    def prepare_key(self, key: Tensor) -> State:
         return key
 
-    def compare(self, query, prepared, start):
-        """The scores; a subclass must define it.
-
-        Args:
-            query: Float tensor `(..., T, D_query)`.
-            prepared: What `prepare_key` returned, by default the key `(..., S, D_key)`.
-            start: Integer or scalar tensor, the position of the first query.
-
-        Returns:
-            The scores `(..., T, S)`.
-        """
+    def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
         raise NotImplementedError(f"`{type(self).__name__}` must define `compare`.")
 
     @property
-    def pair_size(self):
-        """How many numbers are computed for each pair of a query and a key."""
+    def pair_size(self) -> int:
+        """How many numbers are computed per pair of query and key."""
         return 1
 
-    def __add__(self, other):
+    def __add__(self, other: "Score") -> "Score":
         """The `SumScore` of both."""
         # By its name: it is a `Score`, and its module imports this one.
         sum_score = keras.saving.get_registered_object("keras_attention>SumScore")
@@ -114,11 +92,11 @@ class Score(BaseLayer):
     def compute_mask(self, *args, **kwargs):
         return None  # scores have no steps to mask: the attention layer applies masks
 
-    def query_size(self, key_size):
-        """The number of features of a learned query, where keys have `key_size` features."""
+    def query_size(self, key_size: int) -> int:
+        """The number of features of a learned query for keys of `key_size` features."""
         return key_size
 
-    def check_same_size(self, query_shape, key_shape):
+    def check_same_size(self, query_shape: Shape, key_shape: Shape) -> None:
         """Raises a `ValueError` unless queries and keys have the same number of features."""
         if query_shape[-1] != key_shape[-1]:
             raise ValueError(

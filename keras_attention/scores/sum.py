@@ -1,10 +1,14 @@
 """Sum of scores."""
 
+from collections.abc import Sequence
+from typing import Unpack
+
 import keras
 from keras import ops
 
 from keras_attention.scores import names
 from keras_attention.scores.score import Score
+from keras_attention.types import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -32,7 +36,7 @@ class SumScore(Score):
         There the sum of a content and a position term.
     """
 
-    def __init__(self, scores, **kwargs):
+    def __init__(self, scores: Sequence[str | Score], **kwargs: Unpack[LayerOptions]) -> None:
         super().__init__(**kwargs)
         if not isinstance(scores, (list, tuple)) or not scores:
             raise ValueError(
@@ -47,33 +51,27 @@ class SumScore(Score):
                 score.build(query_shape, key_shape)
         self.built = True
 
-    def prepare_key(self, key):
-        """A list with the prepared key of each score."""
+    def prepare_key(self, key: Tensor) -> State:
         return [score.prepare_key(key) for score in self.scores]
 
-    def compare(self, query, prepared, start):
-        """The sum of the scores, `(..., T, S)`; see `Score.compare`."""
+    def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
         pairs = zip(self.scores, prepared, strict=True)
         parts = [score.compare(query, part, start) for score, part in pairs]
         return sum(ops.cast(part, self.compute_dtype) for part in parts)
 
     @property
-    def uses_positions(self):
-        """Whether any of the scores reads positions."""
+    def uses_positions(self) -> bool:
         return any(score.uses_positions for score in self.scores)
 
     @property
-    def is_relative(self):
-        """Whether all scores depend on distances at most."""
+    def is_relative(self) -> bool:
         return all(score.is_relative for score in self.scores)
 
     @property
-    def pair_size(self):
-        """The sum over the scores."""
+    def pair_size(self) -> int:
         return sum(score.pair_size for score in self.scores)
 
-    def query_size(self, key_size):
-        """The number of features of a learned query that fits all scores."""
+    def query_size(self, key_size: int) -> int:
         sizes = [score.query_size(key_size) for score in self.scores]
         return next((size for size in sizes if size != key_size), key_size)
 

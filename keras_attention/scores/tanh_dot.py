@@ -1,9 +1,12 @@
 """Tanh dot-product score: of a query and a hidden layer over the key."""
 
+from typing import Unpack
+
 import keras
 
 from keras_attention import checks
 from keras_attention.scores.dot_product import DotProductScore
+from keras_attention.types import Initializer, LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -35,7 +38,13 @@ class TanhDotScore(DotProductScore):
         Lin et al., 2017, eq. 5 and 6, https://arxiv.org/abs/1703.03130 (without b)
     """
 
-    def __init__(self, units=None, use_bias=True, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        units: int | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
         super().__init__(**kwargs)
         self.units = checks.positive_integer("units", units, optional=True)
         self.use_bias = bool(use_bias)
@@ -52,12 +61,10 @@ class TanhDotScore(DotProductScore):
         self.key_dense.build(key_shape)
         self.built = True
 
-    def prepare_key(self, key):
-        """The hidden layer over the keys, `(..., S, U)`."""
+    def prepare_key(self, key: Tensor) -> State:
         return self.key_dense(key)  # (..., S, U)
 
-    def query_size(self, key_size):
-        """The size U of the hidden layer."""
+    def query_size(self, key_size: int) -> int:
         return self.units or key_size
 
     def get_config(self):
