@@ -2,7 +2,7 @@
 # make demo    train the sentiment recipe on toy data, export it, read one sentence with it
 # make test    every test, on TensorFlow;  make test-jax: those of the package, on JAX
 # make test-fuzz   3,000 random cases against NumPy (500 on JAX: KERAS_BACKEND=jax); SEED=7 repeats
-# make lint    ruff
+# make lint    ruff, types (mypy), spelling (codespell) and words that must not occur
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -66,6 +66,9 @@ test-fuzz: setup
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m codespell_lib
+	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider tests/test_words.py
+	$(PYTHON) -m mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -3,10 +3,11 @@
     python -m benchmarks.location_sensitive
 
 A decoder reads out a sequence of symbols, one after the other, with the symbols before given
-(teacher forcing). There are few symbols, so that each of them stands in many places: to go on it
-must know where it is. Content attention finds the place by what the encoder says about it, and
-gets lost where there are more places than in training; location-sensitive attention moves on from
-its last place, however many there are. The test of Chorowski et al., 2015, section 4.2, in small.
+(teacher forcing). There are few symbols, so that each of them stands at many positions: to go on it
+must know where it is. Content-based attention finds the position by what the encoder says about
+it, and gets lost where there are more than in training; location-sensitive attention moves on from
+its last position, however many there are. The test of Chorowski et al., 2015, section 4.2, on a
+small scale.
 """
 
 import keras

@@ -19,7 +19,7 @@ def torch_attention(weights, work, inputs, window=None, is_causal=False):
         work: `"forward"` or `"training"`.
         inputs: Function from a length to an array `(B, T, D)`.
         window: Positive integer, or `None`. The kernel has no windows: it gets a mask `(T, T)`.
-        is_causal: Whether the future is hidden.
+        is_causal: Whether the mask is causal.
     """
     import torch
     from torch.nn import functional

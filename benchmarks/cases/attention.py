@@ -32,7 +32,7 @@ def mha(options, features=512, heads=8):
 
 
 def causal(options, features=512, heads=8):
-    """The same where the future is hidden."""
+    """The same with a causal mask."""
     yield from _multi_head(options, features, heads, is_causal=True)
 
 

@@ -49,14 +49,14 @@ class SplitSentences(keras.layers.Layer):
         no_end = ops.logical_or(ops.equal(kind, NUMBER), ops.equal(second, LETTER))
         ended = _all(ended, ops.logical_not(_all(ops.equal(before, STOP), no_end)))
 
-        # The place of each step within its sentence, from the place where the sentence starts.
+        # The position of each step in its sentence, from the position where the sentence starts.
         step = ops.expand_dims(ops.arange(length, dtype="int32"), 0)
         text = ops.expand_dims(ops.arange(batch, dtype="int32"), 1)
         number = ops.cumsum(ops.cast(ended, "int32"), axis=1)  # (B, T), of the sentence
         cell = text * length + number
         starts = _scatter(cell, ops.where(ended, step, 0), batch * length)
         place = step - ops.take(starts, cell)
-        # Long sentences are cut: what is left over starts again at place 0.
+        # Long sentences are cut: what is left over starts again at position 0.
         cut = _all(ids > 0, place > 0, ops.equal(place % self.max_words, 0))
         number = ops.cumsum(ops.cast(ops.logical_or(ended, cut), "int32"), axis=1)
         count = ops.max(number) + 1

@@ -1,4 +1,4 @@
-"""Shapes of which the run alone knows a part."""
+"""Partly dynamic shapes."""
 
 import numpy as np
 import pytest

@@ -688,7 +688,7 @@ def test_rejects_an_attention_that_reads_the_cell_before_it_ran():
     ],
 )
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_rejects_an_attention_that_reads_places(attention, received, settings):
+def test_rejects_an_attention_that_reads_positions(attention, received, settings):
     with pytest.raises(ValueError, match=f"Attention` reads at which step .*{received}"):
         ka.AttentionDecoder(layers.GRUCell(7), attention(), **SETTINGS[settings])
 
