@@ -20,9 +20,11 @@ import keras_attention as ka
 from keras_attention.functional import normalize
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted((ROOT / "keras_attention").rglob("*.py")) + sorted(
-    (ROOT / "recipes").rglob("*.py")
-)
+SOURCES = [
+    path
+    for folder in ("keras_attention", "keras_attention_command", "recipes")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 PACKAGE = [path for path in SOURCES if "keras_attention" in path.relative_to(ROOT).parts]
 # Files that hold no public layer of their own.
 BASES = {
@@ -362,7 +364,15 @@ def test_the_version_is_written_alike():
 def _texts():
     """What users and developers may copy an install command from."""
     folders = [
-        ROOT / name for name in ("keras_attention", "recipes", "benchmarks", "docs", "tests")
+        ROOT / name
+        for name in (
+            "keras_attention",
+            "keras_attention_command",
+            "recipes",
+            "benchmarks",
+            "docs",
+            "tests",
+        )
     ]
     yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "Makefile", "setup.cfg"))
     for folder in folders:
