@@ -133,5 +133,19 @@ class Run(RunFolder):
         )
         (first, text), *others = card.items()
         sections = {first: text, "Data and licence": data.about, **dict(others)}
+        sections[next(reversed(sections))] += f"\n\n{_how_to_load(model)}"
         records.write_model_card(self.path, title=title, sections=sections, metrics=metrics)
         self.finish()
+
+
+def _how_to_load(model):
+    """The card's sentence on `model.keras`, whose classes are registered by importing them."""
+    from keras_attention.layer import layers_below
+
+    classes = {type(model), *(type(layer) for _, layer in layers_below(model))}
+    modules = sorted({cls.__module__ for cls in classes if cls.__module__.startswith("recipes.")})
+    needed = " and ".join(f"`import {name}`" for name in modules or ["keras_attention"])
+    return (
+        f'`keras.saving.load_model("model.keras", compile=False)` needs {needed} before it, in a '
+        "checkout of keras_attention; the SavedModel and the TFLite files need neither."
+    )
