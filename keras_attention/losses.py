@@ -91,7 +91,15 @@ class SequenceCrossentropy(keras.losses.Loss):
         return _Mean(self.dtype)(self.call(labels, predictions), weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Losses `(...)` of labels `(...)` from 0 to V - 1 and predictions `(..., V)`."""
+        """The loss of each token, before the mean; a call of the loss itself gives the mean.
+
+        Args:
+            y_true: Integer tensor `(...)`, labels from 0 to V - 1.
+            y_pred: Float tensor `(..., V)`.
+
+        Returns:
+            Float tensor `(...)`; NaN where the label is outside `[0, V)`.
+        """
         return crossentropy(y_true, y_pred, self.label_smoothing, self.from_logits)
 
     def get_config(self):

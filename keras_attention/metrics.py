@@ -33,6 +33,17 @@ class _TokenMean(keras.metrics.Metric):
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
+        """Adds the tokens of one batch.
+
+        Args:
+            y_true: Integer tensor `(...)`, labels from 0 to V - 1 or `ignore_class`.
+            y_pred: Float tensor `(..., V)`.
+            sample_weight: Numbers of the shape of `y_true` or of its first axes, or `None`.
+
+        Raises:
+            ValueError: If the shapes do not fit; in eager mode also if a label that counts is
+                outside `[0, V)`.
+        """
         labels, predictions, weights = counted_tokens(
             y_true, y_pred, sample_weight, self.ignore_class, self.dtype
         )
@@ -40,6 +51,7 @@ class _TokenMean(keras.metrics.Metric):
         self.count.assign_add(ops.sum(weights))
 
     def result(self) -> Tensor:
+        """The mean over all tokens since the last reset, a scalar; 0 without any token."""
         return ops.divide_no_nan(self.total, self.count)
 
     def get_config(self):
@@ -134,6 +146,7 @@ class Perplexity(_TokenMean):
         return crossentropy(y_true, y_pred, from_logits=self.from_logits)
 
     def result(self) -> Tensor:
+        """The perplexity over all tokens since the last reset, a scalar; 1 without any token."""
         return ops.exp(super().result())
 
     def get_config(self):

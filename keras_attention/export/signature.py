@@ -119,7 +119,7 @@ class Signature:
 
     @property
     def specs(self) -> dict[str, tuple[tuple[int | None, ...], str]]:
-        """Dict of input name to `(shape, dtype)`."""
+        """Dict of input name to `(shape, dtype)`; an unknown size is `None`."""
         specs = {}
         for name, spec in self.inputs.items():
             shape, dtype = spec if isinstance(spec, tuple) else (spec.shape, spec.dtype)
@@ -129,7 +129,16 @@ class Signature:
         return specs
 
     def call(self, model: keras.Model, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The outputs for a dict of tensors: a dict of named tensors."""
+        """Calls the function.
+
+        Args:
+            model: The Keras model.
+            tensors: Dict of input name to tensor.
+
+        Returns:
+            Dict of output name to tensor; a function that returns no names has `"output_0"` and so
+            on.
+        """
         by_position, by_name = self._arguments(tensors)
         outputs = self.function(model, *by_position, **by_name)
         if isinstance(outputs, Mapping):
@@ -139,7 +148,11 @@ class Signature:
         return {f"output_{i}": output for i, output in enumerate(outputs)}
 
     def batches(self) -> list[dict[str, np.ndarray]]:
-        """The samples as a list of dicts of arrays, each of at most 32 rows.
+        """Reads the samples.
+
+        Returns:
+            List of dicts of input name to NumPy array, each with the signature's batch size, or
+            with at most 32 rows if that is unknown.
 
         Raises:
             ValueError: If the samples do not fit the inputs.

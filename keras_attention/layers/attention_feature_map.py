@@ -101,7 +101,7 @@ class AttentionFeatureMap(AttentionLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Feature map `(B, T, D)` of query `(B, T, D)` against value `(B, S, D_value)`.
+        """The attention feature map of one text, given another text.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -111,7 +111,7 @@ class AttentionPooling(AttentionLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Average `(B, D_value)` of value `(B, S, D_value)`, or `(B, Q, D_value)` for Q queries.
+        """Averages the steps of a sequence.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

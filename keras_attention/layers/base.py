@@ -82,7 +82,7 @@ class AttentionLayer(TracedLayer):
 
     @property
     def uses_positions(self) -> bool:
-        """Whether the answer to a query depends on its position among the others."""
+        """Whether the output for a query depends on its position among the others."""
         return self.score is not None and self.score.uses_positions
 
     def _build_score(self, query_shape, key_shape):
@@ -170,6 +170,7 @@ class WindowedLayer(AttentionLayer):
 
     @property
     def uses_positions(self) -> bool:
+        """Whether the output for a query depends on its position among the others."""
         return self.window is not None or super().uses_positions
 
     def _rule(self, use_causal_mask, query, value):

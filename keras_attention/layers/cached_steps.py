@@ -20,7 +20,7 @@ class CachedSteps:
     """
 
     def initial_cache(self, batch_size: int | Tensor, max_length: int) -> State:
-        """An empty cache of self-attention.
+        """An empty KV cache, for causal self-attention step by step.
 
         Args:
             batch_size: Integer or scalar tensor B.
@@ -58,7 +58,7 @@ class CachedSteps:
         value_mask: Tensor | None = None,
         key_mask: Tensor | None = None,
     ) -> State:
-        """The cache of cross-attention: the keys and values of a memory, projected once.
+        """The KV cache of cross-attention: a memory's keys and values, projected once.
 
         Args:
             value: Float tensor `(B, S, D_value)`.
@@ -101,7 +101,9 @@ class CachedSteps:
         query_mask: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> tuple[Any, ...]:
-        """Attends from T further steps to themselves and all steps in the cache.
+        """Attends from T new steps to themselves and to all steps in the cache.
+
+        With an `index` the same as the last T steps of a causal call over all steps so far.
 
         Args:
             query: Float tensor `(B, T, D)`: a prompt, or one step.

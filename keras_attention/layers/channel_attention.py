@@ -72,7 +72,17 @@ class ChannelAttention(TracedLayer):
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
     ) -> Outputs:
-        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also weights `(B, C)`."""
+        """Multiplies each channel of a feature map by its weight.
+
+        Args:
+            inputs: Float tensor `(B, H, W, C)`.
+            mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
+            return_attention_scores: Whether to return the weights too.
+
+        Returns:
+            The weighted feature map `(B, H, W, C)`; with `return_attention_scores` a tuple of it
+            and the weights `(B, C)`.
+        """
         inputs = self.floats(inputs)
         mask = masks.of_steps("inputs", inputs, mask=mask)
         inputs = masks.blank(inputs, mask)

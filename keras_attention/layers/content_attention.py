@@ -111,7 +111,7 @@ class ContentAttention(Stepwise, WindowedLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Averages the values for each query.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -136,7 +136,7 @@ class ContentAttention(Stepwise, WindowedLayer):
     def step(
         self, query: Tensor, memory: State, state: State, training: bool | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Context and weights of one query `(B, D_query)`; see `Stepwise`.
+        """Attends from one query per row, as a decoder does.
 
         Args:
             query: Float tensor `(B, D_query)`.
@@ -159,7 +159,18 @@ class ContentAttention(Stepwise, WindowedLayer):
         query_mask: Tensor | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, Tensor, State]:
-        """Contexts and weights of queries `(B, T, D_query)` that are all known; see `Stepwise`."""
+        """Attends from many queries at once; the same as `step` for each of them.
+
+        Args:
+            query: Float tensor `(B, T, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the steps before returned.
+            query_mask: Boolean `(B, T)`, or `None`.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The contexts `(B, T, D_value)`, the weights `(B, T, S)` and the last state.
+        """
         query, mask = self.floats(query), memory.get("mask")
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
         query = masks.blank(query, query_mask)

@@ -103,7 +103,7 @@ class ConvAttentionPooling(AttentionPooling):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Average `(B, F)` of the features of value `(B, S, D)`, or `(B, Q, F)` for Q queries.
+        """Averages the features of a convolution over the steps.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

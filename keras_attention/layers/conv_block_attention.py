@@ -70,7 +70,17 @@ class ConvBlockAttention(TracedLayer):
     def call(
         self, inputs: Tensor, mask: Tensor | None = None, return_attention_scores: bool = False
     ) -> Outputs:
-        """Weighted inputs `(B, H, W, C)`; with `return_attention_scores` also a dict of weights."""
+        """Multiplies the channels of a feature map, then its positions, by their weights.
+
+        Args:
+            inputs: Float tensor `(B, H, W, C)`.
+            mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
+            return_attention_scores: Whether to return the weights too.
+
+        Returns:
+            The weighted feature map `(B, H, W, C)`; with `return_attention_scores` a tuple of it
+            and a dict of the weights, `"channel"` `(B, C)` and `"spatial"` `(B, H, W)`.
+        """
         x, channel = self.channel(inputs, mask=mask, return_attention_scores=True)  # (B, C)
         output, spatial = self.spatial(x, mask=mask, return_attention_scores=True)  # (B, H, W)
         weights = {"channel": channel, "spatial": spatial}

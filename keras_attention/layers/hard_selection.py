@@ -75,7 +75,7 @@ class HardSelection(TracedLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Chosen values, `(B, D)` for weights `(B, S)` or `(B, T, D)` for weights `(B, T, S)`.
+        """Chooses one value step for each query.
 
         Args:
             weights: Float tensor `(B, S)` or `(B, T, S)`, each row summing to one.

@@ -126,7 +126,7 @@ class HierarchicalAttention(AttentionLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Document vectors `(B, E)` of words `(B, N, W, D)`, or of token ids `(B, N, W)`.
+        """Pools the words of each document into one vector.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -136,7 +136,7 @@ class LocalAttention(Stepwise, AttentionLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Averages, for each query, the values in its window.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -191,6 +191,15 @@ class LocalAttention(Stepwise, AttentionLayer):
         )
 
     def initial_state(self, memory: State) -> State:
+        """The state before the first step.
+
+        Args:
+            memory: What `prepare` returned.
+
+        Returns:
+            For monotonic centres a dict of `"asked"` `(B,)`, the number of queries so far; else
+            `{}`.
+        """
         if self.center == "predictive":
             return {}
         return {"asked": ops.zeros(ops.shape(memory["value"])[:1], "int32")}  # (B,)
@@ -198,7 +207,7 @@ class LocalAttention(Stepwise, AttentionLayer):
     def step(
         self, query: Tensor, memory: State, state: State, training: bool | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step: `(context (B, D_value), weights (B, S), state)` for a query `(B, D_query)`.
+        """Attends from one query per row, as a decoder does.
 
         Args:
             query: Float tensor `(B, D_query)`.
@@ -221,7 +230,9 @@ class LocalAttention(Stepwise, AttentionLayer):
         query_mask: Tensor | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, Tensor, State]:
-        """Contexts `(B, T, D_value)`, weights `(B, T, S)` and the state after T queries.
+        """Attends from many queries at once; the same as `step` for each of them.
+
+        A masked query gets zeros, and a monotonic centre does not count it.
 
         Args:
             query: Float tensor `(B, T, D_query)`.
@@ -335,7 +346,7 @@ class LocalAttention(Stepwise, AttentionLayer):
         attention_mask: Tensor | None = None,
         use_causal_mask: bool = False,
     ) -> Tensor:
-        """The centres p_t of the windows, float32 `(B, T)`, for a built layer.
+        """The centres p_t of the windows; the layer must be built.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

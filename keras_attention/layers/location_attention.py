@@ -89,7 +89,7 @@ class LocationAttention(AttentionLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Averages the values for each query, by their positions.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -249,7 +249,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Output `(B, T, *output_shape)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Attends from all queries to all values, in each head.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -306,6 +306,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
 
     @property
     def uses_positions(self) -> bool:
+        """Whether the output for a query depends on its position among the others."""
         return self.position is not None or super().uses_positions
 
     def _to_heads(self, x, dense, start=None):

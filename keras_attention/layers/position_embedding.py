@@ -76,7 +76,18 @@ class PositionEmbedding(BaseLayer):
         self.built = True
 
     def call(self, inputs: Tensor, start_index: int | Tensor = 0) -> Tensor:
-        """Inputs `(B, T, D)` plus the vectors of positions `start_index` onwards: `(B, T, D)`."""
+        """Adds the vector of its position to each step.
+
+        Args:
+            inputs: Float tensor `(B, T, D)`.
+            start_index: Integer, scalar tensor or tensor `(B,)`, the position of the first step.
+
+        Returns:
+            Float tensor `(B, T, D)`.
+
+        Raises:
+            ValueError: If a position of `max_length` or more is known.
+        """
         inputs = self.floats(inputs)
         end = inputs.shape[1]
         if isinstance(start_index, numbers.Integral) and end is not None:

@@ -108,7 +108,17 @@ class ReinforceLoss(TracedLayer):
         probabilities: Tensor,
         training: bool | None = None,
     ) -> Tensor:
-        """Adds the loss; returns `log_likelihood` `(B,)` as it is."""
+        """Adds the loss of the choices to the model.
+
+        Args:
+            log_likelihood: Float tensor `(B,)`.
+            choice: Zeros and ones `(B, S)` or `(B, T, S)`.
+            probabilities: Float tensor of the shape of `choice`.
+            training: Whether to update the baseline.
+
+        Returns:
+            `log_likelihood` `(B,)`, unchanged.
+        """
         baseline = self.baseline.value
         if training:
             mean = ops.mean(ops.stop_gradient(ops.cast(log_likelihood, "float32")))

@@ -64,7 +64,15 @@ class RotaryPositionEmbedding(BaseLayer):
         self.built = True
 
     def call(self, inputs: Tensor, start_index: int | Tensor = 0) -> Tensor:
-        """Rotated inputs, `(B, T, D)` or `(B, H, T, D)`, the first step at `start_index`."""
+        """Rotates each step by the angles of its position.
+
+        Args:
+            inputs: Float tensor `(B, T, D)`, or with heads `(B, H, T, D)`.
+            start_index: Integer, scalar tensor or tensor `(B,)`, the position of the first step.
+
+        Returns:
+            Float tensor of the shape of the inputs.
+        """
         inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[-2], start_index)  # (T,) or (B, T)
         if len(steps.shape) == 2 and len(inputs.shape) == 4:

@@ -88,7 +88,7 @@ class SelfAttention(WindowedLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Context `(B, T, D)` of inputs `(B, T, D)`.
+        """Averages the steps of a sequence for each of its steps.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -59,7 +59,15 @@ class SinusoidalPositionEncoding(BaseLayer):
         self.built = True
 
     def call(self, inputs: Tensor, start_index: int | Tensor = 0) -> Tensor:
-        """Inputs `(B, T, D)` plus the encoding of positions `start_index` onwards: `(B, T, D)`."""
+        """Adds the encoding of its position to each step.
+
+        Args:
+            inputs: Float tensor `(B, T, D)`.
+            start_index: Integer, scalar tensor or tensor `(B,)`, the position of the first step.
+
+        Returns:
+            Float tensor `(B, T, D)`.
+        """
         inputs = self.floats(inputs)
         steps = positions.steps(ops.shape(inputs)[1], start_index)  # (T,) or (B, T)
         waves = positions.sinusoids(steps, inputs.shape[-1], self.base)

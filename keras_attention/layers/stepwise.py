@@ -60,19 +60,33 @@ class Stepwise:
         return prepare(self.score, value, key, mask)
 
     def initial_state(self, memory: State) -> State:
-        """The state before the first step; `{}` if no step depends on earlier ones."""
+        """The state before the first step.
+
+        Args:
+            memory: What `prepare` returned.
+
+        Returns:
+            Dict of tensors `(B, ...)`; empty if no step depends on earlier ones.
+        """
         return {}
 
     def resume(self, state: State) -> State:
-        """The initial state of a call that continues another one, from that one's last state."""
+        """The initial state of a call that continues an earlier one.
+
+        Args:
+            state: The last state of the earlier call.
+
+        Returns:
+            The same state, or one in which what counts for one call alone starts anew.
+        """
         return state
 
     def finish(self, state: State) -> None:
-        """Called with the state after the last step, for `add_loss`."""
+        """Called with the state after the last step, to add a loss if there is one."""
 
     @property
     def state_dtype(self) -> str:
-        """The dtype of sums over many steps: float32, or float64 if the layer computes in it."""
+        """The dtype of sums over many steps, float32, or float64 if the layer computes in it."""
         return keras.backend.result_type(self.compute_dtype, "float32")
 
 

@@ -166,7 +166,7 @@ class TransformerDecoderBlock(TransformerBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Outputs `(B, T, D)` of inputs `(B, T, D)` and, if given, a memory `(B, S, M)`.
+        """Computes the block for a whole sequence, as in training; `step` decodes with a cache.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -264,7 +264,7 @@ class TransformerDecoderBlock(TransformerBlock):
         inputs_mask: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> tuple[Any, ...]:
-        """The block's output for the next T steps, with the KV cache.
+        """Computes the block for T new steps, with the KV cache.
 
         Args:
             inputs: Float tensor `(B, T, D)`: a prompt, or one step.

@@ -117,7 +117,7 @@ class TransformerEncoderBlock(TransformerBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Outputs `(B, T, D)` of inputs `(B, T, D)`.
+        """Computes the block for a whole sequence.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

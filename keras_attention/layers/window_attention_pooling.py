@@ -101,7 +101,7 @@ class WindowAttentionPooling(AttentionLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Windows `(B, S, D)` of value `(B, S, D)`; shorter by `window - 1` with "valid" padding.
+        """Sums the steps of each window, weighted by the attention that they receive.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

@@ -104,7 +104,7 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         sentinel: Tensor | None = None,
         cell_state: State = None,
     ) -> tuple[Tensor, Tensor, State]:
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`.
+        """Attends from one query per row.
 
         Args:
             query: Float tensor `(B, D_query)`.
@@ -145,7 +145,7 @@ class AdaptiveAttention(AdditiveRecurrentAttention):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Context `(B, T, D_value)` over value `(B, S, D_value)` and sentinel `(B, T, D_value)`.
+        """Averages the values and the sentinel for each query.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

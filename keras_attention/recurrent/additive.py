@@ -47,6 +47,7 @@ class AdditiveRecurrentAttention(RecurrentAttention):
     def prepare(
         self, value: Tensor, key: Tensor | None = None, mask: Tensor | None = None
     ) -> State:
+        """The memory, with projected keys `(B, S, U)`; see `Stepwise.prepare`."""
         memory = super().prepare(value, key, mask)
         return {**memory, "key": self.energy.prepare_key(memory["key"])}  # (B, S, U)
 

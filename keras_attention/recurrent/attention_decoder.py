@@ -221,7 +221,7 @@ class AttentionDecoder(TracedLayer):
         return_state: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Outputs `(B, T, A)` of inputs `(B, T, D)` with a memory `(B, S, M)`.
+        """Decodes a sequence whose inputs are all given, as in training; `step` decodes one token.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 
@@ -299,7 +299,7 @@ class AttentionDecoder(TracedLayer):
         return {"memory": prepared, **state}
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """One step of decoding.
+        """Decodes one step of each row.
 
         Args:
             inputs: Float tensor `(B, D)`, the embedded tokens.

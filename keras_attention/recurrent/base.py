@@ -82,7 +82,17 @@ class RecurrentAttention(Stepwise, AttentionLayer):
     def step(
         self, query: Tensor, memory: State, state: State, training: bool | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step: `(context (B, D_value), weights (B, S), state)` for a query `(B, D_query)`."""
+        """Attends from one query per row; a subclass must define it.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         raise NotImplementedError(f"`{type(self).__name__}` must define `step`.")
 
     def steps(
@@ -94,7 +104,7 @@ class RecurrentAttention(Stepwise, AttentionLayer):
         training: bool | None = None,
         **others: Any,
     ) -> tuple[Tensor, Tensor, State]:
-        """All steps of a sequence, in order.
+        """Attends from all queries of a sequence, in order.
 
         Args:
             query: Float tensor `(B, T, D_query)`.
@@ -135,7 +145,7 @@ class RecurrentAttention(Stepwise, AttentionLayer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
-        """Context `(B, T, D_value)` of query `(B, T, D_query)` over value `(B, S, D_value)`.
+        """Attends from each query in order, each with the state that the one before left.
 
         Arguments not listed here: see the layer contract (docs/contract.md).
 

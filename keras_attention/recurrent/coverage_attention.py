@@ -86,11 +86,13 @@ class CoverageAttention(AdditiveRecurrentAttention):
         self.coverage_dense.build((None, None, 1))
 
     def initial_state(self, memory: State) -> State:
+        """No coverage yet: dict of `"coverage"` `(B, S)` and what the loss counts, `(B,)`."""
         batch, length = ops.shape(memory["value"])[:2]
         coverage = ops.zeros((batch, length), self.state_dtype)
         return self.resume({"coverage": coverage})
 
     def resume(self, state: State) -> State:
+        """The same coverage, with the counts of the loss at zero."""
         # Each call's loss is the mean over its own queries.
         count = ops.zeros_like(ops.sum(state["coverage"], axis=1))  # (B,)
         return {"coverage": state["coverage"], "repeated": count, "steps": count}
@@ -98,7 +100,17 @@ class CoverageAttention(AdditiveRecurrentAttention):
     def step(
         self, query: Tensor, memory: State, state: State, training: bool | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Attends from one query per row, and adds its weights to the coverage.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         query = self.floats(query)
         coverage = state["coverage"]
         past = ops.cast(ops.expand_dims(coverage, -1), query.dtype)  # (B, S, 1)
@@ -114,6 +126,7 @@ class CoverageAttention(AdditiveRecurrentAttention):
         return context, weights, state
 
     def finish(self, state: State) -> None:
+        """Adds the coverage loss of the call."""
         if self.loss_weight:
             steps = ops.maximum(ops.sum(state["steps"]), 1.0)
             loss = self.loss_weight * ops.sum(state["repeated"]) / steps

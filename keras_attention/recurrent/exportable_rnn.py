@@ -59,7 +59,7 @@ class ExportableRNN(BaseLayer, keras.layers.RNN):
         mask: Tensor | None = None,
         training: bool | None = False,
     ) -> Outputs:
-        """Last output `(B, units)` of sequences `(B, T, D)`, or all outputs `(B, T, units)`.
+        """Runs the cell over a whole sequence.
 
         Args:
             sequences: Float tensor `(B, T, D)`.

@@ -84,18 +84,33 @@ class GaussianMixtureAttention(RecurrentAttention):
     def prepare(
         self, value: Tensor, key: Tensor | None = None, mask: Tensor | None = None
     ) -> State:
+        """The memory, with the positions of the allowed steps; see `Stepwise.prepare`.
+
+        A `key` is ignored.
+        """
         memory = super().prepare(value, None, mask)
         positions = masks.positions(memory["value"], memory.get("mask"))  # (B, S)
         return {**memory, "positions": ops.cast(positions, self.state_dtype)}
 
     def initial_state(self, memory: State) -> State:
+        """All windows before the first step: dict of `"center"` `(B, K)`."""
         batch = ops.shape(memory["value"])[0]
         return {"center": ops.zeros((batch, self.num_components), self.state_dtype)}
 
     def step(
         self, query: Tensor, memory: State, state: State, training: bool | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Moves the windows by one query per row, and averages the values in them.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         window = ops.cast(self.window_dense(self.floats(query)), self.state_dtype)
         importance, sharpness, stride = ops.split(window, 3, axis=-1)  # (B, K) each
         importance = ops.exp(ops.minimum(importance, _LARGEST_IMPORTANCE))

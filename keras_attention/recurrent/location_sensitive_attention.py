@@ -103,6 +103,7 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
         self.location_dense.build((None, None, self.filters))
 
     def initial_state(self, memory: State) -> State:
+        """No past weights: dict of `"weights"` `(B, S)`, and `"cumulative"` `(B, S)` if used."""
         nothing = ops.zeros(ops.shape(memory["value"])[:2], self.state_dtype)  # (B, S)
         state = {"weights": nothing}
         return {**state, "cumulative": nothing} if self.use_cumulative_weights else state
@@ -110,7 +111,17 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
     def step(
         self, query: Tensor, memory: State, state: State, training: bool | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Attends from one query per row, with a view of the past weights.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         query = self.floats(query)
         before = [state["weights"]]
         if self.use_cumulative_weights:

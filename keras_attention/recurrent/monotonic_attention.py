@@ -105,6 +105,7 @@ class MonotonicAttention(AdditiveRecurrentAttention):
         )
 
     def initial_state(self, memory: State) -> State:
+        """A stop at the first step: dict of `"weights"` `(B, S)`."""
         batch, length = ops.shape(memory["value"])[:2]
         is_first = ops.equal(ops.arange(length, dtype="int32"), 0)
         nothing = ops.zeros((batch, 1), self.state_dtype)
@@ -113,7 +114,17 @@ class MonotonicAttention(AdditiveRecurrentAttention):
     def step(
         self, query: Tensor, memory: State, state: State, training: bool | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Context, weights and state of one query `(B, D_query)`; see `RecurrentAttention`."""
+        """Attends from one query per row, from the last stop onwards.
+
+        Args:
+            query: Float tensor `(B, D_query)`.
+            memory: What `prepare` returned.
+            state: What `initial_state` or the step before returned.
+            training: Whether to apply dropout and noise.
+
+        Returns:
+            The context `(B, D_value)`, the weights `(B, S)` and the next state.
+        """
         energy = self._energies(self.floats(query), memory["key"])  # (B, S)
         if training and self.noise:
             noise = keras.random.normal(

@@ -49,7 +49,16 @@ class SentinelGate(TracedLayer):
         self.built = True
 
     def call(self, inputs: Tensor, hidden: Tensor, memory: Tensor) -> Tensor:
-        """Sentinel `(..., U)` of inputs `(..., D)`, hidden `(..., D_hidden)`, memory `(..., U)`."""
+        """Computes the sentinel of one step or of many.
+
+        Args:
+            inputs: Float tensor `(..., D)`, the cell's input.
+            hidden: Float tensor `(..., D_hidden)`, its hidden state before the step.
+            memory: Float tensor `(..., U)`, its memory after the step.
+
+        Returns:
+            The sentinel `(..., U)`.
+        """
         inputs, hidden, memory = self.floats(inputs, hidden, memory)
         gate = ops.sigmoid(self.inputs_dense(inputs) + self.hidden_dense(hidden))  # (..., U)
         return gate * ops.tanh(memory)

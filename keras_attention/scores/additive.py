@@ -61,6 +61,7 @@ class AdditiveScore(Score):
         self.built = True
 
     def prepare_key(self, key: Tensor) -> State:
+        """The projected keys `(..., S, U)` of keys `(..., S, D_key)`."""
         return self.key_dense(key)  # (..., S, U)
 
     def compare(
@@ -70,15 +71,28 @@ class AdditiveScore(Score):
         start: int | Tensor | None = None,
         past: Tensor | None = None,
     ) -> Tensor:
+        """The scores `(..., T, S)` of queries and projected keys `(..., S, U)`.
+
+        Args:
+            query: Float tensor `(..., T, D_query)`.
+            prepared: Projected keys `(..., S, U)`, from `prepare_key`.
+            start: Not read.
+            past: Tensor that broadcasts to `(..., T, S, U)`, one more term inside the tanh, such as
+                that of past weights; or `None`.
+
+        Returns:
+            The scores `(..., T, S)`.
+        """
         return ops.squeeze(self.score_dense(self.hidden(query, prepared, past)), -1)
 
     def hidden(self, query: Tensor, prepared: State, past: Tensor | None = None) -> Tensor:
-        """The hidden layer `(..., T, S, U)`, with `past` as one more term."""
+        """The hidden layer `(..., T, S, U)`; the arguments are those of `compare`."""
         hidden = ops.expand_dims(self.query_dense(query), -2) + ops.expand_dims(prepared, -3)
         return ops.tanh(hidden if past is None else hidden + past)
 
     @property
     def pair_size(self) -> int:
+        """The size U of the hidden layer."""
         return self.score_dense.kernel.shape[0]
 
     def get_config(self):

@@ -67,6 +67,7 @@ class ALiBiScore(Score):
     uses_positions = True
 
     def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
+        """The penalties, `(1, T, S)` or with heads `(1, H, T, S)`; see `Score.compare`."""
         distance = positions.distances(ops.shape(query)[-2], ops.shape(key)[-2], start)
         heads = query.shape[-3] if len(query.shape) > 3 else 1
         slopes = self.slopes or positions.alibi_slopes(heads)

@@ -53,6 +53,7 @@ class BilinearScore(DotProductScore):
         self.built = True
 
     def prepare_key(self, key: Tensor) -> State:  # once per sequence, also in decoding step by step
+        """The keys `(..., S, D_key)` times W: `(..., S, D_query)`."""
         # Through the layer, which may be quantized or have low-rank weights: W = I W.
         kernel = self.query_dense(ops.eye(self.query_features, dtype=key.dtype))
         return ops.matmul(key, ops.transpose(kernel))  # (..., S, D_query)

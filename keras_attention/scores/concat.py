@@ -108,12 +108,13 @@ class ConcatScore(Score):
         self.built = True
 
     def prepare_key(self, key: Tensor) -> State:
-        """A list of the projected key if there is a term `k`, and of the key for other terms."""
+        """A list of the projected key, if a term is `k`, and of the key itself for other terms."""
         layers = dict(zip(self.terms, self.term_dense, strict=True))
         projected = [layers["k"](key)] if "k" in layers else []  # (..., S, U)
         return projected + ([key] if set(self.terms) & set(_PAIRWISE) or not projected else [])
 
     def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
+        """The scores `(..., T, S)`; see `Score.compare`."""
         query_step = ops.expand_dims(query, -2)  # (..., T, 1, D)
         prepared = [ops.expand_dims(x, -3) for x in prepared]  # (..., 1, S, _)
         hidden = 0.0
@@ -135,6 +136,7 @@ class ConcatScore(Score):
 
     @property
     def pair_size(self) -> int:
+        """How many numbers are computed for each pair of a query and a key."""
         pairwise = [
             dense.kernel.shape[0]
             for term, dense in zip(self.terms, self.term_dense, strict=True)

@@ -55,9 +55,11 @@ class CosineScore(DotProductScore):
         self.built = True
 
     def prepare_key(self, key: Tensor) -> State:
+        """The keys `(..., S, D)`, scaled to length 1."""
         return _unit(key)
 
     def prepare_query(self, query: Tensor) -> Tensor:
+        """The queries `(..., T, D)`, scaled to length beta."""
         strength = self.strength if self.use_learned_scale else self.scale
         return _unit(query) * ops.cast(strength, query.dtype)
 

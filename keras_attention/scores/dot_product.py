@@ -43,9 +43,11 @@ class DotProductScore(Score):
             )
 
     def prepare_query(self, query: Tensor) -> Tensor:
+        """What is multiplied with the prepared keys, `(..., T, D)`; by default the query itself."""
         return query
 
     def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
+        """The scaled dot products `(..., T, S)`; see `Score.compare`."""
         return dots(self.prepare_query(query) * self.dot_scale, prepared)
 
 

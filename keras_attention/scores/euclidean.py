@@ -37,6 +37,7 @@ class EuclideanScore(Score):
         self.built = True
 
     def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
+        """The scores `(..., T, S)`; see `Score.compare`."""
         wide = "float64" if self.compute_dtype == "float64" else "float32"  # squares overflow
         query, key = ops.cast(query, wide), ops.cast(key, wide)
         difference = ops.expand_dims(query, -2) - ops.expand_dims(key, -3)  # (..., T, S, D)

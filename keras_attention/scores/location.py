@@ -58,6 +58,7 @@ class LocationScore(Score):
         self.built = True
 
     def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
+        """The scores `(..., T, S)`; of the key its number of steps S is read."""
         self._check_length(query.shape, key.shape)
         scores = self.query_dense(query)  # (..., T, max_length)
         return positions.leading(scores, ops.shape(key)[-2], axis=-1)  # (..., T, S)

@@ -101,6 +101,7 @@ class RelativePositionScore(Score):
     uses_positions = True
 
     def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
+        """The scores, `(B, T, S)` or with heads `(B, H, T, S)`; see `Score.compare`."""
         steps = ops.shape(query)[-2], ops.shape(key)[-2]
         distance = positions.distances(*steps, start)  # (T, S)
         kernel = ops.cast(self.distance_kernel, query.dtype)

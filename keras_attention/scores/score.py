@@ -66,21 +66,46 @@ class Score(BaseLayer):
         self.built = True
 
     def call(self, query: Tensor, key: Tensor, start: int | Tensor | None = None) -> Tensor:
-        """Scores `(..., T, S)` of query `(..., T, D_query)` and key `(..., S, D_key)`."""
+        """Compares each query with each key.
+
+        Args:
+            query: Float tensor `(..., T, D_query)`.
+            key: Float tensor `(..., S, D_key)`.
+            start: Integer or scalar tensor, the position of the first query; `None` for S - T, so
+                that the last query has the position of the last key.
+
+        Returns:
+            The scores `(..., T, S)`.
+        """
         query, key = self.floats(query, key)
         if start is None:
             start = ops.shape(key)[-2] - ops.shape(query)[-2]
         return self.compare(query, self.prepare_key(key), start)
 
     def prepare_key(self, key: Tensor) -> State:
+        """What `compare` gets in place of the key `(..., S, D_key)`: computed once per sequence.
+
+        Returns:
+            A tensor or a structure of tensors of any shapes; by default the key itself.
+        """
         return key
 
     def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
+        """The scores; a subclass must define it.
+
+        Args:
+            query: Float tensor `(..., T, D_query)`.
+            prepared: What `prepare_key` returned, by default the key `(..., S, D_key)`.
+            start: Integer or scalar tensor, the position of the first query.
+
+        Returns:
+            The scores `(..., T, S)`.
+        """
         raise NotImplementedError(f"`{type(self).__name__}` must define `compare`.")
 
     @property
     def pair_size(self) -> int:
-        """How many numbers are computed per pair of query and key."""
+        """How many numbers are computed for each pair of a query and a key."""
         return 1
 
     def __add__(self, other: "Score") -> "Score":
@@ -93,7 +118,7 @@ class Score(BaseLayer):
         return None  # scores have no steps to mask: the attention layer applies masks
 
     def query_size(self, key_size: int) -> int:
-        """The number of features of a learned query for keys of `key_size` features."""
+        """The number of features of a learned query, where keys have `key_size` features."""
         return key_size
 
     def check_same_size(self, query_shape: Shape, key_shape: Shape) -> None:

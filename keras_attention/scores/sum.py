@@ -52,26 +52,32 @@ class SumScore(Score):
         self.built = True
 
     def prepare_key(self, key: Tensor) -> State:
+        """A list with the prepared key of each score."""
         return [score.prepare_key(key) for score in self.scores]
 
     def compare(self, query: Tensor, prepared: State, start: int | Tensor) -> Tensor:
+        """The sum of the scores, `(..., T, S)`; see `Score.compare`."""
         pairs = zip(self.scores, prepared, strict=True)
         parts = [score.compare(query, part, start) for score, part in pairs]
         return sum(ops.cast(part, self.compute_dtype) for part in parts)
 
     @property
     def uses_positions(self) -> bool:
+        """Whether any of the scores reads positions."""
         return any(score.uses_positions for score in self.scores)
 
     @property
     def is_relative(self) -> bool:
+        """Whether all scores depend on distances at most."""
         return all(score.is_relative for score in self.scores)
 
     @property
     def pair_size(self) -> int:
+        """The sum over the scores."""
         return sum(score.pair_size for score in self.scores)
 
     def query_size(self, key_size: int) -> int:
+        """The number of features of a learned query that fits all scores."""
         sizes = [score.query_size(key_size) for score in self.scores]
         return next((size for size in sizes if size != key_size), key_size)
 

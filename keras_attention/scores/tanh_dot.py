@@ -62,9 +62,11 @@ class TanhDotScore(DotProductScore):
         self.built = True
 
     def prepare_key(self, key: Tensor) -> State:
+        """The hidden layer over the keys, `(..., S, U)`."""
         return self.key_dense(key)  # (..., S, U)
 
     def query_size(self, key_size: int) -> int:
+        """The size U of the hidden layer."""
         return self.units or key_size
 
     def get_config(self):
