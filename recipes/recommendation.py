@@ -241,7 +241,11 @@ def train(config):
             return ranking.measure(score, *data.test, num_items, seed=config.seed)
 
         scores = measure(score)
-        simple = {"first-order Markov": ranking.markov, "popularity": ranking.popularity}
+        simple = {
+            "item kNN, recent items most": ranking.item_knn,
+            "first-order Markov": ranking.markov,
+            "popularity": ranking.popularity,
+        }
         baselines = {name: measure(f(data.training, num_items)) for name, f in simple.items()}
         records.show_scores(scores, baselines)
         histories = [x[-config.max_history :] for x in data.test[0][: config.parity_users]]

@@ -84,3 +84,33 @@ def test_markov_counts_what_followed_and_asks_popularity_between_equals():
     assert np.argsort(-after_one).tolist()[:2] == [1, 2]  # twice item 2, once item 3
     assert after_one[1] == pytest.approx(2 + 2 / 4)
     assert np.argsort(-after_five, kind="stable").tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_item_knn_by_the_formula(decay):
+    users = [set(history.tolist()) for history in HISTORIES]
+
+    def cosine(i, j):
+        of_i, of_j = ({n for n, items in enumerate(users) if item in items} for item in (i, j))
+        return len(of_i & of_j) / np.sqrt(len(of_i) * len(of_j)) if of_i and of_j else 0.0
+
+    query = [4, 1, 2]
+    expected = [
+        sum(decay ** (2 - step) * cosine(i, j) for step, j in enumerate(query) if i != j)
+        for i in range(1, 6)
+    ]
+    found = ranking._item_knn(HISTORIES, 5, decay)([np.array(query), np.array([3])])
+    np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+
+
+def test_item_knn_takes_the_decay_that_ranks_last_items_best():
+    """Next comes what is alike to the last item; what was before is noise."""
+    rng = np.random.default_rng(0)
+    histories = []
+    for _ in range(60):
+        noise = rng.permutation(np.arange(21, 41))[:6]
+        pair = rng.integers(0, 10)
+        histories.append(np.array([*noise, 2 * pair + 1, 2 * pair + 2], "int32"))
+    score = ranking.item_knn(histories, 40)
+    last = [score([np.array([30, 25, odd])])[0].argmax() + 1 for odd in range(1, 20, 2)]
+    assert last == list(range(2, 21, 2))
