@@ -2,6 +2,7 @@
 # make demo    train the sentiment recipe on toy data, export it, read one sentence with it
 # make test    every test, on TensorFlow;  make test-jax: those of the package, on JAX
 # make test-fuzz   3,000 random cases against NumPy (500 on JAX: KERAS_BACKEND=jax); SEED=7 repeats
+# make docs    the site, into build/docs: pages, reference and tutorials, which it runs
 # make lint    ruff, types (mypy), spelling (codespell) and words that must not occur
 
 VENV := .venv
@@ -13,7 +14,7 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup demo test test-jax test-fuzz lint clean
+.PHONY: setup demo test test-jax test-fuzz docs lint clean
 
 setup: $(READY)
 
@@ -62,6 +63,11 @@ test-fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '
 test-fuzz: setup
 	@echo "SEED=$(SEED)"
 	$(PYTHON) -m pytest -n 2 --dist load tests/fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
+
+# What did not change is not built or run again; a warning is an error.
+docs: setup
+	$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "Open build/docs/index.html"
 
 lint: setup
 	$(PYTHON) -m ruff check .

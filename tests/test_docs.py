@@ -12,6 +12,16 @@ def test_the_example_of_the_contract_holds():
     assert run_blocks(ROOT / "docs" / "contract.md")["weights"].shape == (2, 3, 5)
 
 
+def test_choose_a_layer_runs():
+    names = run_blocks(ROOT / "docs" / "choose.md")
+    assert names["tokens"].shape == (2, 20) and names["found"].shape == (2, 1, 10)
+    assert names["shares"].shape == (2, 6, 9)
+
+
+def test_the_first_page_runs():
+    assert run_blocks(ROOT / "docs" / "index.md")["weights"].shape == (1, 4)
+
+
 @pytest.mark.slow
 def test_abcnn_beats_the_same_network_without_attention():
     accuracy = run_blocks(ROOT / "docs" / "abcnn.md")["accuracy"]

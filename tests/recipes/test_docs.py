@@ -6,11 +6,13 @@ Code that is only to be read stands in a fence of another name.
 """
 # ruff: noqa: RUF001  (the texts are full of letters that look like others)
 
+import ast
 import io
 import json
 import random
 import shutil
 import sys
+import types
 import unicodedata
 import zipfile
 
@@ -20,6 +22,7 @@ import pytest
 from recipes.text import wordpiece
 from tests.backend import needs_tensorflow
 from tests.documents import BLOCK, ROOT, run_blocks
+from tests.recipes.command import call_recipe
 
 pytestmark = needs_tensorflow
 
@@ -47,6 +50,32 @@ def test_readme_runs(toy_run, tmp_path, monkeypatch):
         pytest.skip("no README.md with Python")
     monkeypatch.chdir(beside_a_run(tmp_path, toy_run))
     run_blocks(readme)
+
+
+@pytest.mark.slow
+def test_the_page_of_the_run_folder_runs_and_names_its_files(toy_run, tmp_path, monkeypatch):
+    page = ROOT / "saved_models" / "README.md"
+    monkeypatch.chdir(beside_a_run(tmp_path, toy_run))
+    names = run_blocks(page)
+    text = page.read_text(encoding="utf-8")
+    for name in [*(path.name for path in toy_run.iterdir()), *names["metrics"]]:
+        assert f"`{name}`" in text or f"`{name}/`" in text, f"{page} does not tell what {name} is"
+
+
+@pytest.mark.slow
+def test_a_recipe_of_ones_own_trains_and_predicts(tmp_path, monkeypatch, capfd):
+    """That of docs/recipes/write_your_own.md, as a module of its own."""
+    page = ROOT / "docs" / "recipes" / "write_your_own.md"
+    (code,) = BLOCK.findall(page.read_text(encoding="utf-8"))
+    story = types.ModuleType("story")
+    story.__doc__ = ast.get_docstring(ast.parse(code))
+    monkeypatch.setitem(sys.modules, "story", story)
+    exec(compile(code, str(page), "exec"), vars(story))
+    monkeypatch.chdir(tmp_path)
+    quick = "--data toy --limit 300 --epochs 2 --parity-texts 4 --vocabulary-size 500".split()
+    assert call_recipe(story, "train", *quick) == 0
+    assert call_recipe(story, "predict", tmp_path / "saved_models" / story.NAME, "It is bad.") == 0
+    assert "bad" in capfd.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.slow

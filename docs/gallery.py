@@ -1,0 +1,140 @@
+"""Draws the pictures of docs/gallery.md from finished toy runs: python -m docs.gallery RUNS
+
+RUNS is a folder with the runs of all recipes on toy data, under their names, and `transformer`, a
+translation with `--architecture transformer`.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import keras_attention as ka
+
+PICTURES = Path(__file__).parent / "pictures"
+
+
+def rollout(runs):
+    """A small vision transformer that was trained to tell squares from crosses."""
+    size, patch = 24, 4
+    rng = np.random.default_rng(0)
+
+    def pictures(count):
+        images = rng.uniform(0, 0.55, (count, size, size, 3))
+        labels = rng.integers(0, 2, count)
+        for image, label, (top, left) in zip(
+            images, labels, rng.integers(1, 16, (count, 2)), strict=True
+        ):
+            if label:
+                image[top : top + 7, left : left + 7] = (0.95, 0.75, 0.2)
+            else:
+                image[top + 2 : top + 5, left : left + 7] = (0.95, 0.75, 0.2)
+                image[top : top + 7, left + 2 : left + 5] = (0.95, 0.75, 0.2)
+        return images.astype("float32"), labels
+
+    inputs = keras.Input((size, size, 3))
+    x = keras.layers.Conv2D(32, patch, strides=patch)(inputs)
+    x = keras.layers.Reshape((-1, 32))(x)  # (B, 36, 32)
+    x = ka.PositionEmbedding(max_length=(size // patch) ** 2)(x)
+    for number in (1, 2):
+        block = ka.TransformerEncoderBlock(64, num_heads=2, norm_first=True, name=f"block_{number}")
+        x = block(x)
+    x = ka.AttentionPooling(name="pool")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    model.compile(keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy", ["accuracy"])
+    model.fit(*pictures(2000), epochs=8, batch_size=64, verbose=0)
+    images, labels = pictures(200)
+    print("rollout: accuracy", model.evaluate(images, labels, verbose=0, return_dict=True))
+    maps = ka.attention_maps(model, images[:1])
+    pooled = maps.pop("pool")[0]
+    grid = size // patch, size // patch
+    weights = [pooled, pooled @ ka.attention_rollout(maps)[0]]
+    panels = np.stack([row.reshape(grid) for row in weights])
+    return ka.plot_image_attention(images[0], panels, ["the pooling alone", "with rollout"])
+
+
+def sentiment(runs):
+    from recipes.text import classifier
+
+    read = classifier.Reader.load(runs / "sentiment_analysis", "sentiment_analysis", "model.tflite")
+    text = "The soup was cold, but the waiter was not rude, and we loved the dessert."
+    label, probability, outputs = read(text)
+    spans, weights = read.words(text, outputs["weights"])
+    words = [text[start:end] for start, end in spans]
+    return ka.plot_attention(weights, words, title=f"{label}, {probability:.2f}")
+
+
+def documents(runs):
+    from recipes.data.toy import documents as toy
+    from recipes.text import classifier, hierarchy
+
+    name = "document_classification"
+    read = classifier.Reader.load(runs / name, name, "model.tflite")
+    text = toy.splits()[2][0].text
+    answer = hierarchy.answer(read, text)
+    spans, weights = answer.sentences
+    sentences = [" ".join(text[start:end].split()) for start, end in spans]
+    short = [s if len(s) < 60 else s[:57] + "..." for s in sentences]
+    return ka.plot_attention(weights, short, title=f"{answer.label}, {answer.probability:.2f}")
+
+
+def recommendation(runs):
+    from recipes.data.toy import interactions as toy
+    from recipes.kit import exports
+    from recipes.parts.catalogue import Catalogue
+
+    folder = runs / "recommendation"
+    history = toy.generate(10, seed=1)[3].items[:9]
+    catalogue = Catalogue.load(folder / "items.txt")
+    ids = [catalogue.items.index(item) + 1 for item in history]
+    run = exports.runner(folder / "model.tflite", "recommend")
+    outputs = run(history=np.array([ids], "int32"))
+    books, best = [catalogue.name(number) for number in ids], outputs["items"][0, 0]
+    title = f"next: {catalogue.name(best)}"
+    return ka.plot_attention(outputs["weights"][0], books, title=title)
+
+
+def heads(runs):
+    """Where the heads of the transformer's last decoder block but one looked."""
+    from recipes.data.toy import translation as toy
+    from recipes.parts import seq2seq  # noqa: F401  (registers its layers)
+    from recipes.text import wordpiece
+    from recipes.text.languages import END, START, Languages
+
+    folder = runs / "transformer"
+    model = keras.models.load_model(folder / "model.keras", compile=False)
+    languages, pair = Languages.load(folder), toy.splits()[2][4]
+    source, target = (
+        np.append(wordpiece.tokenize(reader, [text])[0], END)
+        for reader, text in zip(languages.readers, (pair.source, pair.target), strict=True)
+    )
+    given = np.insert(target[:-1], 0, START)
+    maps = ka.attention_maps(model, {"source": source[None], "target": given[None]})
+    over_memory = [name for name in maps if name.endswith("memory")]
+    pieces = [
+        [vocabulary[number] for number in ids]
+        for vocabulary, ids in ((languages.target, target), (languages.source, source))
+    ]
+    return ka.plot_alignment(maps[over_memory[-2]][0], *pieces)
+
+
+DRAWN = (rollout, sentiment, documents, recommendation, heads)
+# What the runs drew themselves.
+COPIED = {
+    "translation": "translation/alignment.png",
+    "captioning": "image_captioning/attention.png",
+}
+
+
+def main(runs):
+    for function in DRAWN:
+        keras.utils.set_random_seed(0)
+        function(runs).savefig(PICTURES / f"{function.__name__}.png")
+    for name, file in COPIED.items():
+        shutil.copy(runs / file, PICTURES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
