@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from sphinx.util import logging
+from sphinx.util.inspect import stringify_signature
 
 import keras_attention as ka
 
@@ -44,7 +45,8 @@ autodoc_default_options = {
 }
 autodoc_inherit_docstrings = False  # or Keras' own would stand at methods without one
 autodoc_typehints = "none"
-napoleon_custom_sections = [("Call arguments", "params_style"), "Reference"]
+# "Returns" as prose: napoleon would take what stands before a colon for a type.
+napoleon_custom_sections = [("Call arguments", "params_style"), "Returns", "Reference"]
 napoleon_include_init_with_doc = False
 maximum_signature_line_length = 80
 
@@ -61,6 +63,7 @@ def setup(app):
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     app.connect("autodoc-skip-member", skip_what_is_not_ours)
+    app.connect("autodoc-process-signature", signature_of_the_constructor)
     app.connect("autodoc-process-docstring", docstring_to_rst, priority=400)  # before napoleon
     app.connect("build-finished", warn_of_foreign_requests)
 
@@ -70,6 +73,15 @@ def skip_what_is_not_ours(app, what, name, obj, skip, options):
     function = inspect.unwrap(getattr(obj, "fget", None) or obj)
     is_ours = (getattr(function, "__module__", None) or "").startswith("keras_attention")
     return None if is_ours else True
+
+
+def signature_of_the_constructor(app, what, name, obj, options, signature, returns):
+    """That of `__init__`: Keras' layers have a `__new__` that takes anything."""
+    if what != "class":
+        return None
+    own = inspect.signature(obj.__init__)
+    kept = [parameter for name, parameter in own.parameters.items() if name != "self"]
+    return stringify_signature(own.replace(parameters=kept), show_annotation=False), None
 
 
 def docstring_to_rst(app, what, name, obj, options, lines):
@@ -90,9 +102,15 @@ def docstring_to_rst(app, what, name, obj, options, lines):
         elif is_indented and not before and above and not above.startswith(" "):
             shown += ["::", "", line]
         elif not line.startswith("|-"):  # the line below a table's header
-            shown.append(line if is_indented else re.sub(r"\|(?=\w)", r"\|", line))
+            shown.append(line if is_indented else _inline(line))
         above = line or above
     lines[:] = shown
+
+
+def _inline(line):
+    """No code in bold words, and no names between bars: they mean something else in a docstring."""
+    line = re.sub(r"\*\*[^*]+\*\*", lambda bold: bold[0].replace("`", ""), line)
+    return re.sub(r"\|(?=\w)", r"\|", line)
 
 
 def _table_row(line):

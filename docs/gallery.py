@@ -99,7 +99,6 @@ def recommendation(runs):
 def heads(runs):
     """Where the heads of the transformer's last decoder block but one looked."""
     from recipes.data.toy import translation as toy
-    from recipes.parts import seq2seq  # noqa: F401  (registers its layers)
     from recipes.text import wordpiece
     from recipes.text.languages import END, START, Languages
 
