@@ -130,7 +130,8 @@ COPIED = {
 def main(runs):
     for function in DRAWN:
         keras.utils.set_random_seed(0)
-        function(runs).savefig(PICTURES / f"{function.__name__}.png")
+        figure = function(runs)
+        figure.savefig(PICTURES / f"{function.__name__}.png", bbox_inches="tight", pad_inches=0.1)
     for name, file in COPIED.items():
         shutil.copy(runs / file, PICTURES / f"{name}.png")
 
