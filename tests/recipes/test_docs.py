@@ -72,6 +72,7 @@ def test_a_recipe_of_ones_own_trains_and_predicts(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "story", story)
     exec(compile(code, str(page), "exec"), vars(story))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recipes.kit.exports.FORMS", {"tflite": "model.tflite"})  # the others alike
     quick = "--data toy --limit 60 --epochs 1 --parity-texts 2 --vocabulary-size 500".split()
     assert call_recipe(story, "train", *quick) == 0
     assert call_recipe(story, "predict", tmp_path / "saved_models" / story.NAME, "It is bad.") == 0
