@@ -22,11 +22,20 @@ def is_under_xla():
     True on JAX, and on TensorFlow inside a function with `jit_compile=True`.
     """
     if not is_tensorflow():
-        return True
+        return is_jax()
     import tensorflow as tf
     from tensorflow.python.ops import control_flow_util  # no public function tells
 
     return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def has_sizes_of_its_own(x):
+    """Whether the sizes of a tensor are its own, and not stand-ins for dynamic ones.
+
+    Keras infers shapes on PyTorch with tensors without data ("meta"), where each unknown size is
+    83, then 89: more than a table of positions may have.
+    """
+    return getattr(getattr(x, "device", None), "type", None) != "meta"
 
 
 def is_for_tflite():

@@ -15,8 +15,11 @@ def to_numpy(structure):
 
 
 def call(layer, tensors, jit, use_graph=False):
-    """The outputs of the layer alone; `use_graph` for TensorFlow's graph where XLA is not asked."""
-    if not jit and not (use_graph and BACKEND == "tensorflow"):
+    """The outputs of the layer alone; `use_graph` for TensorFlow's graph where XLA is not asked.
+
+    PyTorch runs eagerly in any case, here and below: it is what `fit` does there.
+    """
+    if BACKEND == "torch" or not jit and not (use_graph and BACKEND == "tensorflow"):
         return to_numpy(layer(**tensors))
     if BACKEND == "jax":
         import jax
@@ -51,9 +54,9 @@ def run(layer, tensors, jit=None, **kwargs):
         first = keras.ops.cast(first, "float32")
         size = int(np.prod(first.shape))
         weights = np.random.default_rng(0).normal(size=size).reshape(first.shape)
-        return keras.ops.sum(first * weights.astype("float32"))
+        return keras.ops.sum(first * keras.ops.convert_to_tensor(weights, "float32"))
 
-    run_here = {"tensorflow": _run_tensorflow, "jax": _run_jax}[BACKEND]
+    run_here = {"tensorflow": _run_tensorflow, "jax": _run_jax, "torch": _run_torch}[BACKEND]
     return to_numpy(run_here(layer, floats, others, loss, jit, kwargs))
 
 
@@ -71,8 +74,8 @@ def twice_of(layer, jit):
 
     def loss(tensors):
         first = keras.tree.flatten(layer(**tensors))[0]
-        weights = np.random.default_rng(0).normal(size=first.shape).astype("float32")
-        return keras.ops.sum(first * weights)
+        weights = np.random.default_rng(0).normal(size=first.shape)
+        return keras.ops.sum(first * keras.ops.convert_to_tensor(weights, "float32"))
 
     if BACKEND == "jax":
         import jax
@@ -84,6 +87,16 @@ def twice_of(layer, jit):
         step = jax.grad(squares, has_aux=True)
         step = jax.jit(step) if jit else step
         return lambda tensors: to_numpy(step(tensors)[::-1])
+    if BACKEND == "torch":
+
+        def step_torch(arrays):
+            tensors = _leaves(arrays)
+            first = _gradients(loss(tensors), list(tensors.values()), create_graph=True)
+            squares = sum(keras.ops.sum(x**2) for x in first)
+            second = _gradients(squares, list(tensors.values()))
+            return tuple(dict(zip(tensors, x, strict=True)) for x in (first, second))
+
+        return lambda tensors: to_numpy(step_torch(tensors))
     import tensorflow as tf
 
     def step(tensors):
@@ -136,3 +149,30 @@ def _run_jax(layer, floats, others, loss, jit, kwargs):
 
     trainable = [v.value for v in layer.trainable_variables]
     return (jax.jit(step) if jit else step)(trainable, floats, others)
+
+
+def _run_torch(layer, floats, others, loss, jit, kwargs):
+    floats = _leaves(floats)
+    outputs = layer(**floats, **others, **kwargs)
+    weights = [w.value for w in layer.trainable_weights]
+    gradients = _gradients(loss(outputs), [*weights, *floats.values()])
+    of_inputs = dict(zip(floats, gradients[len(weights) :], strict=True))
+    return outputs, gradients[: len(weights)], of_inputs
+
+
+def _leaves(arrays):
+    """Tensors that PyTorch differentiates by."""
+    return {k: keras.ops.convert_to_tensor(x).requires_grad_() for k, x in arrays.items()}
+
+
+def _gradients(value, tensors, create_graph=False):
+    """The gradients of a number, zeros where it does not depend on a tensor."""
+    import torch
+
+    if not value.requires_grad:
+        return [torch.zeros_like(x) for x in tensors]
+    return list(
+        torch.autograd.grad(
+            value, tensors, create_graph=create_graph, allow_unused=True, materialize_grads=True
+        )
+    )

@@ -74,10 +74,10 @@ class Stepper:
         return normalize.log_probabilities(logits), self._flat(new, state), *(weights or [None])
 
     def _pack(self, state):
-        leaves = iter(state)
-        return keras.tree.map_structure(
-            lambda x: None if x is None else next(leaves), self._structure
-        )
+        rest = iter(state)
+        flat = keras.tree.flatten(self._structure)
+        leaves = [None if x is None else next(rest) for x in flat]
+        return keras.tree.pack_sequence_as(self._structure, leaves)
 
     def _flat(self, new, old):
         """The new state as a tuple; removes changed tensors from `constant`."""

@@ -210,8 +210,8 @@ def _check_arguments(formats, signatures, samples, attach, calibration_rows):
         raise ExportError(
             f"export_model needs the TensorFlow backend, and this is {backend}. Save the model "
             "with `model.save('model.keras')` and export it from a process started with "
-            "KERAS_BACKEND=tensorflow, after `keras.saving.load_model('model.keras')`. What that "
-            f"process needs: {_INSTALL}"
+            "KERAS_BACKEND=tensorflow, after `keras.saving.load_model('model.keras', "
+            f"compile=False)`. What that process needs: {_INSTALL}"
         )
     formats = (formats,) if isinstance(formats, str) else tuple(formats)
     if not formats or not set(formats) <= set(_FILES):

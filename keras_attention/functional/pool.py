@@ -64,7 +64,8 @@ def _largest(x, axis):
 
     @ops.custom_gradient
     def largest(x):
-        def gradient(upstream):
+        def gradient(*args, upstream=None):  # PyTorch hands over `x` too
+            upstream = args[0] if upstream is None else upstream
             return ops.where(_is_first_largest(x, axis), upstream, 0.0)
 
         return ops.max(x, axis=axis, keepdims=True, initial=-float("inf")), gradient

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention.functional.shapes import reshape
-from keras_attention.target import is_under_xla
+from keras_attention.target import has_sizes_of_its_own, is_under_xla
 
 _STRIDE = 1024
 
@@ -73,7 +73,7 @@ def rotate(x, steps, base=10000.0):
     # takes five times as long for the gradient.
     features = np.arange(x.shape[-1])
     angles = _angles(steps, np.repeat(frequencies, 2))  # (..., T, D)
-    sine = ops.sin(angles) * np.where(features % 2, 1, -1).astype("float32")
+    sine = ops.multiply(ops.sin(angles), np.where(features % 2, 1, -1).astype("float32"))
     partner = ops.take(x, features ^ 1, axis=-1)
     return x * ops.cast(ops.cos(angles), x.dtype) + partner * ops.cast(sine, x.dtype)
 
@@ -84,9 +84,10 @@ def leading(x, steps, axis):
     Also where `steps` is unknown until run time: gathering entries that do not exist would give
     zeros, NaN or the last entry, depending on backend and compiler; a reshape fails.
     """
-    if not isinstance(steps, int) and not ops.is_tensor(steps):
-        # A symbol for an unknown length, where only the shape is asked for: it cannot be
-        # compared with the table's size, and so cannot be a slice.
+    is_symbol = not isinstance(steps, int) and not ops.is_tensor(steps)
+    if is_symbol or not has_sizes_of_its_own(x):
+        # An unknown length, where only the shape is asked for: it cannot be compared with the
+        # table's size, and so cannot be a slice.
         return ops.take(x, ops.arange(steps), axis=axis)
     axis %= len(x.shape)
     shape = ops.shape(x)
@@ -197,7 +198,8 @@ def _angles(steps, frequencies):
     strides = ops.floor_divide(steps + _STRIDE // 2, _STRIDE)
     rest = ops.cast(steps - strides * _STRIDE, "float32")
     of_stride = np.remainder(_STRIDE * frequencies, 2 * np.pi).astype("float32")
-    return rest * frequencies.astype("float32") + ops.cast(strides, "float32") * of_stride
+    of_rest = ops.multiply(rest, frequencies.astype("float32"))
+    return of_rest + ops.multiply(ops.cast(strides, "float32"), of_stride)
 
 
 def _interleave(even, odd):

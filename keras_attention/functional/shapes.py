@@ -4,6 +4,17 @@ import math
 
 from keras import ops
 
+from keras_attention.target import has_sizes_of_its_own
+
+
+def known_size(x, axis):
+    """The size of an axis as an integer, `None` where it is dynamic.
+
+    A dynamic size is `None`, on JAX a symbol that cannot be compared, on PyTorch any number.
+    """
+    size = x.shape[axis]
+    return size if isinstance(size, int) and has_sizes_of_its_own(x) else None
+
 
 def reshape(x, sizes):
     """`ops.reshape`, where one size may be a tensor at no cost.

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import masks, positions
+from keras_attention.functional.shapes import known_size
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.scores.score import Score
 from keras_attention.types import Initializer, LayerOptions, Normalizer, Outputs, Tensor
@@ -82,7 +83,7 @@ class AttentionFeatureMap(AttentionLayer):
 
     def build(self, query_shape, value_shape):
         checks.attention_shapes(query_shape, value_shape, None)
-        self._check_length(value_shape)
+        self._check_length(value_shape[1], value_shape)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.max_length, query_shape[-1]),
@@ -113,7 +114,7 @@ class AttentionFeatureMap(AttentionLayer):
             The feature map `(B, T, D)`; with `return_attention_scores` a tuple of it and the
             attention matrix `(B, T, S)`.
         """
-        self._check_length(value.shape)
+        self._check_length(known_size(value, 1), value.shape)
         query, value = self.floats(query, value)
         mask = masks.attention(query, value, query_mask, value_mask, None, attention_mask)
         query, _, key = masks.blank_unseen(
@@ -131,9 +132,8 @@ class AttentionFeatureMap(AttentionLayer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
-    def _check_length(self, value_shape):
-        # A dynamic length is `None`, or on JAX a symbol that cannot be compared.
-        if isinstance(value_shape[1], int) and value_shape[1] > self.max_length:
+    def _check_length(self, steps, value_shape):
+        if steps is not None and steps > self.max_length:
             raise ValueError(
                 f"`value` must have at most max_length={self.max_length} steps. Received: "
                 f"value_shape={tuple(value_shape)}"

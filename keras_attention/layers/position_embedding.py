@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
+from keras_attention.functional.shapes import known_size
 from keras_attention.layer import BaseLayer
 from keras_attention.types import Initializer, LayerOptions, Regularizer, Tensor
 
@@ -89,7 +90,7 @@ class PositionEmbedding(BaseLayer):
             ValueError: If a position of `max_length` or more is known.
         """
         inputs = self.floats(inputs)
-        end = inputs.shape[1]
+        end = known_size(inputs, 1)
         if isinstance(start_index, numbers.Integral) and end is not None:
             end += start_index
         if end is not None and end > self.max_length:

@@ -69,6 +69,7 @@ class BlockSeed(keras.random.SeedGenerator):
 
     def __init__(self, base, number):
         self._base, self._number, self._draws = base, number, 0
+        self._initial_seed = 0  # dropout on PyTorch asks whether there is one
 
     def next(self, ordered=True):
         # Calls count up the second of the two numbers; blocks and draws count up the first.

@@ -127,9 +127,10 @@ class LocationSensitiveAttention(AdditiveRecurrentAttention):
         if self.use_cumulative_weights:
             before.append(state["cumulative"])
         past = ops.cast(ops.stack(before, axis=-1), query.dtype)  # (B, S, 1 or 2)
-        features = self.location_conv(past)  # (B, S, filters)
-        if 0 in past.shape[:2]:  # without steps TensorFlow keeps the number of input features
-            features = ops.reshape(features, (*ops.shape(past)[:2], self.filters))
+        if 0 in past.shape[:2]:  # which is an error on PyTorch, and on TensorFlow a wrong shape
+            features = ops.zeros((*ops.shape(past)[:2], self.filters), past.dtype)
+        else:
+            features = self.location_conv(past)  # (B, S, filters)
         past = self.location_dense(features)  # (B, S, U)
         context, weights = self._attend_with(past, query, memory, training)
         new = {"weights": ops.cast(weights, self.state_dtype)}

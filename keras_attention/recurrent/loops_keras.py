@@ -46,7 +46,9 @@ def loop(step, sequences, state, reverse, example, write=None):
 
 
 def scan(step, sequences, state, reverse):
-    """For JAX, where a while loop has no gradient; arguments and results as of `loop`."""
+    """For JAX, where a while loop has no gradient, and PyTorch, where each step of one would copy
+    all outputs; arguments and results as of `loop`.
+    """
 
     def body(state, inputs_t):
         outputs, state = step(inputs_t, state)

@@ -68,7 +68,8 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
         state, _ = _flatten((state, values))
         return outputs, [_like(new, old) for new, old in zip(state, first, strict=True)]
 
-    if any(isinstance(n, int) and n == 0 for n in (*lengths, sequences[0].shape[0])):
+    is_empty = any(isinstance(n, int) and n == 0 for n in (*lengths, sequences[0].shape[0]))
+    if is_empty or not target.has_sizes_of_its_own(sequences[0]):
         outputs, last = _no_loop(flat_step, sequences, first)
     else:
         outputs, last = _loop(flat_step, sequences, first, reverse, training)
@@ -93,19 +94,18 @@ def hold(mask, new, old):
 
 def _loop(step, sequences, state, reverse, training):
     """Runs `(tensors, state) -> (tensors, state)` by the loop that suits the backend."""
-    if target.is_jax():
+    if not target.is_tensorflow():
         return loops_keras.scan(step, sequences, state, reverse)
     example = _example(step, sequences, state)
-    if target.is_tensorflow() and (training or target.is_under_xla()):
+    if training or target.is_under_xla():
         return loops_tensorflow.loop_over_arrays(step, sequences, state, reverse, example)
     # `slice_update` takes half the time in a TFLite file, but TensorFlow has no gradient of it.
-    has_gradient = target.is_tensorflow() and not target.is_for_tflite()
-    write = loops_tensorflow.write if has_gradient else None
+    write = None if target.is_for_tflite() else loops_tensorflow.write
     return loops_keras.loop(step, sequences, state, reverse, example, write)
 
 
 def _no_loop(step, sequences, state):
-    """Outputs and state of no steps, or of no rows."""
+    """Outputs and state of no steps, or of no rows; of any steps, where shapes alone are asked."""
     batch, length = ops.shape(sequences[0])[:2]
     example = _example(step, sequences, state)
     return [ops.zeros((batch, length, *ops.shape(x)[1:]), x.dtype) for x in example], state

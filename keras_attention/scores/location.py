@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention import checks
 from keras_attention.functional import positions
+from keras_attention.functional.shapes import known_size
 from keras_attention.scores.score import Score
 from keras_attention.types import Initializer, LayerOptions, Tensor
 
@@ -52,14 +53,14 @@ class LocationScore(Score):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, query_shape, key_shape):
-        self._check_length(query_shape, key_shape)
+        self._check_length(key_shape[-2], query_shape, key_shape)
         self.query_dense = self._dense(self.max_length, "query")
         self.query_dense.build(query_shape)
         self.built = True
 
     def compare(self, query: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
         """The scores `(..., T, S)`; of the key its number of steps S is read."""
-        self._check_length(query.shape, key.shape)
+        self._check_length(known_size(key, -2), query.shape, key.shape)
         scores = self.query_dense(query)  # (..., T, max_length)
         return positions.leading(scores, ops.shape(key)[-2], axis=-1)  # (..., T, S)
 
@@ -70,9 +71,8 @@ class LocationScore(Score):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
-    def _check_length(self, query_shape, key_shape):
-        steps = key_shape[-2]
-        if isinstance(steps, int) and steps > self.max_length:
+    def _check_length(self, steps, query_shape, key_shape):
+        if steps is not None and steps > self.max_length:
             raise ValueError(
                 f"`{type(self).__name__}` has scores for max_length={self.max_length} steps. "
                 f"Received: {steps} steps in key_shape={tuple(key_shape)}, "
