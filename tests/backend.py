@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
+HAS_XLA = BACKEND != "torch"  # which runs eagerly; `torch.compile` is not tested
 needs_tensorflow = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="SavedModel and TFLite are written by TensorFlow"
 )
@@ -19,7 +20,7 @@ def call(layer, tensors, jit, use_graph=False):
 
     PyTorch runs eagerly in any case, here and below: it is what `fit` does there.
     """
-    if BACKEND == "torch" or not jit and not (use_graph and BACKEND == "tensorflow"):
+    if BACKEND == "torch" or (not jit and not (use_graph and BACKEND == "tensorflow")):
         return to_numpy(layer(**tensors))
     if BACKEND == "jax":
         import jax

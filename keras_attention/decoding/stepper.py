@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.functional import normalize
+from keras_attention.recurrent.time_loop import leaves_as
 
 
 class Stepper:
@@ -83,13 +84,10 @@ class Stepper:
         """The new state as a tuple; removes changed tensors from `constant`."""
         try:
             keras.tree.assert_same_structure(self._structure, new)
-            new = [
-                x
-                for x, first in zip(
-                    keras.tree.flatten(new), keras.tree.flatten(self._structure), strict=True
-                )
-                if first is not None
-            ]
+            pairs = zip(
+                leaves_as(self._structure, new), keras.tree.flatten(self._structure), strict=True
+            )
+            new = [x for x, first in pairs if first is not None]
         except (ValueError, TypeError) as error:
             raise ValueError(
                 "`step` must return the state in the structure it received. Received: "

@@ -61,6 +61,10 @@ def _largest(x, axis):
     """
     if is_for_tflite():  # which needs no gradient
         return ops.max(x, axis=axis, keepdims=True)
+    if 0 in x.shape:  # of nothing, the maximum has another shape on PyTorch
+        shape = list(ops.shape(x))
+        shape[axis] = 1
+        return ops.full(shape, -float("inf"), x.dtype)
 
     @ops.custom_gradient
     def largest(x):

@@ -51,6 +51,7 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
     variables = [] if layer is None else layer.non_trainable_variables
     constants = [(v, v.value) for v in layer.trainable_variables] if variables else []
     first, as_state = _flatten((state, [ops.convert_to_tensor(v.value) for v in variables]))
+    first_state, _ = as_state(first)
     as_outputs = None  # known after the first trace
 
     def flat_step(inputs_t, state):
@@ -65,7 +66,8 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
         else:
             outputs, state = step(as_inputs(inputs_t), state)
         outputs, as_outputs = _flatten(outputs)
-        state, _ = _flatten((state, values))
+        leaves = *leaves_as(first_state, state), *values
+        state = [ops.convert_to_tensor(x) for x in leaves if x is not None]
         return outputs, [_like(new, old) for new, old in zip(state, first, strict=True)]
 
     is_empty = any(isinstance(n, int) and n == 0 for n in (*lengths, sequences[0].shape[0]))
@@ -77,6 +79,14 @@ def time_loop(step, inputs, state, layer=None, reverse=False, training=False):
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return as_outputs(outputs), last
+
+
+def leaves_as(structure, other):
+    """The leaves of another structure of the same form, in the order of this one's.
+
+    On PyTorch Keras flattens a dict inside a dict in the order in which it was filled.
+    """
+    return keras.tree.flatten(keras.tree.map_structure(lambda _, x: x, structure, other))
 
 
 def hold(mask, new, old):

@@ -104,7 +104,9 @@ def test_gradient_is_the_derivative(name):
             self.scores = self.add_weight(shape=(7,), initializer="zeros")
 
         def call(self, x):
-            return x * keras.ops.sum(normalize.get(name)(self.scores) * projection)
+            return x * keras.ops.sum(
+                keras.ops.multiply(normalize.get(name)(self.scores), projection)
+            )
 
     from tests.backend import run
 

@@ -23,7 +23,7 @@ class Largest(keras.layers.Layer):
 
     def call(self, x):
         if self.scale is not None:
-            x = x * self.scale + self.shift
+            x = keras.ops.add(keras.ops.multiply(x, self.scale), self.shift)
         if self.of == "places":
             return pool.mean_and_max(x, self.mask)[1]
         return pool.mean_and_max_of_features(x)[..., 1]

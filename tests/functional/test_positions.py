@@ -1,5 +1,6 @@
 """functional.positions."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -51,6 +52,6 @@ def test_angles_keep_their_digits_at_any_position(first):
     expected = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(9, 64)
     got = positions.sinusoids(positions.steps(9, first), 64)
     np.testing.assert_allclose(got, expected, atol=4e-5 + 1e-9 * abs(first))
-    pair = np.tile([1.0, 0.0], (9, 32)).astype("float32")
+    pair = keras.ops.array(np.tile([1.0, 0.0], (9, 32)), "float32")
     turned = to_numpy(positions.rotate(pair, positions.steps(9, first)))
     np.testing.assert_allclose(turned[:, 0::2], np.cos(angles), atol=4e-5 + 1e-9 * abs(first))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.backend import to_numpy
+from tests.backend import HAS_XLA, to_numpy
 from tests.contract import Case, LayerContract
 
 X = np.random.default_rng(0).normal(size=(2, 6, 5, 4)).astype("float32")
@@ -65,7 +65,7 @@ def test_it_learns_where_to_look():
     outputs = classifier(keras.layers.GlobalAveragePooling2D()(attended))
     model = keras.Model(inputs, outputs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.03), loss, metrics=["accuracy"], jit_compile=True)
+    model.compile(keras.optimizers.Adam(0.03), loss, metrics=["accuracy"], jit_compile=HAS_XLA)
     model.fit(x, y, epochs=20, batch_size=64, verbose=0)
     assert model.evaluate(x, y, batch_size=64, verbose=0)[1] > 0.95
     maps = ka.attention_maps(model, x)["cbam/spatial"]

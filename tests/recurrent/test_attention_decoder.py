@@ -10,7 +10,7 @@ import pytest
 from keras import layers, ops
 
 import keras_attention as ka
-from tests.backend import call, needs_tensorflow, run, to_numpy
+from tests.backend import HAS_XLA, call, needs_tensorflow, run, to_numpy
 from tests.contract import Case, LayerContract
 
 RNG = np.random.default_rng(0)
@@ -233,8 +233,11 @@ def test_chunks_and_steps_equal_the_whole(attention, settings, cell):
 
     def close(got, expected):
         keras.tree.assert_same_structure(got, expected)
-        for a, b in zip(*map(keras.tree.flatten, (got, expected)), strict=True):
-            np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=2e-4, atol=1e-5)
+        keras.tree.map_structure(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5),
+            to_numpy(got),
+            to_numpy(expected),
+        )
 
     for mask, lengths in CHUNKS:
         outputs, weights, last = layer(LONG, SQUARE, inputs_mask=mask, **given)
@@ -432,7 +435,7 @@ def test_a_cell_with_dropout_searches_and_trains_afterwards():
         for _ in range(2)
     )
     np.testing.assert_array_equal(words, again)
-    model.compile("sgd", "mse", jit_compile=True)
+    model.compile("sgd", "mse", jit_compile=HAS_XLA)
     loss = model.train_on_batch([words, MEMORY, MEMORY_MASK], np.zeros((2, 4, 10)))
     assert np.isfinite(loss)
 
@@ -626,7 +629,7 @@ def test_learns_where_to_look():
     )
     model = keras.Model([inputs, memory], layers.Dense(4)(outputs))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.02), loss, metrics=["accuracy"], jit_compile=True)
+    model.compile(keras.optimizers.Adam(0.02), loss, metrics=["accuracy"], jit_compile=HAS_XLA)
     model.fit([x, source], y, batch_size=32, epochs=25, verbose=0)
     assert model.evaluate([x, source], y, verbose=0)[1] > 0.9
     looks = to_numpy(keras.Model([inputs, memory], weights)([x, source])).argmax(-1)

@@ -77,14 +77,14 @@ def test_equation_9_of_raffel_2017(form, sure):
         p[:, 3] = 1.0
     before = rng.dirichlet(np.ones(40), size=4)
     expected = np.stack([_expected_weights(*row) for row in zip(p, before, strict=True)])
-    got = to_numpy(form(p.astype("float32"), before.astype("float32")))
+    got = to_numpy(form(*(keras.ops.array(x, "float32") for x in (p, before))))
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_parallel_and_recursive_forms_agree_to_1e_5_over_many_queries():
     rng = np.random.default_rng(1)
     p = rng.random((12, 2, 60)).astype("float32") ** 3
-    first = np.eye(60, dtype="float32")[[0, 0]]
+    first = keras.ops.array(np.eye(60)[[0, 0]], "float32")
     rows = dict.fromkeys((parallel, recursive), first)
     for step in p:
         rows = {form: form(keras.ops.array(step), row) for form, row in rows.items()}
