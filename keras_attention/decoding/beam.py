@@ -183,8 +183,11 @@ class _BeamSearch:
             self._is_running, self._step, loop, maximum_iterations=self.max_length
         )
         best = {key: x[:, : self.n_best] for key, x in loop[2].items()}
-        score = ops.where(_is_real(best["score"]), best["score"], -float("inf"))
-        return best["tokens"], score, best["length"]
+        # Of equal scores any may have come first: an empty entry may hold what never finished.
+        is_real = _is_real(best["score"])
+        tokens = ops.where(ops.expand_dims(is_real, -1), best["tokens"], pad_token)
+        score = ops.where(is_real, best["score"], -float("inf"))
+        return tokens, score, ops.where(is_real, best["length"], 0)
 
     def _is_running(self, i, live, finished, done, state):
         return ops.any(ops.logical_not(done))
@@ -239,7 +242,7 @@ class _BeamSearch:
             "tokens": write(pick(live["tokens"], parent), i, token),
             "length": length,
         }
-        # Those finished before come first, so that they win ties, and empty entries stay empty.
+        # Those finished before come first, so that they win ties (but on PyTorch).
         both = {key: ops.concatenate([finished[key], new[key]], axis=1) for key in finished}
         score, best = ops.top_k(both["score"], finished["score"].shape[1])
         return {key: pick(x, best) for key, x in both.items()} | {"score": score}
