@@ -70,7 +70,9 @@ class Stepper:
                 "`end_token` must be one of the vocabulary's tokens. Received: "
                 f"end_token={self._end_token}, logits.shape={tuple(logits.shape)}"
             )
-        logits = ops.cast(logits, "float32")
+        # Searches have no gradient: PyTorch would keep what each step computed, the caches too.
+        weights = [ops.stop_gradient(x) if x is not None else x for x in weights]
+        logits = ops.cast(ops.stop_gradient(logits), "float32")
         logits = ops.reshape(logits, (ops.shape(token)[0], logits.shape[1]))
         return normalize.log_probabilities(logits), self._flat(new, state), *(weights or [None])
 
@@ -94,7 +96,10 @@ class Stepper:
                 f"state={_sizes(self._structure)}, returned={_sizes(new)}"
             ) from error
         self.constant -= {i for i, x in enumerate(new) if x is not old[i]}
-        return tuple(_with_static_shape(x, y) for x, y in zip(new, old, strict=True))
+        return tuple(
+            x if x is y else ops.stop_gradient(_with_static_shape(x, y))
+            for x, y in zip(new, old, strict=True)
+        )
 
 
 def integer(name, value):

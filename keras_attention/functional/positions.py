@@ -73,7 +73,7 @@ def rotate(x, steps, base=10000.0):
     # takes five times as long for the gradient.
     features = np.arange(x.shape[-1])
     angles = _angles(steps, np.repeat(frequencies, 2))  # (..., T, D)
-    sine = ops.multiply(ops.sin(angles), np.where(features % 2, 1, -1).astype("float32"))
+    sine = ops.sin(angles) * np.where(features % 2, 1, -1).astype("float32")
     partner = ops.take(x, features ^ 1, axis=-1)
     return x * ops.cast(ops.cos(angles), x.dtype) + partner * ops.cast(sine, x.dtype)
 

@@ -104,9 +104,8 @@ def test_gradient_is_the_derivative(name):
             self.scores = self.add_weight(shape=(7,), initializer="zeros")
 
         def call(self, x):
-            return x * keras.ops.sum(
-                keras.ops.multiply(normalize.get(name)(self.scores), projection)
-            )
+            weights = normalize.get(name)(self.scores)
+            return x * keras.ops.sum(weights * keras.ops.array(projection, "float32"))
 
     from tests.backend import run
 
