@@ -1,6 +1,7 @@
 # make setup   the environment alone (.venv)
 # make demo    train the sentiment recipe on toy data, export it, read one sentence with it
-# make test    every test, on TensorFlow;  make test-jax: those of the package, on JAX
+# make test    every test, on TensorFlow;  make test-jax, make test-torch: those of the package,
+#              on JAX and on PyTorch
 # make test-fuzz   3,000 random cases against NumPy (500 on JAX: KERAS_BACKEND=jax); SEED=7 repeats
 # make docs    the site, into build/docs: pages, reference and tutorials, which it runs
 # make lint    ruff, types (mypy), spelling (codespell) and words that must not occur
@@ -14,7 +15,7 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup demo test test-jax test-fuzz docs lint clean
+.PHONY: setup demo test test-jax test-torch test-fuzz docs lint clean
 
 setup: $(READY)
 
@@ -57,6 +58,21 @@ test-jax: export KERAS_BACKEND := jax
 test-jax: setup
 	XLA_FLAGS="$${XLA_FLAGS-$(QUICK_XLA)}" $(PYTEST) --ignore tests/fuzz --ignore tests/recipes
 	$(PYTEST) tests/fuzz
+
+# PyTorch is installed here alone. Its wheel for Linux on PyPI brings CUDA, 3 GB to download; that
+# without, 0.2 GB, is on an index of its own, which one sets for a machine that reaches it:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-torch
+TORCH := $(VENV)/.torch
+
+$(TORCH): $(READY)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@touch $@
+
+# Of small tensors two threads take longer than one.
+test-torch: export OMP_NUM_THREADS ?= 1
+test-torch: setup $(TORCH)
+	KERAS_BACKEND=torch $(PYTEST) --ignore tests/recipes --ignore recipes \
+		--ignore tests/test_benchmarks.py
 
 # Others at each call, unless SEED is given, as to repeat a failure.
 test-fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))

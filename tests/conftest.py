@@ -21,8 +21,8 @@ keras.utils.set_random_seed(7)
 
 # Random cases (tests/fuzz): so many in all. JAX compiles each, which takes ten times as long.
 _RANDOM_CASES = {
-    "ci": {"tensorflow": 200, "jax": 40},
-    "fuzz": {"tensorflow": 3000, "jax": 500},
+    "ci": {"tensorflow": 200, "jax": 40, "torch": 200},
+    "fuzz": {"tensorflow": 3000, "jax": 500, "torch": 3000},
 }
 for _profile, _numbers in _RANDOM_CASES.items():
     settings.register_profile(

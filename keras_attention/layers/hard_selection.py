@@ -43,7 +43,7 @@ class HardSelection(TracedLayer):
 
     Example:
         >>> choose = ka.HardSelection()
-        >>> print(choose(keras.ops.array([[0.2, 0.8]]), keras.ops.array([[[3.0], [4.0]]])).shape)
+        >>> tuple(choose(keras.ops.array([[0.2, 0.8]]), keras.ops.array([[[3.0], [4.0]]])).shape)
         (1, 1)
 
     Reference:

@@ -13,7 +13,7 @@ from tests.fuzz.test_fuzz_layers import assert_close
 LENGTHS = (5, 7, 8, 9, 12, 17, 24, 40, 1)
 KINDS = ("content", "self", "multi_head", "local", "location")
 POLICIES = ("float32", "float32", "float32", "mixed_float16")
-IS_COMPILED = {"tensorflow": [False] * 9 + [True], "jax": [True]}[BACKEND]
+IS_COMPILED = {"tensorflow": [False] * 9 + [True], "jax": [True], "torch": [False]}[BACKEND]
 
 
 @cases(

@@ -17,6 +17,7 @@ from tests.fuzz.strategies import calls
 WAYS = {
     "tensorflow": ["eager"] * 12 + ["graph"] * 3 + ["unknown lengths"] * 3 + ["xla"],
     "jax": ["xla"] * 5 + ["eager"],
+    "torch": ["eager"],
 }[BACKEND]
 
 
