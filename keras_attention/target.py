@@ -39,6 +39,13 @@ def has_sizes_of_its_own(x):
     return getattr(getattr(x, "device", None), "type", None) != "meta"
 
 
+def without_graph(x):
+    """On PyTorch, the tensor without what computed it, which a search would keep of each step, the
+    caches too. Elsewhere nothing is kept that no gradient asks for.
+    """
+    return keras.ops.stop_gradient(x) if keras.backend.backend() == "torch" else x
+
+
 def is_for_tflite():
     """Whether the code becomes a TFLite file: one whole graph, and small numbers alone."""
     return _is_for_tflite.get()

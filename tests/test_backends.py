@@ -10,6 +10,7 @@ import pytest
 
 import keras_attention as ka
 from tests.backend import BACKEND
+from tests.documents import ROOT
 
 READ_WITH_TENSORFLOW = """if True:
     import sys
@@ -45,7 +46,7 @@ def test_what_was_trained_on_pytorch_gives_the_same_numbers_on_tensorflow(tmp_pa
     np.savez(tmp_path / "given.npz", ids=given[0], words=given[1], decoded=decoded, pooled=pooled)
     out = subprocess.run(
         [sys.executable, "-c", READ_WITH_TENSORFLOW, "model.keras", "given.npz"],
-        env=os.environ | {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": os.getcwd()},
+        env=os.environ | {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,
         text=True,

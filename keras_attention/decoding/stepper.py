@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention.functional import normalize
 from keras_attention.recurrent.time_loop import leaves_as
+from keras_attention.target import without_graph
 
 
 class Stepper:
@@ -70,9 +71,8 @@ class Stepper:
                 "`end_token` must be one of the vocabulary's tokens. Received: "
                 f"end_token={self._end_token}, logits.shape={tuple(logits.shape)}"
             )
-        # Searches have no gradient: PyTorch would keep what each step computed, the caches too.
-        weights = [ops.stop_gradient(x) if x is not None else x for x in weights]
-        logits = ops.cast(ops.stop_gradient(logits), "float32")
+        weights = [without_graph(x) if x is not None else x for x in weights]
+        logits = ops.cast(without_graph(logits), "float32")
         logits = ops.reshape(logits, (ops.shape(token)[0], logits.shape[1]))
         return normalize.log_probabilities(logits), self._flat(new, state), *(weights or [None])
 
@@ -97,7 +97,7 @@ class Stepper:
             ) from error
         self.constant -= {i for i, x in enumerate(new) if x is not old[i]}
         return tuple(
-            x if x is y else ops.stop_gradient(_with_static_shape(x, y))
+            x if x is y else without_graph(_with_static_shape(x, y))
             for x, y in zip(new, old, strict=True)
         )
 
