@@ -31,6 +31,7 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "build" / "notebooks")
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+nb_merge_streams = True  # what a cell prints is one block
 nb_ipywidgets_js = {}  # or every page would ask foreign servers for scripts
 
 # The reference: from the docstrings, which tell types and shapes in words.

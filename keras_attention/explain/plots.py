@@ -4,6 +4,7 @@ Each function returns a new `matplotlib.figure.Figure`: save it with `figure.sav
 or let a notebook show it.
 """
 
+import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -212,7 +213,14 @@ def _figure(width, height):
             'pip install "keras-attention-layers[plot]"'
         ) from error
 
-    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+    class NotebookFigure(Figure):
+        def _repr_png_(self):
+            """Shown by notebooks; theirs for figures needs pyplot."""
+            picture = io.BytesIO()
+            self.savefig(picture, bbox_inches="tight")
+            return picture.getvalue()
+
+    return NotebookFigure(figsize=(width, height), dpi=120, layout="constrained")
 
 
 def _colour_map(name):

@@ -1,6 +1,7 @@
 """TensorFlow's log, kept off the terminal."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -16,10 +17,13 @@ def quiet():
 
     sys.stderr.flush()
     verbosity = absl.logging.get_verbosity()
+    of_tensorflow = logging.getLogger("tensorflow")
+    level = of_tensorflow.level
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         absl.logging.set_verbosity(absl.logging.ERROR)
+        of_tensorflow.setLevel(logging.ERROR)  # where assets went; notebooks show it
         try:
             yield
         except Exception as error:
@@ -30,5 +34,6 @@ def quiet():
             raise
         finally:
             absl.logging.set_verbosity(verbosity)
+            of_tensorflow.setLevel(level)
             os.dup2(stderr, 2)
             os.close(stderr)

@@ -29,6 +29,10 @@ class Score(BaseLayer):
     of any shapes. `compare` then gets that in place of the key. If the score is a dot product of
     functions of query and key, derive it from `DotProductScore`, which is faster.
 
+    Long inputs are scored in blocks, whose size depends on the numbers computed per pair of a query
+    and a key: `pair_size`, 1 by default. A score that computes more, such as the D differences of
+    the example below, defines it.
+
     A score is called as `score(query, key)`; the last query then has the position of the last key.
 
     Raises:
@@ -38,6 +42,7 @@ class Score(BaseLayer):
     Example:
         >>> @keras.saving.register_keras_serializable(package="docs")
         ... class DistanceScore(ka.Score):
+        ...     pair_size = 4  # differences of a query and a key of 4 features
         ...     def compare(self, query, key, start):
         ...         difference = keras.ops.expand_dims(query, -2) - keras.ops.expand_dims(key, -3)
         ...         return -keras.ops.sum(difference**2, axis=-1)

@@ -136,3 +136,8 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     ):
         with pytest.raises(ImportError, match=r'pip install "keras-attention-layers\[plot\]"'):
             draw()
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    figure = ka.plot_attention([0.2, 0.8], ["a", "b"])
+    assert figure._repr_png_()[:4] == b"\x89PNG"
