@@ -114,6 +114,18 @@ def test_steps_draw_new_numbers_and_the_seed_moves_on():
     assert (to_numpy(model(X)) == 0).any()
 
 
+def test_a_step_may_fill_the_dicts_of_its_state_in_another_order():
+    def step(x, state):
+        inner = state["inner"]
+        return x, {"inner": {"sum": inner["sum"] + x, "last": x, "first": inner["first"]}}
+
+    first = {"inner": {"first": X[:, 0], "last": X[:, 0], "sum": ops.zeros_like(X[:, 0])}}
+    _, last = time_loop(step, X, first)
+    expected = {"first": X[:, 0], "last": X[:, -1], "sum": X.sum(axis=1)}
+    for name, array in expected.items():
+        np.testing.assert_allclose(last["inner"][name], array, rtol=1e-5, atol=1e-6)
+
+
 def test_hold_keeps_masked_rows():
     new, old = (
         {"a": np.ones((2, 3)), "b": [np.ones(2)]},
