@@ -85,6 +85,9 @@ def signature_of_the_constructor(app, what, name, obj, options, signature, retur
     return stringify_signature(own.replace(parameters=kept), show_annotation=False), None
 
 
+CONTRACT = "the layer contract (docs/contract.md)", ":doc:`the layer contract </contract>`"
+
+
 def docstring_to_rst(app, what, name, obj, options, lines):
     """Shows formulas and code, which stand indented in docstrings, each source, and Markdown's
     tables as they were written.
@@ -109,7 +112,10 @@ def docstring_to_rst(app, what, name, obj, options, lines):
 
 
 def _inline(line):
-    """No code in bold words, and no names between bars: they mean something else in a docstring."""
+    """Links to the contract; no code in bold words, and no names between bars: they mean something
+    else in a docstring.
+    """
+    line = line.replace(*CONTRACT)
     line = re.sub(r"\*\*[^*]+\*\*", lambda bold: bold[0].replace("`", ""), line)
     return re.sub(r"\|(?=\w)", r"\|", line)
 

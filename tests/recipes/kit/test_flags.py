@@ -282,3 +282,11 @@ def test_nothing_heavy_is_imported_early():
     ).stdout
     for heavy in ("keras", "tensorflow", "tensorflow_datasets", "matplotlib", "sklearn"):
         assert f"'{heavy}'" not in modules
+
+
+def test_a_python_without_keras_is_one_line():
+    command = [sys.executable, "-S", "-m", "recipes.sentiment_analysis", "train", "--data", "toy"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: this Python has no Keras: run `make setup`")
+    assert done.stderr.count("\n") == 1
