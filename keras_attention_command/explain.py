@@ -82,10 +82,14 @@ def _weights(maps, inputs, layer):
             f"Expected an attention layer with one weight per step of the input, "
             f"{inputs.shape[:2]}. Received: {layer!r} with {shapes[layer]}"
         )
-    if layer is None and len(fit) != 1:
+    if not fit:
         raise UserError(
-            "Expected --layer, as there is not just one attention layer with one weight per step "
-            f"of the input, {inputs.shape[:2]}. Received: {shapes}"
+            "Expected an attention layer with one weight per step of the input, "
+            f"{inputs.shape[:2]}, such as AttentionPooling has. The model's have: {shapes}"
+        )
+    if layer is None and len(fit) > 1:
+        raise UserError(
+            f"Expected --layer, as several have one weight per step of the input: {', '.join(fit)}"
         )
     name = layer or fit[0]
     return name, maps[name]

@@ -77,6 +77,26 @@ def test_rejects_a_model_that_it_cannot_explain(refused, tmp_path, changes, mess
     assert message in refused("explain", *_model(tmp_path, **changes))
 
 
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["heads"], "layer with one weight per step of the input, (4, 3), such as Attention"),
+        (["a", "b"], "Expected --layer, as several have one weight per step of the input: a, b"),
+    ],
+)
+def test_tells_which_layers_there_are(refused, tmp_path, layers, message):
+    inputs = keras.Input((3, 2))
+    if layers == ["heads"]:
+        x = ka.MultiHeadAttention(1, 2, name="heads")(inputs, inputs)
+        pooled = [keras.layers.GlobalAveragePooling1D()(x)]
+    else:
+        pooled = [ka.AttentionPooling(name=name)(inputs) for name in layers]
+    x = keras.layers.Dense(2, "softmax")(keras.layers.concatenate([*pooled, *pooled]))
+    keras.Model(inputs, x).save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", np.ones((4, 3, 2), "float32"))
+    assert message in refused("explain", tmp_path / "model.keras", "--samples", tmp_path / "x.npy")
+
+
 def test_features_are_explained_too(call, tmp_path):
     code, shown, _ = call("explain", *_model(tmp_path))
     assert code == 0 and "4 rows." in shown
