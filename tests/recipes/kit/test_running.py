@@ -93,7 +93,7 @@ def test_from_data_to_the_finished_folder(output, capsys):
     card = (output / "README.md").read_text()
     headings = [line[3:] for line in card.splitlines() if line.startswith("## ")]
     assert headings == ["What it does", "Data and licence", "Limits", "Figures", "How to use"]
-    assert "Drawn.\n\nNone.\n\nNote: small." in card
+    assert "Drawn.\n\nNone.\n\nnoise: 64 / 32 rows to train, " in card and "Note: small." in card
     assert "compile=False)` needs `import keras_attention` before it, in a checkout" in card
     # The weights are those of the best epoch, averaged.
     saved = keras.models.load_model(output / "model.keras")
