@@ -43,12 +43,12 @@ demo: setup
 		"The soup was cold, but it was not bad."
 
 # Most of it is compiling: XLA's machine code stays unpolished, and comes from its shorter emitters.
-# The random cases are compiled as users compile, and so is what the demo and the documents run.
+# Recipes and random cases are compiled as users compile, and so is what demo and documents run.
 QUICK_XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 test: setup
-	XLA_FLAGS="$${XLA_FLAGS-$(QUICK_XLA)}" $(PYTEST) --ignore tests/fuzz
-	$(PYTEST) tests/fuzz
+	XLA_FLAGS="$${XLA_FLAGS-$(QUICK_XLA)}" $(PYTEST) --ignore tests/fuzz --ignore tests/recipes
+	$(PYTEST) tests/recipes tests/fuzz
 
 # What JAX compiled is kept, so that a second run takes a third of the time.
 test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/$(VENV)/jax_cache
