@@ -9,6 +9,10 @@ HAS_XLA = BACKEND != "torch"  # which runs eagerly; `torch.compile` is not teste
 needs_tensorflow = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="SavedModel and TFLite are written by TensorFlow"
 )
+# For what Keras has no part in, which runs once.
+of_no_backend = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="the same on every backend: run on TensorFlow"
+)
 
 
 def to_numpy(structure):

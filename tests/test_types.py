@@ -9,6 +9,9 @@ import pytest
 from mypy import api as mypy
 
 import keras_attention as ka
+from tests.backend import of_no_backend
+
+pytestmark = of_no_backend
 
 ROOT = Path(__file__).parent.parent
 # What Keras calls, not users.

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.backend import of_no_backend
 from tests.documents import BLOCK, ROOT
+
+pytestmark = of_no_backend
 
 # Runs README's first example, saves its model, and says where the package came from.
 EXAMPLE = """
