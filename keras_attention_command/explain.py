@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import keras_attention as ka
+from keras_attention.export.signature import as_inputs
 from keras_attention_command.errors import UserError, reason
 from keras_attention_command.files import joined, load_model, read_samples
 from keras_attention_command.maps import weights_of
@@ -58,12 +59,10 @@ def _predictor(model):
         )
 
     rows = model.inputs[0].shape[0] or 32
-    # In the form that the model was made with: a list of one tensor, say, or Keras warns.
-    form = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
     def predict(inputs):
         batches = np.split(inputs, range(rows, len(inputs), rows))
-        batches = [keras.tree.pack_sequence_as(form, [batch]) for batch in batches]
+        batches = [as_inputs(model, [batch]) for batch in batches]
         # Sixty times: `model.predict` would set up each anew.
         try:
             outputs = [model.predict_on_batch(batch) for batch in batches]

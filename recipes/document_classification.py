@@ -44,7 +44,7 @@ from recipes.kit import classes, flags, records
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import argument, default, option, size_dependent
 from recipes.kit.running import Run
-from recipes.text import classifier, hierarchy
+from recipes.text import classifier, hierarchy, wordpiece
 from recipes.text.sentences import GAP, PARAGRAPH, kinds_of, mark_paragraphs
 
 NAME = "document_classification"
@@ -198,6 +198,7 @@ def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = classifier.load_data(config, toy_documents, edit=mark_paragraphs)
+    wordpiece.tensorflow_text()  # or an error, before anything is written
     from recipes.parts import ngram_documents
 
     with Run(config, NAME) as run:

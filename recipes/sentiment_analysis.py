@@ -189,6 +189,7 @@ def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = classifier.load_data(config)
+    wordpiece.tensorflow_text()  # or an error, before anything is written
     from recipes.parts import ngrams
 
     with Run(config, NAME) as run:

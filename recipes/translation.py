@@ -286,6 +286,7 @@ def train(config):
     config = flags.settle(config, data.examples)
     if config.architecture == "transformer" and config.units % config.heads:
         raise UserError(f"--heads must divide --units. Received: {config.heads} and {config.units}")
+    wordpiece.tensorflow_text()  # or an error, before anything is written
     import keras
 
     from recipes.parts import alignment, seq2seq

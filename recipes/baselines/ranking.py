@@ -118,32 +118,41 @@ def item_knn(histories, num_items):
     """
     known = [history for history in histories if len(history) > 1]
     before, last = [history[:-1] for history in known], [history[-1] for history in known]
-    scorers = {decay: _item_knn(before, num_items, decay) for decay in DECAYS}
+    alike = _cosines(before, num_items)
 
     def quality(decay):
-        return measure(scorers[decay], before, last, num_items, negatives=0)[f"ndcg@{TOP}"]
+        score = _by_recent(alike, decay)
+        return measure(score, before, last, num_items, negatives=0)[f"ndcg@{TOP}"]
 
-    return _item_knn(histories, num_items, max(DECAYS, key=quality))
+    return _by_recent(_cosines(histories, num_items), max(DECAYS, key=quality))
 
 
-def _item_knn(histories, num_items, decay):
-    from scipy.sparse import csr_matrix, diags
+def _cosines(histories, num_items):
+    """The cosine of each two items by their users, 0 of an item with itself: sparse, V + 1 rows."""
+    from scipy.sparse import diags
 
-    def users_by_items(histories, weigh):
-        rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-        weights = np.concatenate([weigh(len(history)) for history in histories])
-        return csr_matrix(
-            (weights, (rows, np.concatenate(histories))), (len(histories), num_items + 1)
-        )
-
-    taken = users_by_items(histories, np.ones)
+    taken = _users_by_items(histories, num_items + 1, np.ones)
     sizes = np.sqrt(np.maximum(taken.sum(axis=0), 1)).A1
     taken = taken @ diags(1 / sizes)
-    alike = (taken.T @ taken).tocsr()  # (V + 1, V + 1)
+    alike = (taken.T @ taken).tocsr()
     alike.setdiag(0)
+    return alike
+
+
+def _by_recent(alike, decay):
+    def weigh(length):
+        return decay ** np.arange(length - 1.0, -1, -1)
 
     def score(queries):
-        recent = users_by_items(queries, lambda length: decay ** np.arange(length - 1.0, -1, -1))
-        return (recent @ alike).toarray()[:, 1:]
+        return (_users_by_items(queries, alike.shape[0], weigh) @ alike).toarray()[:, 1:]
 
     return score
+
+
+def _users_by_items(histories, width, weigh):
+    """A sparse matrix with a row per history, and in it the weights of its items by `weigh`."""
+    from scipy.sparse import csr_matrix
+
+    rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    weights = np.concatenate([weigh(len(history)) for history in histories])
+    return csr_matrix((weights, (rows, np.concatenate(histories))), (len(histories), width))

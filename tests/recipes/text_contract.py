@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -44,6 +45,12 @@ class TextContract(RecipeContract):
     def label(self, finished):
         """The label of the text."""
         return classifier.Reader.load(finished, self.recipe.NAME, "model.tflite")(self.text)[0]
+
+    def test_without_tensorflow_text_nothing_is_written(self, tmp_path, capfd, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorflow_text", None)  # an import of it fails
+        assert self.run("train", *self.quick, "--output", tmp_path / "out") == 2
+        one_line(capfd, "This recipe needs tensorflow-text: pip install")
+        assert not list(tmp_path.iterdir())
 
     def test_scores_are_above_the_baselines(self, finished):
         metrics = json.loads((finished / "metrics.json").read_text())

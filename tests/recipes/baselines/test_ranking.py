@@ -99,7 +99,9 @@ def test_item_knn_by_the_formula(decay):
         sum(decay ** (2 - step) * cosine(i, j) for step, j in enumerate(query) if i != j)
         for i in range(1, 6)
     ]
-    found = ranking._item_knn(HISTORIES, 5, decay)([np.array(query), np.array([3])])
+    found = ranking._by_recent(ranking._cosines(HISTORIES, 5), decay)(
+        [np.array(query), np.array([3])]
+    )
     np.testing.assert_allclose(found[0], expected, rtol=1e-6)
 
 
