@@ -219,7 +219,7 @@ class PairBatches(Batches):
 
     def __init__(self, sources, targets, batch_size, *, start, widths, **options):
         self._sources, self._targets, self._start = sources, targets, start
-        lengths = _longer_sides(sources, targets)
+        lengths = longer_sides(sources, targets)
         longest = max(lengths)
         self._widths = [*widths, *([longest] if longest > max(widths) else [])]
         super().__init__(lengths, batch_size, **options)
@@ -254,14 +254,14 @@ class PairBatches(Batches):
         batches[0] = pairs, next((wider for wider in self._widths if wider > width), width + 1)
 
 
-def widths(sources, targets, count):
-    """At most `count` widths; to pad each pair to the next of them takes the fewest steps.
+def widths(lengths, count):
+    """At most `count` widths; to pad each row to the next of them takes the fewest steps.
 
-    >>> widths([[1]] * 5, [[1] * length for length in (2, 3, 3, 4, 20)], count=2)
+    >>> widths([2, 3, 3, 4, 20], count=2)
     [4, 20]
     """
-    ends, numbers = np.unique(_longer_sides(sources, targets), return_counts=True)
-    before = np.concatenate([[0], np.cumsum(numbers)])  # pairs of the first i lengths
+    ends, numbers = np.unique(lengths, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(numbers)])  # rows of the first i lengths
     # Dynamic programming: the fewest steps of the first i lengths, with one more width each round.
     steps = (before - before[:, None]) * np.concatenate([[0], ends])  # lengths j to i in one group
     steps = np.where(np.tri(len(steps), dtype=bool), np.inf, steps)
@@ -277,7 +277,8 @@ def widths(sources, targets, count):
     return chosen[::-1]
 
 
-def _longer_sides(sources, targets):
+def longer_sides(sources, targets):
+    """The length of the longer side of each pair."""
     return [max(map(len, pair)) for pair in zip(sources, targets, strict=True)]
 
 
@@ -347,8 +348,8 @@ class Windows(Batches):
     """Windows of histories, in which each item but the last is followed by one to predict.
 
     Every item of a history is predicted once an epoch or more, long histories in several windows.
-    A batch holds windows of one length, an eighth of `max_history`, two eighths and so on: short
-    histories then take little padding, and compiled code meets eight shapes.
+    A batch holds windows of one width. There are eight of these at most, as code is compiled anew
+    for each, and they are those that take the least padding for these histories.
 
     Args:
         histories: List of int32 arrays of items from 1.
@@ -364,13 +365,22 @@ class Windows(Batches):
     else 0.
     """
 
+    _WIDTHS = 8
+
     def __init__(
         self, histories, num_items, max_history, batch_size, *, negatives=0, seed=0, epoch=0
     ):
         self._histories, self._num_items, self._negatives = histories, num_items, negatives
-        eighths = sorted({-(-max_history * eighth // 8) for eighth in range(1, 9)})
-        self._sizes = {width: max(1, batch_size // width) for width in eighths}
         lengths = [len(history) - 1 for history in histories]
+        self._longest = max_history
+        of_windows = [
+            end - start
+            for length in lengths
+            for start, end in self._spans(length, np.random.default_rng(0))
+        ]
+        self._sizes = {
+            width: max(1, batch_size // width) for width in widths(of_windows, self._WIDTHS)
+        }
         super().__init__(lengths, batch_size, shuffle_seed=seed, epoch=epoch)
 
     def __getitem__(self, index):
@@ -413,7 +423,7 @@ class Windows(Batches):
 
     def _spans(self, count, rng):
         """Starts and ends of the fewest windows over `count` steps, the inner ones anywhere."""
-        longest = max(self._sizes)
+        longest = self._longest
         if count <= longest:
             return [(0, count)] if count > 0 else []
         number = -(-count // longest)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_attention as ka
-from recipes.data.batches import PairBatches, pad, widths
+from recipes.data.batches import PairBatches, longer_sides, pad, widths
 from recipes.kit import exports
 from recipes.kit.errors import UserError
 from recipes.text import detokenize
@@ -46,7 +46,7 @@ def make_batches(config, ids, *, epoch=0):
         ]
     # XLA compiles each width, which some batches alone would not pay for.
     batches = len(pairs["train"][0]) // config.batch_size
-    common_widths = widths(*pairs["train"], count=min(8, max(1, batches // 16)))
+    common_widths = widths(longer_sides(*pairs["train"]), count=min(8, max(1, batches // 16)))
     return {
         part: PairBatches(
             *pairs[part],
