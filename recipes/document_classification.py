@@ -65,7 +65,10 @@ class Config(classifier.TextConfig):
     max_sentences: int = option(30, "sentences read in training; later all are", low=1)
     # Network.
     embedding_size: int = option(16, "size of a word piece's vector, for the context", low=1)
-    dropout: float = option(0.5, "fraction of n-grams hidden in training", low=0.0, high=0.95)
+    dropout: float = option(
+        0.5, "fraction of n-grams, or of an encoder's features, hidden in training", low=0.0,
+        high=0.95,
+    )  # fmt: skip
     context_dropout: float = option(
         0.5, "fraction of word pieces hidden from the context, and its dropout rate", low=0.0,
         high=0.95,
@@ -73,7 +76,6 @@ class Config(classifier.TextConfig):
     # Training.
     epochs: int = default(15)
     batch_size: int = default(32)
-    learning_rate: float = default(0.003)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,24 +198,28 @@ def build_model(config, texts, pooling="attention"):
 
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
+    config = classifier.checked(config, learning_rate=0.003)
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = classifier.load_data(config, toy_documents, edit=mark_paragraphs)
     wordpiece.tensorflow_text()  # or an error, before anything is written
-    from recipes.parts import ngram_documents
+    from recipes.parts import encoders, ngram_documents
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
-        texts = ngram_documents.read(config, data)
+        reads, builds = encoders.read_documents, encoders.build_documents_model
+        if config.encoder == "ngrams":
+            reads, builds = ngram_documents.read, build_model
+        texts = reads(config, data)
+        batches = texts.training_batches(config, data, epoch=run.epochs_done)
 
         def build(pooling):
-            training, model = build_model(config, texts, pooling)
-            classifier.compile_model(config, training)
+            training, model = builds(config, texts, pooling)
+            classifier.compile_model(config, training, batches)
             return training, model
 
         validation = texts.batches(config, data, "validation")
         test = texts.batches(config, data, "test")
         training, model = build("attention")
-        batches = texts.training_batches(config, data, epoch=run.epochs_done)
         run.fit(training, batches, validation, monitor="val_loss", mode="min")
         answers = classifier.answers(training, test)
         scores = classes.measure(*answers)
@@ -237,6 +243,15 @@ def train(config):
 
 def card(config, data, section):
     """The words of the model card, with a section of its own for the classes."""
+    use = (
+        classifier.how_to_use(f"python -m recipes.{NAME} predict FOLDER --file DOCUMENT")
+        + f" The model splits sentences itself; tokenizers do not see "
+        f"empty lines, so first put a {PARAGRAPH} where one ends, as "
+        "`recipes.text.sentences.mark_paragraphs` does. `grid` holds the ids in sentences, one "
+        "per row, in step with `words`."
+    )
+    if config.encoder != "ngrams":
+        return {**classifier.words_of_encoder(config, data), **section, "How to use": use}
     runs = f" and runs of up to {config.order} word pieces" if config.order > 1 else ""
     return {
         "What it does": (
@@ -253,13 +268,7 @@ def card(config, data, section):
             "sentences are those of a simple rule. It must not decide about people."
         ),
         **section,
-        "How to use": (
-            classifier.how_to_use(f"python -m recipes.{NAME} predict FOLDER --file DOCUMENT")
-            + f" The model splits sentences itself; tokenizers do not see "
-            f"empty lines, so first put a {PARAGRAPH} where one ends, as "
-            "`recipes.text.sentences.mark_paragraphs` does. `grid` holds the ids in sentences, one "
-            "per row, in step with `words`."
-        ),
+        "How to use": use,
     }
 
 

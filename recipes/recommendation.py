@@ -182,7 +182,7 @@ def self_attention(config, num_items, name):
     return training, keras.Model(history, logits), keras.Model(history, outputs, name=name)
 
 
-def compile_model(config, model):
+def compile_model(config, model, windows):
     """Loss and optimizer."""
     import keras
     from keras import ops
@@ -191,7 +191,8 @@ def compile_model(config, model):
         """Minus the mean log-likelihood of the targets."""
         return -ops.sum(weights * likelihood) / ops.maximum(ops.sum(weights), 1.0)
 
-    adam = keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=config.averaging)
+    momentum = fitting.momentum(config.averaging, windows)
+    adam = keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=momentum)
     model.compile(adam, negative_log_likelihood)
 
 
@@ -222,7 +223,6 @@ def train(config):
         config = dataclasses.replace(config, max_history=config.max_history or longest)
         num_items = len(data.items)
         training, ranking_model, model = build_model(config, num_items)
-        compile_model(config, training)
         score = next_item.scorer(ranking_model, config.max_history)
 
         def validate(epoch, logs):
@@ -234,6 +234,7 @@ def train(config):
             negatives=config.negatives if config.loss == "binary" else 0,
             seed=config.seed, epoch=run.epochs_done,
         )  # fmt: skip
+        compile_model(config, training, windows)
         watch = fitting.with_averaged_weights(keras.callbacks.LambdaCallback(on_epoch_end=validate))
         run.fit(training, windows, monitor="val_ndcg@10", mode="max", callbacks=watch)
 

@@ -55,8 +55,14 @@ class Config(classifier.TextConfig):
     max_pieces: int = option(400, "word pieces of a text read in training; later all are", low=8)
     # Network.
     embedding_size: int = option(32, "size of a word piece's vector, for the context", low=1)
-    dropout: float = option(0.5, "fraction of n-grams hidden in training", low=0.0, high=0.95)
-    context_dropout: float = option(0.3, "dropout rate around the convolution", low=0.0, high=0.95)
+    dropout: float = option(
+        0.5, "fraction of n-grams, or of an encoder's features, hidden in training", low=0.0,
+        high=0.95,
+    )  # fmt: skip
+    context_dropout: float = option(
+        0.3, "dropout rate around the convolution, or of pieces before an encoder", low=0.0,
+        high=0.95,
+    )  # fmt: skip
     # Training.
     epochs: int = default(15)
     # What is written.
@@ -70,14 +76,12 @@ class PredictConfig(classifier.PredictConfig):
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
 
 
-def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
+def build_model(config, texts, pooling="attention"):
     """The classifier, once to train and once to use; both share all weights.
 
     Args:
         config: A `Config`.
-        vocabulary_size: Integer, number of word pieces.
-        keys: int32 `(K,)`, the n-grams, from `ngrams.select`.
-        counts: float32 `(K, C)`, in how many texts of each class each occurs.
+        texts: `ngram_texts.Texts`.
         pooling: `"attention"`, or `"mean"` for the baseline with equal weights.
 
     Returns:
@@ -91,7 +95,8 @@ def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
     import keras_attention as ka
     from recipes.parts import ngrams
 
-    num_ngrams, num_classes = counts.shape
+    num_ngrams, num_classes = texts.counts.shape
+    vocabulary_size = len(texts.vocabulary)
     ids = keras.Input((None,), dtype="int32", name="ids")
     own_class = keras.Input((1,), dtype="int32", name="own_class")
 
@@ -149,8 +154,8 @@ def build_model(config, vocabulary_size, keys, counts, pooling="attention"):
         },
         name=NAME,
     )
-    training.get_layer("lookup").keys.assign(keys)
-    evidence_layer.set_counts(counts)
+    training.get_layer("lookup").keys.assign(texts.keys)
+    evidence_layer.set_counts(texts.counts)
     return training, use
 
 
@@ -170,66 +175,44 @@ def _context(config, ids, vocabulary_size):
     ]
 
 
-def batches(config, ids, split, *, is_training=False, epoch=0):
-    """Batches of a split. For training they are shuffled, cut, and name each text's own class."""
-    from recipes.data.batches import PaddedBatches
-
-    cut = config.max_pieces if is_training else None
-    return PaddedBatches(
-        [text[:cut] for text in ids],
-        split.labels,
-        config.batch_size,
-        shuffle_seed=config.seed if is_training else None,
-        names_own_class=is_training,
-        epoch=epoch,
-    )
-
-
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
+    config = classifier.checked(config)
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = classifier.load_data(config)
     wordpiece.tensorflow_text()  # or an error, before anything is written
-    from recipes.parts import ngrams
+    from recipes.parts import encoders, ngram_texts
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
-        vocabulary = wordpiece.learn_vocabulary(data.train.texts, config.vocabulary_size)
-        ids = wordpiece.tokenize_splits(wordpiece.fast_tokenizer(vocabulary), data)
-        keys, counts = ngrams.select(
-            ids["train"], data.train.labels,
-            vocabulary_size=len(vocabulary), num_classes=len(data.labels),
-            order=config.order, min_texts=config.min_texts,
-        )  # fmt: skip
-        print(f"{len(vocabulary):,} word pieces, {len(keys):,} n-grams of up to {config.order}")
+        reads, builds = encoders.read, encoders.build_model
+        if config.encoder == "ngrams":
+            reads, builds = ngram_texts.read, build_model
+        texts = reads(config, data)
+        batches = texts.training_batches(config, data, epoch=run.epochs_done)
 
         def build(pooling):
-            training, model = build_model(config, len(vocabulary), keys, counts, pooling)
-            classifier.compile_model(config, training)
+            training, model = builds(config, texts, pooling)
+            classifier.compile_model(config, training, batches)
             return training, model
 
-        def training_batches(epoch=0):
-            return batches(config, ids["train"], data.train, is_training=True, epoch=epoch)
-
-        validation = batches(config, ids["validation"], data.validation)
-        test = batches(config, ids["test"], data.test)
+        validation = texts.batches(config, data, "validation")
+        test = texts.batches(config, data, "test")
         training, model = build("attention")
-        run.fit(
-            training, training_batches(run.epochs_done), validation,
-            monitor="val_accuracy", mode="max",
-        )  # fmt: skip
+        run.fit(training, batches, validation, monitor="val_accuracy", mode="max")
         answers = classifier.answers(training, test)
         scores = classes.measure(*answers)
         baselines = {"most frequent label": classes.most_frequent(data.train.labels, answers[0])}
         if config.baselines:
             baselines["tf-idf, logistic regression"] = tfidf.logistic_regression(data)
-            alike, _ = build("mean")  # all n-grams of a text weigh the same
-            run.fit_baseline("mean pooling", alike, training_batches(), validation)
+            alike, _ = build("mean")  # all steps of a text weigh the same
+            batches = texts.training_batches(config, data)
+            run.fit_baseline("mean pooling", alike, batches, validation)
             baselines["mean pooling"] = classes.measure(*classifier.answers(alike, test))
         records.show_scores(scores, baselines)
 
         forms = classifier.export(
-            model, run.path, data, vocabulary, ids["test"],
+            model, run.path, data, texts.vocabulary, texts.ids["test"],
             count=config.parity_texts,
             formats=[form for form in FORMS if form != "tflite_full_int8" or config.full_int8],
         )  # fmt: skip
@@ -242,6 +225,9 @@ def train(config):
 
 def card(config, data, section):
     """The words of the model card, with a section of its own for the classes."""
+    use = classifier.how_to_use(f'python -m recipes.{NAME} predict FOLDER "A text"')
+    if config.encoder != "ngrams":
+        return {**classifier.words_of_encoder(config, data), **section, "How to use": use}
     runs = f" and runs of up to {config.order} word pieces" if config.order > 1 else ""
     return {
         "What it does": (
@@ -256,7 +242,7 @@ def card(config, data, section):
             "any known word gets the frequencies of the labels. It must not decide about people."
         ),
         **section,
-        "How to use": classifier.how_to_use(f'python -m recipes.{NAME} predict FOLDER "A text"'),
+        "How to use": use,
     }
 
 

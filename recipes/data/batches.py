@@ -130,6 +130,7 @@ class PaddedBatches(Batches):
         batch_size: Integer, texts in a batch; fewer where they are long, see `_STEPS`.
         names_own_class: Whether `own_class` is the label counted from 1, or 0; `None` for ids
             alone.
+        widths: Increasing integers, the lengths to pad to; by default each batch to its longest.
         **options: As for `Batches`.
 
     Each batch is `({"ids": (B, T), "own_class": (B, 1)}, labels (B,))`, or `(ids, labels)`.
@@ -138,9 +139,9 @@ class PaddedBatches(Batches):
     # Texts times the length of the longest: a word piece takes some hundreds of bytes.
     _STEPS = 200_000
 
-    def __init__(self, texts, labels, batch_size, *, names_own_class=False, **options):
+    def __init__(self, texts, labels, batch_size, *, names_own_class=False, widths=(), **options):
         self._texts, self._labels = texts, np.asarray(labels)
-        self._names_own_class = names_own_class
+        self._names_own_class, self._widths = names_own_class, widths
         super().__init__([max(1, len(text)) for text in texts], batch_size, **options)
 
     def _arrays(self, rows, width):
@@ -167,6 +168,9 @@ class PaddedBatches(Batches):
         """How many texts of this length fit into a batch."""
         return self._STEPS // longest
 
+    def _width(self, longest):
+        return next((width for width in self._widths if width >= longest), longest)
+
 
 class DocumentBatches(PaddedBatches):
     """The same for texts in sentences, with what each text counts in the counts of n-grams.
@@ -176,24 +180,30 @@ class DocumentBatches(PaddedBatches):
         labels, batch_size, **options: As for `PaddedBatches`.
         max_words: Integer W, pieces in the longest sentence.
         shares: float32 array, what each text counts; zeros by default.
+        gap: Integer, steps of padding behind each sentence.
 
-    Each batch is `({"ids": (B, N, W + GAP), "own_class": (B, 1), "own_share": (B, 1)}, labels)`.
+    Each batch is `({"ids": (B, N, W + gap), "own_class": (B, 1), "own_share": (B, 1)}, labels)`, or
+    `(ids, labels)`.
     """
 
     # Sentences in a batch: each piece takes some kilobytes.
     _ROWS = 2_000
 
-    def __init__(self, documents, labels, batch_size, *, max_words, shares=None, **options):
-        self._max_words = max_words
+    def __init__(
+        self, documents, labels, batch_size, *, max_words, shares=None, gap=sentences.GAP, **options
+    ):
+        self._max_words, self._gap = max_words, gap
         self._shares = np.zeros(len(documents)) if shares is None else shares
         super().__init__(documents, labels, batch_size, **options)
 
     def _arrays(self, rows, width):
         inputs, labels = super()._arrays(rows, width)
+        if self._names_own_class is None:
+            return inputs, labels
         return {**inputs, "own_share": self._shares[rows, None].astype("float32")}, labels
 
     def _ids(self, texts, width):
-        ids = sentences.grid(texts, self._max_words)
+        ids = sentences.grid(texts, self._max_words, self._gap)
         return np.pad(ids, ((0, 0), (0, width - ids.shape[1]), (0, 0)))
 
     def _fitting(self, longest):

@@ -97,6 +97,15 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
     return callbacks
 
 
+def momentum(averaging, batches):
+    """The EMA momentum for a training: where an epoch has few steps it spans half an epoch at most.
+
+    >>> momentum(0.99, range(1000)), momentum(0.99, range(50))
+    (0.99, 0.96)
+    """
+    return min(averaging, max(0.0, 1 - 2 / max(1, len(batches))))
+
+
 def warmup_cosine(learning_rate, steps, warmup=0.05):
     """A schedule that rises to a learning rate in a share of all steps, then falls to nothing."""
     import keras

@@ -7,6 +7,7 @@ TensorFlow's libraries remark on instruction sets and GPUs while they are loaded
 import contextlib
 import importlib.abc
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -57,6 +58,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 def hide_remarks():
     """From now on in this process, and what TensorFlow writes later is held to errors."""
+    # That `predict` is traced for a few lengths is meant.
+    logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in str(record.msg))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

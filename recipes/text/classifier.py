@@ -17,12 +17,14 @@ import numpy as np
 from recipes.data import tables, texts
 from recipes.data.toy import reviews
 from recipes.kit import classes, exports, flags, run_folder
-from recipes.kit.errors import cannot_load, writing
+from recipes.kit.errors import UserError, cannot_load, writing
 from recipes.kit.flags import TrainConfig, argument, option, size_dependent
 from recipes.text import wordpiece
 
 FILES = ("vocabulary.txt", "labels.txt")
 FORMATS = ("text", "tsv", "jsonl")
+ENCODERS = ("ngrams", "gru", "cnn", "transformer")
+LEARNING_RATE, OF_FINE_TUNING = 0.001, 0.00005
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,12 @@ class TextConfig(TrainConfig):
     )
     vocabulary_size: int | None = size_dependent(
         16_000, 4_000, "word pieces to learn, at most", below=15_000, low=100, high=100_000
+    )
+    encoder: str = option("ngrams", f"{', '.join(ENCODERS)}, or the folder of a pretrained encoder")
+    fine_tune: bool = option(False, "train the pretrained encoder as well")
+    units: int = option(64, "units of a GRU each way; other encoders have twice the size", low=4)
+    learning_rate: float | None = option(
+        None, "step size of Adam, the largest; none: fits the encoder", low=1e-6, high=1.0
     )
     baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
     title: str | None = option(
@@ -70,6 +78,24 @@ def how_to_use(command):
     )
 
 
+def words_of_encoder(config, data):
+    """The words of a model card on a model with an encoder: what it does, and its limits."""
+    names = {"gru": "a bidirectional GRU", "cnn": "a convolution", "transformer": "self-attention"}
+    encoder = names.get(config.encoder, "a pretrained transformer")
+    return {
+        "What it does": (
+            f"Tells which of {', '.join(data.labels)} a text is, how sure it is, and how much each "
+            "word piece counted (weights that sum to one). Each piece was read together with those "
+            f"around it, by {encoder}."
+        ),
+        "Limits": (
+            "A weight tells where the model looked, not why: what a piece stands for has been "
+            "mixed with what surrounds it. It learned from one kind of text and is worse on "
+            "others. It must not decide about people."
+        ),
+    }
+
+
 def load_data(config, toy=reviews, edit=None):
     """The labelled texts of `--data`.
 
@@ -88,14 +114,45 @@ def load_data(config, toy=reviews, edit=None):
     return dataclasses.replace(data, **edited)
 
 
-def compile_model(config, model, metrics=()):
-    """Cross-entropy and accuracy, and Adam with the moving average of the weights that is kept."""
+def checked(config, learning_rate=LEARNING_RATE):
+    """The config with its step size, or an error for what does not go together.
+
+    Args:
+        config: A `TextConfig`.
+        learning_rate: Float, that of the n-grams.
+    """
+    is_folder = config.encoder not in ENCODERS
+    if is_folder and not Path(config.encoder).is_dir():
+        raise UserError(
+            f"--encoder must be {', '.join(ENCODERS)} or a folder. Received: {config.encoder}"
+        )
+    if config.fine_tune and not is_folder:
+        raise UserError("--fine-tune needs a pretrained encoder: --encoder FOLDER")
+    if config.encoder == "gru" and getattr(config, "full_int8", False):
+        raise UserError("--full-int8 cannot hold the loop of --encoder gru; tflite_int8 can")
+    if config.encoder != "ngrams":
+        learning_rate = OF_FINE_TUNING if config.fine_tune else LEARNING_RATE
+    return dataclasses.replace(config, learning_rate=config.learning_rate or learning_rate)
+
+
+def compile_model(config, model, batches):
+    """Cross-entropy and accuracy, and Adam with the moving average of the weights that is kept.
+
+    Args:
+        config: A `TextConfig`.
+        model: The Keras model to train.
+        batches: The batches of an epoch.
+    """
     import keras
 
+    from recipes.kit import fitting
+
+    momentum = fitting.momentum(config.averaging, batches)
+    adam = keras.optimizers.AdamW if config.fine_tune else keras.optimizers.Adam
     model.compile(
-        keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=config.averaging),
+        adam(config.learning_rate, use_ema=True, ema_momentum=momentum),
         keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy", *metrics],
+        metrics=["accuracy"],
     )
 
 
@@ -145,7 +202,7 @@ def export(model, folder, data, vocabulary, ids, *, count, formats=None):
 
     import keras_attention as ka
 
-    tokenizer = wordpiece.fast_tokenizer(vocabulary)
+    tokenizer = wordpiece.tokenizer_of(vocabulary)
     names, pieces = tf.constant(data.labels), tf.constant(vocabulary)
 
     def read_ids(model, ids):
@@ -212,7 +269,7 @@ class Reader:
             vocabulary, labels = (
                 (folder / name).read_text(encoding="utf-8").split("\n")[:-1] for name in FILES
             )
-            tokenizer = wordpiece.fast_tokenizer(vocabulary)
+            tokenizer = wordpiece.tokenizer_of(vocabulary)
         except (OSError, ValueError, RuntimeError) as error:
             raise cannot_load(path, error) from error
         run = exports.runner(path, "text", operators=wordpiece.operators())

@@ -18,7 +18,8 @@ class Answer:
         probabilities: Float array, of all labels.
         words, sentences: Pairs of a list of spans `(start, end)` in characters, and a list of
             floats, the share of each in the decision.
-        sentence_labels: List of strings, what each sentence says by itself.
+        sentence_labels: List of strings, what each sentence says by itself; empty if the model does
+            not tell.
     """
 
     label: str
@@ -35,7 +36,8 @@ class Answer:
             start, end = spans[index]
             if weights[index] > 0:
                 sentence = " ".join(text[start:end].split())
-                yield f"  {weights[index]:.2f}  {self.sentence_labels[index]}: {sentence}"
+                label = f"{self.sentence_labels[index]}: " if self.sentence_labels else ""
+                yield f"  {weights[index]:.2f}  {label}{sentence}"
 
 
 def answer(reader, text):
@@ -43,7 +45,7 @@ def answer(reader, text):
 
     Args:
         reader: `recipes.text.classifier.Reader` of a model with the outputs `grid`, `words`,
-            `sentences` and `evidence`.
+            `sentences` and perhaps `evidence`.
         text: String.
     """
     marked = mark_paragraphs(text)  # of the same length
@@ -60,11 +62,12 @@ def answer(reader, text):
         if length
     ]
     has_pieces = lengths > 0
+    said = outputs["evidence"][has_pieces].argmax(1) if "evidence" in outputs else []
     return Answer(
         label,
         probability,
         outputs["probability"],
         reader.words(marked, shares[is_piece]),
         (spans, outputs["sentences"][has_pieces].tolist()),
-        [reader.labels[index] for index in outputs["evidence"][has_pieces].argmax(1)],
+        [reader.labels[index] for index in said],
     )

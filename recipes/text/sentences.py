@@ -70,10 +70,10 @@ def split(ids, kinds, max_words):
     return sentences
 
 
-def grid(texts, max_words):
-    """Sentences of texts, as `split` gives them, in one padded array `(B, N, W + GAP)`."""
+def grid(texts, max_words, gap=GAP):
+    """Sentences of texts, as `split` gives them, in one padded array `(B, N, W + gap)`."""
     count = max([1, *map(len, texts)])
-    ids = np.zeros((len(texts), count, max_words + GAP), np.int32)
+    ids = np.zeros((len(texts), count, max_words + gap), np.int32)
     for row, sentences in zip(ids, texts, strict=True):
         for cells, sentence in zip(row, sentences, strict=False):
             cells[: len(sentence)] = sentence

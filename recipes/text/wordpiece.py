@@ -53,6 +53,15 @@ def fast_tokenizer(vocabulary, *, cased=False):
     )
 
 
+def tokenizer_of(vocabulary):
+    """The `fast_tokenizer` of a vocabulary, which keeps capitals if the pieces have any.
+
+    `[UNK]` and the like are no text. A pretrained model brings a vocabulary of either kind.
+    """
+    pieces = (piece for piece in vocabulary if not piece.startswith("["))
+    return fast_tokenizer(vocabulary, cased=any(re.search("[A-Z]", piece) for piece in pieces))
+
+
 def tensorflow_text():
     """The module, or a `UserError` that says how to get it."""
     try:
