@@ -190,6 +190,18 @@ def test_a_phone_that_splits_the_ids_itself_finds_the_same_sentences(finished, m
     assert [row[row > 0].tolist() for row in grid] == expected
 
 
+def test_the_hierarchy_over_another_encoder(tmp_path, capfd):
+    folder = tmp_path / "out"
+    quick = TestContract.quick
+    assert run("train", *quick, "--encoder", "transformer", "--output", folder) == 0
+    capfd.readouterr()
+    for form in recipe.FORMS:
+        assert run("predict", folder, "--form", form, LETTER) == 0
+        out = capfd.readouterr().out
+        assert re.search(r"^  0\.\d\d  The kettle by the blue wall", out, re.MULTILINE)
+    assert "by self-attention" in (folder / "README.md").read_text()
+
+
 # ------------------------------------------------------------------------------------ predict
 
 

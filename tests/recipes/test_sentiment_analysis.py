@@ -11,6 +11,7 @@ from recipes import sentiment_analysis as recipe
 from recipes.data.toy import reviews as toy_reviews
 from recipes.text import classifier, wordpiece
 from tests.recipes.command import call_recipe
+from tests.recipes.parts import tiny_presets
 from tests.recipes.text_contract import TextContract
 
 ANSI = re.compile("\x1b\\[[0-9;]*m")
@@ -33,7 +34,16 @@ class TestContract(TextContract):
     recipe = recipe
     files = ("labels.txt", "vocabulary.txt", "model_full_int8.tflite")
     card = ("tf-idf", "grammar", "mean pooling")
-    bad_flags = ((["--dropout", "nan"], "--dropout must be at least"),)
+    bad_flags = (
+        (["--dropout", "nan"], "--dropout must be at least"),
+        (
+            ["--encoder", "lstm"],
+            "--encoder must be ngrams, gru, cnn, .*or a folder. Received: lstm",
+        ),
+        (["--encoder", "recipes"], "Cannot read the encoder in --encoder .*recipes"),
+        (["--fine-tune", "--encoder", "cnn"], "--fine-tune needs a pretrained encoder"),
+        (["--full-int8", "--encoder", "gru"], "--full-int8 cannot hold the loop"),
+    )
     tfds = ("imdb_reviews", "imdb_review")
     quick = "--no-baselines --limit 200 --epochs 2 --parity-texts 4".split()
     text = "The staff was never boring."
@@ -98,3 +108,21 @@ def test_a_negation_turns_the_word_behind_it(toy_run, capfd, monkeypatch):
     first, second = capfd.readouterr().out.splitlines()
     assert first.startswith("positive ") and re.search(r"never\(\S+ boring\(", first)
     assert second.startswith("negative ")
+
+
+@pytest.mark.parametrize("encoder", ["gru", "pretrained"])
+def test_other_encoders_are_trained_exported_and_read(encoder, tmp_path, capfd):
+    if encoder == "pretrained":
+        tiny_presets.save_bert(tmp_path / "tiny")
+        encoder = tmp_path / "tiny"
+    folder = tmp_path / "out"
+    assert run("train", *TestContract.quick, "--encoder", encoder, "--output", folder) == 0
+    assert "word pieces" in capfd.readouterr().out
+    card = (folder / "README.md").read_text()
+    assert "a bidirectional GRU" in card or "a pretrained transformer" in card
+    for form in recipe.FORMS:
+        if (folder / recipe.FORMS[form]).exists():
+            assert run("predict", folder, "--form", form, "--format", "jsonl", "It was good.") == 0
+            answer = json.loads(capfd.readouterr().out)
+            assert [word for word, _ in answer["words"]] == ["It", "was", "good", "."]
+            assert sum(weight for _, weight in answer["words"]) == pytest.approx(1, abs=1e-4)

@@ -5,7 +5,7 @@ import pytest
 
 import keras_attention as ka
 from recipes import document_classification, sentiment_analysis
-from recipes.parts import ngram_documents, ngrams
+from recipes.parts import ngram_documents, ngram_texts, ngrams
 from recipes.text import sentences
 
 WORDS, STEPS = 60, 64
@@ -36,7 +36,8 @@ def _counted(texts, labels, order):
 def _sentiment(rng, texts):
     config = sentiment_analysis.Config()
     counted = _counted(texts, rng.integers(0, 2, len(texts)), config.order)
-    training, model = sentiment_analysis.build_model(config, WORDS, *counted)
+    data = ngram_texts.Texts([f"word{i}" for i in range(WORDS)], {}, *counted)
+    training, model = sentiment_analysis.build_model(config, data)
     salience = training.get_layer("salience").embeddings
     salience.assign(rng.normal(size=salience.shape))  # as if it had learned which words count
     return model
