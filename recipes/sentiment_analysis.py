@@ -106,7 +106,7 @@ def build_model(config, texts, pooling="attention"):
     known = ops.greater(flat, 0)
 
     evidence_layer = ngrams.NaiveBayesEvidence(
-        num_ngrams, num_classes, dtype="float32", name="evidence"
+        num_ngrams, num_classes, turns=num_classes > 2, dtype="float32", name="evidence"
     )
     attention = ka.AttentionPooling(score="dot", dtype="float32", name="attention")
     scale = ngrams.EvidenceScale(dtype="float32", name="scale")

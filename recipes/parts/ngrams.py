@@ -160,15 +160,18 @@ class NGramLookup(keras.layers.Layer):
 class NaiveBayesEvidence(keras.layers.Layer):
     """What each n-gram says for each class.
 
-        e = gain * (log p(ngram | class) - mean over classes)
+        e = gain * (log p(ngram | class) - mean over classes) + turn
 
-    with smoothed frequencies counted in the training texts, and one learned gain an n-gram, 1 at
-    first. A training text takes part in its own counts: each n-gram that only it has would point
-    to its label without fail. So in training its own count is left out.
+    with smoothed frequencies counted in the training texts. Learned for each n-gram are a gain, 1
+    at first, and a turn, 0 at first. Of two classes a gain alone reaches both.
+
+    A training text takes part in its own counts: each n-gram that only it has would point to its
+    label without fail. So in training its own count is left out.
 
     Args:
         num_ngrams: Integer K; row 0 stands for unknown.
         num_classes: Integer C.
+        turns: Whether n-grams have a turn; it doubles the numbers learned.
 
     Call arguments:
         rows: int32 `(B, S)`.
@@ -184,10 +187,11 @@ class NaiveBayesEvidence(keras.layers.Layer):
         https://aclanthology.org/P12-2018
     """
 
-    def __init__(self, num_ngrams, num_classes, **kwargs):
+    def __init__(self, num_ngrams, num_classes, turns=False, **kwargs):
         super().__init__(**kwargs)
         self.num_ngrams = num_ngrams
         self.num_classes = num_classes
+        self.turns = turns
 
     def build(self, rows_shape, own_class_shape=None, own_share_shape=None):
         rows = self.num_ngrams + 1
@@ -197,6 +201,10 @@ class NaiveBayesEvidence(keras.layers.Layer):
         # What the counts come to: smaller numbers, which int8 can hold, and less to compute.
         self.ratios = self.add_weight(name="ratios", shape=(rows, self.num_classes), **fixed)
         self.gain = self.add_weight(name="gain", shape=(rows, 1), initializer="ones")
+        self.turn = None
+        if self.turns:
+            shape = rows, self.num_classes
+            self.turn = self.add_weight(name="turn", shape=shape, initializer="zeros")
         self.built = True
 
     def set_counts(self, counts):
@@ -217,8 +225,11 @@ class NaiveBayesEvidence(keras.layers.Layer):
             counts = ops.maximum(ops.take(self.counts, rows, axis=0) - own, 0.0)
             known = ops.cast(ops.expand_dims(rows, -1) > 0, "float32")
             ratios = self._log_ratios(counts) * known
-        gain = ops.cast(ops.take(self.gain, rows, axis=0), "float32")
-        return ratios * gain
+        evidence = ratios * ops.cast(ops.take(self.gain, rows, axis=0), "float32")
+        if self.turn is None:
+            return evidence
+        turn = ops.cast(ops.take(self.turn, rows, axis=0), "float32")
+        return evidence + turn * ops.cast(ops.expand_dims(rows, -1) > 0, "float32")
 
     def _totals(self, counts):
         return counts.sum(0) + len(counts) / counts.shape[1]
@@ -232,6 +243,7 @@ class NaiveBayesEvidence(keras.layers.Layer):
             **super().get_config(),
             "num_ngrams": self.num_ngrams,
             "num_classes": self.num_classes,
+            "turns": self.turns,
         }
 
 

@@ -123,6 +123,25 @@ def test_evidence_is_the_log_count_ratio_and_leaves_a_texts_own_count_out():
     np.testing.assert_allclose(own, [[0, 0], ratio(2, 0), ratio(0, 1)], atol=1e-6)
 
 
+def test_evidence_turns_towards_any_class():
+    counts = np.array([[3.0, 0.0, 1.0], [1.0, 1.0, 1.0]], "float32")
+    rows = np.array([[0, 1, 2]])
+    plain, turned = (ngrams.NaiveBayesEvidence(2, 3, turns=turns) for turns in (False, True))
+    for layer in (plain, turned):
+        layer.build((None, None))
+        layer.set_counts(counts)
+    np.testing.assert_allclose(to_numpy(turned(rows)), to_numpy(plain(rows)))
+    turn = np.array([[9, 9, 9], [0, 1, 0], [2, 0, -1]], "float32")
+    turned.turn.assign(turn)
+    turned.gain.assign([[1.0], [0.5], [1.0]])
+    expected = to_numpy(plain(rows))[0] * [[1], [0.5], [1]] + turn
+    expected[0] = 0  # unknown
+    for own in (), (np.array([[0]]),):
+        np.testing.assert_allclose(to_numpy(turned(rows, *own))[0], expected, atol=1e-6)
+    assert ngrams.NaiveBayesEvidence.from_config(turned.get_config()).turns
+    assert plain.turn is None  # as the models saved before have it
+
+
 def test_no_ngram_spans_a_zero_and_texts_count_their_share():
     texts = [np.array([5, 6, 0, 7]), np.array([5, 6, 7])]
     keys, counts = ngrams.select(
