@@ -43,8 +43,9 @@ class TextConfig(TrainConfig):
     fine_tune: bool = option(False, "train the pretrained encoder as well")
     units: int = option(64, "units of a GRU each way; other encoders have twice the size", low=4)
     learning_rate: float | None = option(
-        None, "step size of Adam, the largest; none: fits the encoder", low=1e-6, high=1.0
-    )
+        None, "step size of Adam, the largest; none: 0.001, with --fine-tune 0.00005", low=1e-6,
+        high=1.0,
+    )  # fmt: skip
     baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
     title: str | None = option(
         None, "title of the model card: the task, such as Kinds of questions"
