@@ -17,6 +17,7 @@ from keras import layers, ops
 
 import keras_attention as ka
 from recipes.data.batches import DocumentBatches, PaddedBatches, widths
+from recipes.kit.errors import UserError
 from recipes.parts import pretrained
 from recipes.parts.split_sentences import SplitSentences
 from recipes.text import classifier, sentences, wordpiece
@@ -30,7 +31,8 @@ class EqualScore(ka.Score):
     """The same score for all steps: with it attention is mean pooling."""
 
     def compare(self, query, key, start):
-        return 0.0 * (ops.sum(query, -1)[..., None] + ops.sum(key, -1)[..., None, :])
+        rows, columns = query[..., :1], ops.expand_dims(key[..., 0], -2)
+        return ops.zeros_like(rows) + ops.zeros_like(columns)  # (..., T, S)
 
 
 def build_model(config, texts, pooling="attention"):
@@ -272,6 +274,11 @@ def read_documents(config, data):
     # The marks that end sentences are pieces, whether or not a training text has them.
     marks = f". ! ? {sentences.PARAGRAPH}"
     vocabulary, encoder = _vocabulary(config, [*data.train.texts, marks])
+    if encoder and config.max_words > encoder.limit:
+        raise UserError(
+            f"--max-words must be at most {encoder.limit}, what the encoder reads. "
+            f"Received: {config.max_words}"
+        )
     ids = wordpiece.tokenize_splits(wordpiece.tokenizer_of(vocabulary), data)
     kinds = sentences.kinds_of(vocabulary)
     documents = {

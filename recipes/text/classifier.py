@@ -82,7 +82,13 @@ def how_to_use(command):
 def words_of_encoder(config, data):
     """The words of a model card on a model with an encoder: what it does, and its limits."""
     names = {"gru": "a bidirectional GRU", "cnn": "a convolution", "transformer": "self-attention"}
-    encoder = names.get(config.encoder, "a pretrained transformer")
+    folder = f"a pretrained transformer, {Path(config.encoder).name}, whose licence holds here too"
+    encoder = names.get(config.encoder, folder)
+    long = (
+        " Cut very long texts: a TFLite file takes memory that grows with the square of the length."
+        if config.encoder == "transformer"
+        else ""
+    )
     return {
         "What it does": (
             f"Tells which of {', '.join(data.labels)} a text is, how sure it is, and how much each "
@@ -92,7 +98,7 @@ def words_of_encoder(config, data):
         "Limits": (
             "A weight tells where the model looked, not why: what a piece stands for has been "
             "mixed with what surrounds it. It learned from one kind of text and is worse on "
-            "others. It must not decide about people."
+            f"others. It must not decide about people.{long}"
         ),
     }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from recipes.kit.errors import UserError
 from recipes.parts import encoders
 from recipes.text import sentences
 from tests.backend import to_numpy
@@ -104,17 +105,20 @@ def test_the_baseline_is_mean_pooling(made):
     np.testing.assert_allclose(weights["words"][0, 1], [1 / 4] * 4 + [0], rtol=1e-5)
 
 
-def test_an_encoder_learns(made):
-    """Whether a text has `good`, which single pieces tell."""
-    if made.name == "pretrained":
-        pytest.skip("one random layer of eight features learns this slowly")
-    ids = padded([RNG.permutation(9) + 9 for _ in range(64)], width=9)
+def test_a_network_learns_which_piece_decides(preset):
+    """Whether a text has `good`, which its weight then tells."""
+    config = types.SimpleNamespace(encoder="cnn", units=4, dropout=0.1, context_dropout=0, seed=0)
+    good = PIECES.index("good")
+    ids = np.stack([RNG.permutation(9) + 9 for _ in range(64)]).astype("int32")
     labels = np.arange(64) % 2
-    ids[labels == 0] = np.where(ids[labels == 0] == PIECES.index("good"), 9, ids[labels == 0])
-    training, _ = encoders.build_model(made.config, made.texts)
+    ids[labels == 0] = np.where(ids[labels == 0] == good, 9, ids[labels == 0])
+    training, model = encoders.build_model(config, encoders.Texts(PIECES, {}, 2))
     training.compile(keras.optimizers.Adam(0.03), "sparse_categorical_crossentropy")
-    training.fit(ids, labels, epochs=30, verbose=0)
-    assert (to_numpy(training(ids)).argmax(1) == labels).mean() > 0.95
+    training.fit(ids, labels, epochs=20, verbose=0)
+    outputs = outputs_of(model, ids)
+    assert (outputs["probability"].argmax(1) == labels).mean() > 0.95
+    near = np.abs(outputs["weights"].argmax(1) - (ids == good).argmax(1)) <= encoders.KERNEL // 2
+    assert near[labels == 1].mean() > 0.8
 
 
 def test_the_layers_are_the_librarys(made):
@@ -136,3 +140,10 @@ def test_what_a_pretrained_encoder_cannot_read_has_no_weight(preset):
     np.testing.assert_allclose(
         outputs["probability"], outputs_of(model, long[:, :30])["probability"], atol=1e-6
     )
+
+
+def test_sentences_longer_than_the_encoder_reads_are_refused(preset):
+    config = types.SimpleNamespace(encoder=preset, max_words=31)
+    data = types.SimpleNamespace(train=types.SimpleNamespace(texts=["it was good"]))
+    with pytest.raises(UserError, match="--max-words must be at most 30.*Received: 31"):
+        encoders.read_documents(config, data)
