@@ -191,6 +191,33 @@ def test_report_holds_figures_of_the_written_files(tmp_path):
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("is_same", [True, False])
+def test_the_reference_is_eager_until_a_graph_gives_the_same(tmp_path, is_same):
+    import tensorflow as tf
+
+    model, ids = classifier(), texts(rows=26)[0]
+    eager, graphs = [], []
+
+    def read(model, ids):
+        (eager if tf.executing_eagerly() else graphs).append(ids)
+        shift = 0.0 if is_same or tf.executing_eagerly() else 0.5
+        return {"label": model(ids) + shift}
+
+    one_by_one = tf.data.Dataset.from_tensor_slices({"ids": ids}).batch(1)
+    signature = Signature("ids", read, {"ids": ((None, None), "int32")}, one_by_one)
+    batches = signature.batches()
+    outputs = parity.reference(signature, model, batches)
+    assert len(batches) == 26 and len(graphs) == 1
+    assert len(eager) == (20 if is_same else 26)
+    np.testing.assert_allclose(
+        np.concatenate([x["label"] for x in outputs]), ops.convert_to_numpy(model(ids)), atol=1e-5
+    )
+    if not is_same:
+        with pytest.raises(ExportError, match="`saved_model`.* drifts"):
+            export_model(model, tmp_path / "out", signatures=[signature])
+
+
+@needs_tensorflow
 def test_every_format(tmp_path):
     forms = ("saved_model", "tflite", "tflite_float16", "tflite_int8", "tflite_full_int8")
     report = export_model(classifier(), tmp_path, texts()[0], formats=forms)

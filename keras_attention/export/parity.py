@@ -1,5 +1,6 @@
 """Comparison of the written forms with the Keras model: figures, bounds, check."""
 
+import contextlib
 import datetime
 import statistics
 import time
@@ -25,11 +26,24 @@ BOUNDS = {
 # Options whose reference values are closer than this count as the same decision.
 _TIE = 1e-5
 _WARM_UP, _REPEATS = 3, 20
+# Batches that the Keras model reads operation by operation, which is slow where it has a loop.
+_EAGER = 20
 
 
 def keras_runner(signature, model):
     """A function from a dict of arrays to the Keras model's outputs, a dict of arrays."""
     return lambda batch: _arrays(signature.call(model, _tensors(batch)))
+
+
+def _graph_runner(signature, model):
+    """The same as one graph for inputs of any size."""
+    import tensorflow as tf
+
+    specs = {
+        name: tf.TensorSpec(shape, dtype, name) for name, (shape, dtype) in signature.specs.items()
+    }
+    function = tf.function(lambda batch: signature.call(model, batch), input_signature=[specs])
+    return lambda batch: _arrays(function(_tensors(batch)))
 
 
 def saved_model_runner(signature, loaded):
@@ -59,23 +73,33 @@ def tflite_runner(signature, path, plain_kernels=False):
 def reference(signature, model, batches):
     """The Keras model's outputs for each batch.
 
+    Beyond the first batches it runs as one graph, if that gives the same for these.
+
     Raises:
         ExportError: If an output is NaN or infinite.
         ValueError: If the signature's `decision` names no output.
     """
-    outputs = list(map(keras_runner(signature, model), batches))
-    for name in outputs[0]:
-        if not all(_is_finite(output[name]) for output in outputs):
-            raise ExportError(
-                f"Output `{name}` of signature `{signature.name}` is not finite on `samples`: "
-                "the model itself computes NaN or infinity"
-            )
+    run = keras_runner(signature, model)
+    outputs = list(map(run, batches[:_EAGER]))
     named = signature.decision
     if isinstance(named, str) and named != "auto" and named not in outputs[0]:
         raise ValueError(
             f"`decision` of signature `{signature.name}` must be one of its outputs "
             f"{list(outputs[0])}. Received: decision={named!r}"
         )
+    if len(batches) > _EAGER:
+        graph = _graph_runner(signature, model)
+        # If it is not the same, or cannot be traced, this shows where the graph is written.
+        with contextlib.suppress(ExportError):
+            check("graph", signature, graph, batches[:_EAGER], outputs, BOUNDS["saved_model"])
+            run = graph
+        outputs += map(run, batches[_EAGER:])
+    for name in outputs[0]:
+        if not all(_is_finite(output[name]) for output in outputs):
+            raise ExportError(
+                f"Output `{name}` of signature `{signature.name}` is not finite on `samples`: "
+                "the model itself computes NaN or infinity"
+            )
     return outputs
 
 
