@@ -51,7 +51,7 @@ NAME = "document_classification"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(classifier.TextConfig):
+class Config(classifier.EncoderConfig):
     """What `train` can be told."""
 
     # Data.

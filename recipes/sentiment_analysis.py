@@ -43,7 +43,7 @@ FORMS = {**exports.FORMS, "tflite_full_int8": "model_full_int8.tflite"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(classifier.TextConfig):
+class Config(classifier.EncoderConfig):
     """What `train` can be told."""
 
     # Data.

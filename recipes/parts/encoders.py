@@ -39,7 +39,7 @@ def build_model(config, texts, pooling="attention"):
     """A classifier of texts: to train, and to use; both share all weights.
 
     Args:
-        config: A config that extends `classifier.TextConfig`.
+        config: A config that extends `classifier.EncoderConfig`.
         texts: `Texts`.
         pooling: `"attention"`, or `"mean"` for the same network with equal weights.
 
@@ -84,7 +84,7 @@ def build_documents_model(config, texts, pooling="attention"):
     """A classifier of documents, as `build_model`, by attention over words and sentences.
 
     Args:
-        config: A config with `max_words`, which extends `classifier.TextConfig`.
+        config: A config with `max_words`, which extends `classifier.EncoderConfig`.
         texts: `Documents`.
         pooling: As for `build_model`.
 

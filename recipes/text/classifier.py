@@ -39,6 +39,17 @@ class TextConfig(TrainConfig):
     vocabulary_size: int | None = size_dependent(
         16_000, 4_000, "word pieces to learn, at most", below=15_000, low=100, high=100_000
     )
+    baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
+    title: str | None = option(
+        None, "title of the model card: the task, such as Kinds of questions"
+    )
+    parity_texts: int = option(200, "test texts on which the exports are compared", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig(TextConfig):
+    """The same with the options that say what reads the texts."""
+
     encoder: str = option("ngrams", f"{', '.join(ENCODERS)}, or the folder of a pretrained encoder")
     fine_tune: bool = option(False, "train the pretrained encoder as well")
     units: int = option(64, "units of a GRU each way; other encoders have twice the size", low=4)
@@ -46,11 +57,6 @@ class TextConfig(TrainConfig):
         None, "step size of Adam, the largest; none: 0.001, with a pretrained encoder 0.003, with "
         "--fine-tune 0.00005", low=1e-6, high=1.0,
     )  # fmt: skip
-    baselines: bool = option(True, "train tf-idf and mean pooling too, to compare")
-    title: str | None = option(
-        None, "title of the model card: the task, such as Kinds of questions"
-    )
-    parity_texts: int = option(200, "test texts on which the exports are compared", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +131,7 @@ def checked(config, learning_rate=LEARNING_RATE):
     """The config with its step size, or an error for what does not go together.
 
     Args:
-        config: A `TextConfig`.
+        config: An `EncoderConfig`.
         learning_rate: Float, that of the n-grams.
     """
     is_folder = config.encoder not in ENCODERS
@@ -157,7 +163,8 @@ def compile_model(config, model, batches):
     from recipes.kit import fitting
 
     momentum = fitting.momentum(config.averaging, batches)
-    adam = keras.optimizers.AdamW if config.fine_tune else keras.optimizers.Adam
+    is_fine_tuned = getattr(config, "fine_tune", False)
+    adam = keras.optimizers.AdamW if is_fine_tuned else keras.optimizers.Adam
     model.compile(
         adam(config.learning_rate, use_ema=True, ema_momentum=momentum),
         keras.losses.SparseCategoricalCrossentropy(),
