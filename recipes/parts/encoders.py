@@ -31,8 +31,8 @@ class EqualScore(ka.Score):
     """The same score for all steps: with it attention is mean pooling."""
 
     def compare(self, query, key, start):
-        rows, columns = query[..., :1], ops.expand_dims(key[..., 0], -2)
-        return ops.zeros_like(rows) + ops.zeros_like(columns)  # (..., T, S)
+        # Not `zeros_like`: Keras would warn that the query has no gradient.
+        return 0.0 * (query[..., :1] + ops.expand_dims(key[..., 0], -2))  # (..., T, S)
 
 
 def build_model(config, texts, pooling="attention"):
@@ -130,7 +130,7 @@ def _embedding(config, texts):
     """
     if texts.pretrained:
         encoder = texts.load_encoder()
-        encoder.trainable = config.fine_tune
+        encoder.fine_tune(config.fine_tune)
         return encoder, encoder.limit
     embed = layers.Embedding(len(texts.vocabulary), 2 * config.units, name="pieces")
     hide = layers.Dropout(

@@ -97,6 +97,13 @@ class PretrainedEncoder(keras.layers.Layer):
         longest = getattr(backbone, "max_sequence_length", None) or 512
         self.limit = longest - 2
 
+    def fine_tune(self, is_trained=True):
+        """Makes the backbone trainable or frozen, but for what its features do not depend on."""
+        self.trainable = is_trained
+        for layer in self.backbone.layers:
+            if layer.name == "pooled_dense":  # BERT's, for the output that is not used here
+                layer.trainable = False
+
     def build(self, ids_shape):
         self.built = True  # the backbone was built when it was made
 

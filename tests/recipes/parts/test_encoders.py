@@ -147,3 +147,11 @@ def test_sentences_longer_than_the_encoder_reads_are_refused(preset):
     data = types.SimpleNamespace(train=types.SimpleNamespace(texts=["it was good"]))
     with pytest.raises(UserError, match="--max-words must be at most 30.*Received: 31"):
         encoders.read_documents(config, data)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean"])
+def test_every_weight_that_is_trained_has_a_gradient(made, pooling):
+    """Else Keras warns, which is an error here."""
+    training, _ = encoders.build_model(made.config, made.texts, pooling)
+    training.compile("sgd", "sparse_categorical_crossentropy")
+    training.train_on_batch(padded(TEXTS), np.arange(4) % 3)
