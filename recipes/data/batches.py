@@ -52,11 +52,12 @@ class Batches(keras.utils.PyDataset):
         batch_size: Integer, rows in a batch.
         shuffle_seed: Integer to shuffle by, anew in each epoch; or `None` to keep one order.
         epoch: Integer, epochs done in an earlier session.
+        widths: Increasing integers, the lengths to pad to; a longer row is padded to itself.
     """
 
-    def __init__(self, lengths, batch_size, *, shuffle_seed=None, epoch=0):
+    def __init__(self, lengths, batch_size, *, shuffle_seed=None, epoch=0, widths=()):
         super().__init__()
-        self._lengths = np.asarray(lengths)
+        self._lengths, self._widths = np.asarray(lengths), widths
         self._batch_size, self._seed, self._epoch = batch_size, shuffle_seed, epoch
         self._compose()
 
@@ -110,7 +111,7 @@ class Batches(keras.utils.PyDataset):
 
     def _width(self, longest):
         """To what a batch is padded."""
-        return longest
+        return next((width for width in self._widths if width >= longest), longest)
 
 
 def _swap_second(batches):
@@ -130,7 +131,6 @@ class PaddedBatches(Batches):
         batch_size: Integer, texts in a batch; fewer where they are long, see `_STEPS`.
         names_own_class: Whether `own_class` is the label counted from 1, or 0; `None` for ids
             alone.
-        widths: Increasing integers, the lengths to pad to; by default each batch to its longest.
         **options: As for `Batches`.
 
     Each batch is `({"ids": (B, T), "own_class": (B, 1)}, labels (B,))`, or `(ids, labels)`.
@@ -139,9 +139,9 @@ class PaddedBatches(Batches):
     # Texts times the length of the longest: a word piece takes some hundreds of bytes.
     _STEPS = 200_000
 
-    def __init__(self, texts, labels, batch_size, *, names_own_class=False, widths=(), **options):
+    def __init__(self, texts, labels, batch_size, *, names_own_class=False, **options):
         self._texts, self._labels = texts, np.asarray(labels)
-        self._names_own_class, self._widths = names_own_class, widths
+        self._names_own_class = names_own_class
         super().__init__([max(1, len(text)) for text in texts], batch_size, **options)
 
     def _arrays(self, rows, width):
@@ -167,9 +167,6 @@ class PaddedBatches(Batches):
     def _fitting(self, longest):
         """How many texts of this length fit into a batch."""
         return self._STEPS // longest
-
-    def _width(self, longest):
-        return next((width for width in self._widths if width >= longest), longest)
 
 
 class DocumentBatches(PaddedBatches):
@@ -231,8 +228,8 @@ class PairBatches(Batches):
         self._sources, self._targets, self._start = sources, targets, start
         lengths = longer_sides(sources, targets)
         longest = max(lengths)
-        self._widths = [*widths, *([longest] if longest > max(widths) else [])]
-        super().__init__(lengths, batch_size, **options)
+        widths = [*widths, *([longest] if longest > max(widths) else [])]
+        super().__init__(lengths, batch_size, widths=widths, **options)
 
     def _arrays(self, rows, width):
         source = pad([self._sources[row] for row in rows], width, self._batch_size)
@@ -255,9 +252,6 @@ class PairBatches(Batches):
         if len(rest):
             batches.append((rest, self._width(self._lengths[rest].max())))
         return batches
-
-    def _width(self, longest):
-        return next(width for width in self._widths if width >= longest)
 
     def _part_first_two(self, batches):
         pairs, width = batches[0]
@@ -383,15 +377,11 @@ class Windows(Batches):
         self._histories, self._num_items, self._negatives = histories, num_items, negatives
         lengths = [len(history) - 1 for history in histories]
         self._longest = max_history
-        of_windows = [
-            end - start
-            for length in lengths
-            for start, end in self._spans(length, np.random.default_rng(0))
-        ]
-        self._sizes = {
-            width: max(1, batch_size // width) for width in widths(of_windows, self._WIDTHS)
-        }
-        super().__init__(lengths, batch_size, shuffle_seed=seed, epoch=epoch)
+        rng = np.random.default_rng(0)  # which changes where windows lie, not how long they are
+        spans = [span for length in lengths for span in self._spans(length, rng)]
+        chosen = widths([end - start for start, end in spans], self._WIDTHS)
+        self._sizes = {width: max(1, batch_size // width) for width in chosen}
+        super().__init__(lengths, batch_size, shuffle_seed=seed, epoch=epoch, widths=chosen)
 
     def __getitem__(self, index):
         inputs, weights = super().__getitem__(index)
@@ -423,8 +413,7 @@ class Windows(Batches):
         windows = {width: [] for width in self._sizes}
         for user in rng.permutation(len(self._histories)):
             for start, end in self._spans(self._lengths[user], rng):
-                width = min(width for width in windows if width >= end - start)
-                windows[width].append((user, start, end))
+                windows[self._width(end - start)].append((user, start, end))
         return [
             (windows_of[first : first + self._sizes[width]], width)
             for width, windows_of in windows.items()

@@ -198,12 +198,19 @@ class Texts:
 
     def training_batches(self, config, data, epoch=0):
         """Batches of the training split: shuffled, and each text cut."""
-        ids = [text[: config.max_pieces] for text in self.ids["train"]]
-        return self._batches(config, data, "train", ids, shuffle_seed=config.seed, epoch=epoch)
+        rows = [row[: self._most(config)] for row in self._rows["train"]]
+        return self._batches(config, data, "train", rows, shuffle_seed=config.seed, epoch=epoch)
 
     def batches(self, config, data, part):
         """Batches of the split `part`, to measure on."""
-        return self._batches(config, data, part, self.ids[part])
+        return self._batches(config, data, part, self._rows[part])
+
+    @property
+    def _rows(self):
+        return self.ids
+
+    def _most(self, config):
+        return config.max_pieces
 
     def _batches(self, config, data, part, ids, **options):
         lengths = [max(1, len(text)) for text in ids]
@@ -226,16 +233,12 @@ class Documents(Texts):
 
     documents: dict = dataclasses.field(default_factory=dict)
 
-    def training_batches(self, config, data, epoch=0):
-        """Batches of the training split: shuffled, and each document cut."""
-        documents = [document[: config.max_sentences] for document in self.documents["train"]]
-        return self._batches(
-            config, data, "train", documents, shuffle_seed=config.seed, epoch=epoch
-        )
+    @property
+    def _rows(self):
+        return self.documents
 
-    def batches(self, config, data, part):
-        """Batches of the split `part`, to measure on."""
-        return self._batches(config, data, part, self.documents[part])
+    def _most(self, config):
+        return config.max_sentences
 
     def _batches(self, config, data, part, documents, **options):
         lengths = [max(1, len(document)) for document in documents]

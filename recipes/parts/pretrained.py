@@ -124,8 +124,7 @@ class PretrainedEncoder(keras.layers.Layer):
         }
         wanted = [tensor.name for tensor in self.backbone.inputs]
         x = self.backbone({name: given[name] for name in wanted}, training=training)
-        x = x["sequence_output"] if isinstance(x, dict) else x
-        x = x[:, 1:-1] * ops.cast(ops.expand_dims(ids > 0, -1), x.dtype)
+        x = _of_pieces(x)[:, 1:-1] * ops.cast(ops.expand_dims(ids > 0, -1), x.dtype)
         return ops.reshape(x, (*shape, x.shape[-1]))
 
     def compute_mask(self, ids, mask=None):
@@ -137,8 +136,7 @@ class PretrainedEncoder(keras.layers.Layer):
     @property
     def size(self):
         """Integer D, the number of features."""
-        output = self.backbone.output
-        return (output["sequence_output"] if isinstance(output, dict) else output).shape[-1]
+        return _of_pieces(self.backbone.output).shape[-1]
 
     def get_config(self):
         backbone = keras.saving.serialize_keras_object(self.backbone)
@@ -148,6 +146,11 @@ class PretrainedEncoder(keras.layers.Layer):
             "start_id": self.start_id,
             "end_id": self.end_id,
         }
+
+
+def _of_pieces(output):
+    """What a backbone gives of each piece: BERT gives one vector for the whole text beside it."""
+    return output["sequence_output"] if isinstance(output, dict) else output
 
 
 def cached(encoder, ids, batch_steps=8_000):

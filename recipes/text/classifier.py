@@ -1,7 +1,7 @@
 """What recipes that classify texts have in common: options, data, exports, and reading with them.
 
 data = load_data(config)                          # of a config that extends `TextConfig`
-compile_model(config, training)
+compile_model(config, training, batches)
 labels, probabilities = answers(training, test_batches)
 figures = export(model, folder, data, vocabulary, ids["test"], count=config.parity_texts)
 read = Reader.load(folder, NAME, "model.tflite")  # read(text) -> label, probability, arrays
@@ -16,7 +16,7 @@ import numpy as np
 
 from recipes.data import tables, texts
 from recipes.data.toy import reviews
-from recipes.kit import classes, exports, flags, run_folder
+from recipes.kit import classes, exports, fitting, flags, run_folder
 from recipes.kit.errors import UserError, cannot_load, writing
 from recipes.kit.flags import TrainConfig, argument, option, size_dependent
 from recipes.text import wordpiece
@@ -159,8 +159,6 @@ def compile_model(config, model, batches):
         batches: The batches of an epoch.
     """
     import keras
-
-    from recipes.kit import fitting
 
     momentum = fitting.momentum(config.averaging, batches)
     is_fine_tuned = getattr(config, "fine_tune", False)
