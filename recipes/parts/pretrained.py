@@ -123,8 +123,9 @@ class PretrainedEncoder(keras.layers.Layer):
             "segment_ids": ops.zeros_like(tokens),
         }
         wanted = [tensor.name for tensor in self.backbone.inputs]
-        x = self.backbone({name: given[name] for name in wanted}, training=training)
-        x = _of_pieces(x)[:, 1:-1] * ops.cast(ops.expand_dims(ids > 0, -1), x.dtype)
+        outputs = self.backbone({name: given[name] for name in wanted}, training=training)
+        x = _of_pieces(outputs)
+        x = x[:, 1:-1] * ops.cast(ops.expand_dims(ids > 0, -1), x.dtype)
         return ops.reshape(x, (*shape, x.shape[-1]))
 
     def compute_mask(self, ids, mask=None):
