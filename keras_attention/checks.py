@@ -106,6 +106,23 @@ def attention_mask(mask, query, value, num_heads=None):
         )
 
 
+def segment_ids(ids, query, value):
+    """Raises a `ValueError` unless ids are integers `(B, T)`, for a query and value of T steps."""
+    dtype = keras.backend.standardize_dtype(ids.dtype)
+    if "int" not in dtype:
+        raise ValueError(
+            "`segment_ids` must be integers, one for each step. "
+            f"Received: segment_ids.dtype={dtype}"
+        )
+    steps = tuple(query.shape[:2])
+    if not (_fits(ids.shape, steps) and _fits(value.shape[:2], steps)):
+        raise ValueError(
+            "`segment_ids` must have the shape (batch, steps) of a query and a value of as many "
+            f"steps. Received: segment_ids.shape={tuple(ids.shape)}, "
+            f"query.shape={tuple(query.shape)}, value.shape={tuple(value.shape)}"
+        )
+
+
 def _fits(shape, wanted, broadcasts=False):
     """Whether a mask's shape is the wanted one, where both are known.
 

@@ -25,7 +25,8 @@ from tests.backend import BACKEND, HAS_XLA, call, needs_tensorflow, run, to_nump
 SIZES = {"B": 2, "T": 3, "S": 5, "D": 4, "E": 6, "F": 7, "H": 8, "Y": 9, "X": 10}
 ARGUMENTS = (
     "query value sentinel key inputs memory mask inputs_mask memory_mask query_mask value_mask "
-    "key_mask attention_mask cell_state use_causal_mask return_attention_scores training"
+    "key_mask attention_mask segment_ids cell_state "
+    "use_causal_mask return_attention_scores training"
 ).split()
 # The masks of the steps that are attended to.
 STEP_MASKS = ("value_mask", "mask", "inputs_mask", "memory_mask")
@@ -273,6 +274,44 @@ class LayerContract:
         if case.has_residual:  # of steps that attend to nothing, only padding is blank besides
             got, expected = got[1], expected[1]
         _close(got, expected)
+
+    def test_2_packed_sequences_equal_each_alone(self, case):
+        layer = case.built()
+        if "segment_ids" not in inspect.signature(layer.call).parameters:
+            pytest.skip("takes no segments")
+        first, rng = next(iter(case.tensors)), np.random.default_rng(4)
+        packed = {  # sequences of six steps, but for a memory, which all of them read
+            k: rng.normal(size=(2, SIZES["S"] if k == "memory" else 6, SIZES[a[-1]]))
+            for k, a in case.tensors.items()
+        }
+        packed = {k: x.astype("float32") for k, x in packed.items()}
+        ids = np.array([[7, 7, -2, -2, -2, 0], [3, 5, 5, 5, 5, 5]])
+        for flags in [{}, {"use_causal_mask": True}] if case.is_causal else [{}]:
+            found = to_numpy(layer(**packed, segment_ids=ids, **flags))
+            _, weights = layer(**packed, segment_ids=ids, **flags, return_attention_scores=True)
+            weights = keras.tree.flatten(to_numpy(weights))[0]  # of the inputs, beside a memory
+            others = ids[:, :, None] != ids[:, None, :]  # (2, 6, 6)
+            if weights.ndim == 4:
+                others = np.broadcast_to(others[:, None], weights.shape)
+            np.testing.assert_array_equal(weights[others], 0)
+            for row in range(2):
+                for number in np.unique(ids[row]):
+                    steps = ids[row] == number
+                    alone = {
+                        k: x[row : row + 1] if k == "memory" else x[row : row + 1, steps]
+                        for k, x in packed.items()
+                    }
+                    _close(found[row, steps], to_numpy(layer(**alone, **flags))[0])
+        assert not np.allclose(found, to_numpy(layer(**packed, **flags)))
+        if self._is_first(case):
+            _close(
+                call(layer, packed | {"segment_ids": ids}, jit=HAS_XLA),
+                to_numpy(layer(**packed, segment_ids=ids)),
+            )
+        for wrong, pattern in [(ids + 0.5, "must be integers"), (ids[:, :5], "as many steps")]:
+            with pytest.raises(ValueError, match=f"`segment_ids` must .*{pattern}|{pattern}"):
+                layer(**packed, segment_ids=wrong)
+        assert packed[first].shape[1] == 6
 
     # 3. Padding is invisible --------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import typing
 from keras import ops
 
 from keras_attention.functional.average import average
-from keras_attention.functional.masks import Rule, combine
+from keras_attention.functional.masks import Rule, combine, same_segment
 from keras_attention.functional.normalize import softmax_of_rows
 from keras_attention.target import is_for_tflite
 
@@ -22,6 +22,7 @@ class Keys:
         mask: Boolean tensor that broadcasts to `(..., T, S)`, or `None`.
         rule: `functional.masks.Rule`, a mask defined by positions, or `None`.
         start: Integer or scalar tensor, the position of the first key; 0 where there is a rule.
+        segments: int32 tensor that broadcasts to `(..., 1, S)`, or `None`: see `masks.segments`.
     """
 
     key: typing.Any
@@ -29,6 +30,7 @@ class Keys:
     mask: typing.Any = None
     rule: Rule | None = None
     start: typing.Any = 0
+    segments: typing.Any = None
 
     @property
     def has_pair_mask(self):
@@ -89,6 +91,8 @@ class Attention:
             the last query has the position of the last key.
         query_mask: Boolean tensor that broadcasts to `(..., T, 1)`, or `None`: not part of the
             mask of the keys, as both together are as large as the scores.
+        segments: int32 tensor that broadcasts to `(..., T, 1)`: a query attends to the keys of its
+            own segment alone, itself among them; or `None`, as in the keys.
         seed: `SeedGenerator` of dropout and of a random normalizer, or `None`.
         all_see: Whether each query is known to see a key; `None` to find out.
     """
@@ -98,6 +102,7 @@ class Attention:
     keys: Keys
     start: typing.Any = None
     query_mask: typing.Any = None
+    segments: typing.Any = None
     seed: typing.Any = None
     all_see: bool | None = None
 
@@ -148,12 +153,15 @@ class Attention:
             batch = ops.shape(keys.value)[0]
             scores = ops.broadcast_to(scores, (batch, *ops.shape(scores)[1:]))
         mask = keys.mask_of_queries(self.start, ops.shape(query)[-2])
-        return scores, combine(mask, self.query_mask)
+        by_segment = same_segment(self.segments, keys.segments)  # (..., T, S) or `None`
+        return scores, combine(mask, by_segment, self.query_mask)
 
     def _all_see_by_position(self):
         """Whether no key is masked and each query sees one by its position."""
-        if self.keys.mask is not None or self.keys.rule is None:
-            return self.keys.mask is None
+        if self.keys.mask is not None:
+            return False
+        if self.keys.rule is None and self.segments is None:
+            return True
         start, steps = self.start, ops.shape(self.query)[-2]
         length = ops.shape(self.keys.value)[-2]
         is_known = all(isinstance(x, int) for x in (start, steps, length))

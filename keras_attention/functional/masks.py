@@ -94,6 +94,34 @@ def rule(use_causal_mask=False, window=None, num_global=0):
     return Rule(bool(use_causal_mask), window, num_global)
 
 
+def segments(segment_ids, query, value, num_heads=None):
+    """The segment of each query and of each key, or `None` twice: steps attend within their own.
+
+    Args:
+        segment_ids: Integers `(B, T)` for a sequence that attends to itself, or `None`.
+        query: Tensor `(B, T, D)`; only its shape is read.
+        value: Tensor `(B, T, D)`; only its shape is read.
+        num_heads: Integer, the heads of the scores, or `None` for scores without.
+
+    Returns:
+        int32 `(B, T, 1)` and `(B, 1, T)`, with heads `(B, 1, T, 1)` and `(B, 1, 1, T)`.
+
+    Raises:
+        ValueError: If the ids are no integers `(B, T)`, or the query has another length.
+    """
+    if segment_ids is None:
+        return None, None
+    checks.segment_ids(segment_ids, query, value)
+    ids = ops.cast(segment_ids, "int32")
+    axes = [1] if num_heads else []
+    return _expand(ids, *axes, -1), _expand(ids, *axes, -2)
+
+
+def same_segment(of_queries, of_keys):
+    """Mask `(..., T, S)` of the pairs within one segment, of what `segments` gave; or `None`."""
+    return None if of_queries is None else ops.equal(of_queries, of_keys)
+
+
 def window(offset, half_width):
     """Mask of the steps that lie at most `half_width` from a centre; `offset` is step - centre."""
     return ops.less_equal(ops.abs(offset), half_width)

@@ -89,7 +89,9 @@ class AttentionLayer(TracedLayer):
         if not self.score.built:  # a loaded score comes built
             self.score.build(query_shape, key_shape)
 
-    def _attention(self, query, keys, score, training=False, *, start=None, query_mask=None):
+    def _attention(
+        self, query, keys, score, training=False, *, start=None, query_mask=None, segments=None
+    ):
         """The `Attention` of a call: this layer's normalizer and, in training, noise and dropout.
 
         Args:
@@ -97,7 +99,7 @@ class AttentionLayer(TracedLayer):
             keys: `Keys`, each key as the layer was given it.
             score: A `Score`, or a function `(query, key, start) -> scores (..., T, S)`.
             training: Whether to apply dropout and noise.
-            start, query_mask: As in `Attention`.
+            start, query_mask, segments: As in `Attention`.
         """
         is_softmax = self.normalizer is normalize.softmax
         dropout = self._drop if training and self.dropout else None
@@ -115,7 +117,7 @@ class AttentionLayer(TracedLayer):
                 query, compare = score.prepare_query(query), _dot_product(score.dot_scale)
                 known["dot_scale"] = score.dot_scale if is_softmax and dropout is None else None
         steps = Steps(compare, self._normalize, dropout, is_softmax=is_softmax, **known)
-        return Attention(steps, query, keys, start, query_mask, self._seed(training))
+        return Attention(steps, query, keys, start, query_mask, segments, self._seed(training))
 
     def _attend(self, query, value, key, mask, score, training):
         """The context and the weights of a call without positions; see `_attention`."""

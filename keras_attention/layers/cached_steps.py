@@ -16,7 +16,8 @@ class CachedSteps:
     """Mixin of multi-head attention: a KV cache keeps the keys and values of all steps so far.
 
     A cache is a dict of plain tensors whose first axis is the batch: `"key"` `(B, G, M, K)` and
-    `"value"` `(B, G, M, V)` for M steps of G heads of keys, and the boolean `"mask"` `(B, M)`.
+    `"value"` `(B, G, M, V)` for M steps of G heads of keys, and the boolean `"mask"` `(B, M)`; and,
+    once a step came with segments, int32 `"segment_ids"` `(B, M)`.
     """
 
     def initial_cache(self, batch_size: int | Tensor, max_length: int) -> State:
@@ -99,6 +100,7 @@ class CachedSteps:
         cache: State,
         index: int | Tensor | None = None,
         query_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> tuple[Any, ...]:
         """Attends from T new steps to themselves and to all steps in the cache.
@@ -112,6 +114,9 @@ class CachedSteps:
                 `None` to read the cache of a memory. Not checked if it is a tensor; it must be at
                 most M - T.
             query_mask: Boolean `(B, T)`, or `None`; kept in the cache.
+            segment_ids: Integers `(B, T)`: a step attends to those of its own segment alone. The
+                cache keeps them from the first step on that has them (those before count as 0);
+                then each step needs them. `None` for one segment.
             return_attention_scores: Whether to return the weights too.
 
         Returns:
@@ -121,17 +126,20 @@ class CachedSteps:
         Raises:
             ValueError: If the layer is not built, if `index` is not an integer or the steps do not
                 fit into the cache from there, if there is no `index` and the layer has a
-                `position`, or if a mask does not fit.
+                `position`, if a mask does not fit, or if there are `segment_ids` without an `index`
+                or none where the cache has them.
         """
         self._check_can_step(index)
         query_mask = masks.of_steps("query", query, query_mask=query_mask)
+        cache = _with_segments(cache, index, segment_ids)
+        segments, _ = masks.segments(segment_ids, query, query, self.num_heads)  # (B, 1, T, 1)
         query = masks.blank(ops.cast(query, self.compute_dtype), query_mask)
         gate = self.gate_dense(query) if self.use_gate else None  # (B, T, H, V)
         position = start = rule = None
         if index is not None:
             position = start = _as_position(index)
             rule = masks.rule(True, self.window, self.num_global)
-            cache = self._write(cache, query, position, query_mask)
+            cache = self._write(cache, query, position, query_mask, segment_ids)
         near = cache
         if index is not None and self.window and not (return_attention_scores or self.num_global):
             near, start = _in_window(cache, self.window, position, query.shape[1])
@@ -140,15 +148,17 @@ class CachedSteps:
             query, ops.expand_dims(kept, -1), query_mask, kept, num_heads=self.num_heads
         )  # (B, 1, 1, M) and (B, 1, T, 1)
         query = self._to_heads(query, self.query_dense, position)  # (B, H, T, K)
-        keys = Keys(near["key"], near["value"], mask, rule)
-        context, weights = self._attend_heads(
-            query, keys, start, query_mask, return_attention_scores
-        )
+        of_keys = near.get("segment_ids")
+        if of_keys is not None:
+            of_keys = ops.expand_dims(of_keys, (1, 2))  # (B, 1, 1, M)
+        keys = Keys(near["key"], near["value"], mask, rule, segments=of_keys)
+        of_queries = {"start": start, "query_mask": query_mask, "segments": segments}
+        context, weights = self._attend_heads(query, keys, of_queries, return_attention_scores)
         output = self._output(context, gate)  # (B, T, D)
         return (output, weights, cache) if return_attention_scores else (output, cache)
 
-    def _write(self, cache, x, start, mask):
-        """The cache with the keys, values and mask of the steps `x` `(B, T, D)` from `start` on."""
+    def _write(self, cache, x, start, mask, segment_ids):
+        """The cache with what it keeps of the steps `x` `(B, T, D)` from `start` on."""
         steps, length = x.shape[1], cache["mask"].shape[1]
         is_known = isinstance(start, int) and None not in (steps, length)
         if is_known and not 0 <= start <= length - steps:
@@ -159,11 +169,15 @@ class CachedSteps:
         mask = ops.ones(ops.shape(x)[:2], dtype="bool") if mask is None else mask  # (B, T)
         key = self._to_heads(x, self.key_dense, start)  # (B, G, T, K)
         value = self._to_heads(x, self.value_dense)  # (B, G, T, V)
-        return {
+        written = {
             "key": caches.write(cache["key"], key, start, axis=2),
             "value": caches.write(cache["value"], value, start, axis=2),
             "mask": caches.write(cache["mask"], mask, start, axis=1),
         }
+        if segment_ids is not None:
+            ids = caches.write(cache["segment_ids"], segment_ids, start, axis=1)
+            written["segment_ids"] = ids
+        return written
 
     def _check_can_step(self, index=None):
         if not self.built:
@@ -187,6 +201,23 @@ def _as_position(index):
     return ops.cast(index, "int32")
 
 
+def _with_segments(cache, index, segment_ids):
+    """The cache with room for the segments of its steps, if these have some."""
+    if segment_ids is None:
+        if "segment_ids" in cache:
+            raise ValueError(
+                "The cache holds steps with `segment_ids`, so each step needs them. Received: "
+                "segment_ids=None"
+            )
+        return cache
+    if index is None:
+        raise ValueError(
+            "`segment_ids` part the steps of one sequence, and a memory is another. Received: "
+            f"segment_ids of shape {tuple(segment_ids.shape)}, index=None"
+        )
+    return {"segment_ids": ops.zeros(ops.shape(cache["mask"]), "int32"), **cache}
+
+
 def _in_window(cache, window, start, steps):
     """The part of a cache that T steps from `start` on see by the window, and the position in it
     of the first of them. With an unknown T it is the whole cache.
@@ -200,5 +231,9 @@ def _in_window(cache, window, start, steps):
     key, value = (
         ops.slice(x, (0, 0, first, 0), (*ops.shape(x)[:2], size, x.shape[3])) for x in (key, value)
     )  # (B, G, W - 1 + T, _)
-    kept = ops.slice(kept, (0, first), (ops.shape(kept)[0], size))  # (B, W - 1 + T)
-    return {"key": key, "value": value, "mask": kept}, start - first
+    of_steps = {
+        name: ops.slice(x, (0, first), (ops.shape(x)[0], size))  # (B, W - 1 + T)
+        for name, x in cache.items()
+        if name in ("mask", "segment_ids")
+    }
+    return {"key": key, "value": value, **of_steps}, start - first

@@ -99,6 +99,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         value: Float tensor `(B, S, D_value)`.
         key: Float tensor `(B, S, D_key)`; the value if `None`.
         query_mask, value_mask, key_mask, attention_mask: Boolean masks, as in the contract.
+        segment_ids: Integers `(B, T)`, as in the contract.
         use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
@@ -245,6 +246,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         value_mask: Tensor | None = None,
         key_mask: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
         training: bool | None = None,
@@ -266,6 +268,7 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         given = query_mask, value_mask, key_mask, attention_mask
         mask, query_mask = masks.key_and_query_masks(query, value, *given, self.num_heads)
         # (B or 1, H or 1, T or 1, S) and (B, 1, T, 1)
+        segments, of_keys = masks.segments(segment_ids, query, value, self.num_heads)
         query, value, key = masks.blank_unseen(query, value, key, *given)
 
         rule = self._rule(use_causal_mask, query, value)
@@ -274,9 +277,10 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
         query = self._to_heads(query, self.query_dense, start)  # (B, H, T, K)
         key = self._to_heads(key, self.key_dense, 0)  # (B, G, S, K)
         value = self._to_heads(value, self.value_dense)  # (B, G, S, V)
-        keys = Keys(key, value, mask, rule)
+        keys = Keys(key, value, mask, rule, segments=of_keys)
+        of_queries = {"start": start, "query_mask": query_mask, "segments": segments}
         context, weights = self._attend_heads(
-            query, keys, start, query_mask, return_attention_scores, training
+            query, keys, of_queries, return_attention_scores, training
         )  # (B, T, H, V) and (B, H, T, S)
         output = self._output(context, gate)  # (B, T, *output_shape)
         return (output, weights) if return_attention_scores else output
@@ -316,22 +320,23 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
             x = ops.cast(self.position(x, start_index=start), self.compute_dtype)
         return x
 
-    def _attend_heads(self, query, keys, start, query_mask, return_weights, training=False):
-        """Contexts `(B, T, H, V)` and weights `(B, H, T, S)` for queries from position `start` on.
+    def _attend_heads(self, query, keys, of_queries, return_weights, training=False):
+        """Contexts `(B, T, H, V)` and weights `(B, H, T, S)`.
 
-        Heads of one group share keys and values by broadcasting, never by a copy.
+        Heads of one group share keys and values by broadcasting, never by a copy. `of_queries` is
+        what an `Attention` knows of its queries: `start`, `query_mask` and `segments`.
         """
         groups, heads = self.num_key_value_heads, self.num_heads
         batch, steps = ops.shape(query)[0], ops.shape(query)[2]
         if groups != heads:  # (B, G, H / G, T, K) and (B, G, 1, S, _)
-            query, mask, query_mask = (
-                split_heads(x, groups) for x in (query, keys.mask, query_mask)
+            query, mask, segments = (
+                split_heads(x, groups) for x in (query, keys.mask, keys.segments)
             )
             key, value = ops.expand_dims(keys.key, 2), ops.expand_dims(keys.value, 2)
-            keys = dataclasses.replace(keys, key=key, value=value, mask=mask)
-        attention = self._attention(
-            query, keys, self.score_of_heads, training, start=start, query_mask=query_mask
-        )
+            keys = dataclasses.replace(keys, key=key, value=value, mask=mask, segments=segments)
+            masks_of_queries = ("query_mask", "segments")
+            of_queries |= {name: split_heads(of_queries[name], groups) for name in masks_of_queries}
+        attention = self._attention(query, keys, self.score_of_heads, training, **of_queries)
         context, weights = attend(attention, return_weights)
         if groups != heads:
             context = reshape(context, (batch, heads, steps, self.value_dim))

@@ -31,6 +31,7 @@ class SelfAttention(WindowedLayer):
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
         mask, inputs_mask, attention_mask: Boolean masks, as in the contract.
+        segment_ids: Integers `(B, T)`, as in the contract.
         use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
@@ -84,6 +85,7 @@ class SelfAttention(WindowedLayer):
         mask: Tensor | None = None,
         inputs_mask: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
         training: bool | None = None,
@@ -105,7 +107,11 @@ class SelfAttention(WindowedLayer):
         allowed, query_mask = masks.key_and_query_masks(inputs, inputs, *given)
         # A step hidden from all queries may still be a query, and the other way round.
         query, value, key = masks.blank_unseen(inputs, inputs, None, *given)
-        keys = Keys(key, value, allowed, self._rule(use_causal_mask, inputs, inputs))
-        attention = self._attention(query, keys, self.score, training, query_mask=query_mask)
+        segments, of_keys = masks.segments(segment_ids, inputs, inputs)
+        rule = self._rule(use_causal_mask, inputs, inputs)
+        keys = Keys(key, value, allowed, rule, segments=of_keys)
+        attention = self._attention(
+            query, keys, self.score, training, query_mask=query_mask, segments=segments
+        )
         context, weights = attend(attention, return_attention_scores)
         return (context, weights) if return_attention_scores else context

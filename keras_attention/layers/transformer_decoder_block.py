@@ -52,6 +52,7 @@ class TransformerDecoderBlock(TransformerBlock):
         memory: Float tensor `(B, S, M)`, such as an encoder's output, or `None`.
         mask, inputs_mask, memory_mask: Boolean masks, as in the contract.
         attention_mask: Boolean mask of the self-attention, as in the contract.
+        segment_ids: Integers `(B, T)` of the inputs, as in the contract.
         return_attention_scores, training: As in the contract.
 
     Returns:
@@ -163,6 +164,7 @@ class TransformerDecoderBlock(TransformerBlock):
         inputs_mask: Tensor | None = None,
         memory_mask: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Outputs:
@@ -197,6 +199,7 @@ class TransformerDecoderBlock(TransformerBlock):
                 query_mask=mask,
                 value_mask=mask,
                 attention_mask=attention_mask,
+                segment_ids=segment_ids,
                 use_causal_mask=True,
                 training=training,
             )
@@ -262,6 +265,7 @@ class TransformerDecoderBlock(TransformerBlock):
         cache: State,
         index: int | Tensor,
         inputs_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> tuple[Any, ...]:
         """Computes the block for T new steps, with the KV cache.
@@ -271,6 +275,7 @@ class TransformerDecoderBlock(TransformerBlock):
             cache: What `initial_cache` or the step before returned.
             index: Integer or scalar tensor, the position in the cache of the first of these steps.
             inputs_mask: Boolean `(B, T)`, or `None`; kept in the cache.
+            segment_ids: Integers `(B, T)`, or `None`; as in `MultiHeadAttention.step`.
             return_attention_scores: Whether to return the weights too.
 
         Returns:
@@ -283,10 +288,11 @@ class TransformerDecoderBlock(TransformerBlock):
         """
         self._check_memory("memory" in cache)
         cache = dict(cache)
+        segments = {} if segment_ids is None else {"segment_ids": segment_ids}
 
         def attention(x):
             output, weights, cache["inputs"] = self.self_attention.step(
-                x, cache["inputs"], index, inputs_mask, return_attention_scores=True
+                x, cache["inputs"], index, inputs_mask, return_attention_scores=True, **segments
             )
             return output, weights
 

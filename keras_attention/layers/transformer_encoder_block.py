@@ -46,6 +46,7 @@ class TransformerEncoderBlock(TransformerBlock):
     Call arguments:
         inputs: Float tensor `(B, T, D)`.
         mask, inputs_mask, attention_mask: Boolean masks, as in the contract.
+        segment_ids: Integers `(B, T)`, as in the contract.
         use_causal_mask, return_attention_scores, training: As in the contract.
 
     Returns:
@@ -113,6 +114,7 @@ class TransformerEncoderBlock(TransformerBlock):
         mask: Tensor | None = None,
         inputs_mask: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
         training: bool | None = None,
@@ -140,6 +142,7 @@ class TransformerEncoderBlock(TransformerBlock):
                 query_mask=mask,
                 value_mask=mask,
                 attention_mask=attention_mask,
+                segment_ids=segment_ids,
                 use_causal_mask=use_causal_mask,
                 training=training,
             )

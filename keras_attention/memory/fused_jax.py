@@ -14,6 +14,7 @@ from keras_attention.functional.masks import Rule, combine
 from keras_attention.memory import policy
 
 _LANES = 128  # a TPU's blocks are multiples of it
+_NO_SEGMENT = -(2**31)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,12 +26,14 @@ class Visible:
         pairs: Boolean `(B or 1, H or 1, T, S)`, or `None`.
         rule: `functional.masks.Rule` or `None`.
         start: Integer, the position of the first query.
+        segments: int32 `(B or 1, S)` of a sequence that attends to itself, or `None`.
     """
 
     keys: typing.Any = None
     pairs: typing.Any = None
     rule: Rule | None = None
     start: int = 0
+    segments: typing.Any = None
 
     @property
     def is_causal(self):
@@ -66,6 +69,8 @@ def context(attention):
         return None
     if rule is not None and (start < 0 or start + steps > length):
         return None  # a query may see nothing by its position alone
+    if keys.segments is not None and keys.mask is not None:
+        return None  # a query may see nothing of its segment
     batch, groups = lead[0], 1 if len(lead) == 1 else keys.value.shape[1]
     of_keys, of_pairs = _split_mask(keys.mask, len(lead))
     context = kernel(
@@ -73,7 +78,7 @@ def context(attention):
         ops.reshape(keys.key, (batch, groups, *keys.key.shape[-2:])),  # (B, G, S, K)
         ops.reshape(keys.value, (batch, groups, *keys.value.shape[-2:])),  # (B, G, S, V)
         attention.steps.dot_scale,
-        Visible(of_keys, of_pairs, rule, start),
+        Visible(of_keys, of_pairs, rule, start, _of_steps(keys.segments)),
     )  # (B, H, T, V)
     if context is None:
         return None
@@ -111,6 +116,8 @@ def cudnn(query, key, value, scale, visible, implementation="cudnn"):
     steps, (length, size) = query.shape[-2], value.shape[-2:]
     dtypes = {backend.standardize_dtype(x.dtype) for x in (query, key, value)}
     is_half = dtypes in ({"float16"}, {"bfloat16"})
+    if visible.segments is not None:
+        return None  # as a mask they would be as large as the scores
     if not is_half and (implementation == "cudnn" or len(dtypes) > 1):
         return None
     if visible.rule is not None and (visible.num_global or steps != length or visible.start):
@@ -179,7 +186,7 @@ def _in_bands(query, key, value, scale, visible, implementation):
 
 
 def splash(query, key, value, scale, visible, interpret=False):
-    """Splash attention: any triangle and window, and hidden keys as another segment."""
+    """Splash attention: any triangle and window, segments, and hidden keys as one more of them."""
     import jax
     from jax.experimental.pallas.ops.tpu.splash_attention import (
         splash_attention_kernel as kernels,
@@ -187,6 +194,8 @@ def splash(query, key, value, scale, visible, interpret=False):
 
     if visible.pairs is not None or visible.num_global:
         return None
+    if visible.segments is not None and query.shape[-2] != value.shape[-2]:
+        return None  # steps of a cache
     batch, heads, steps, _ = query.shape
     groups, length, _ = key.shape[1:]
     rows, columns = (-(-x // _LANES) * _LANES for x in (steps, length))
@@ -196,10 +205,13 @@ def splash(query, key, value, scale, visible, interpret=False):
     if of_keys is None and columns != length:
         of_keys = ops.ones((1, length), "bool")
     segments = None
-    if of_keys is not None:
-        of_keys = ops.pad(ops.cast(of_keys, "int32"), [[0, 0], [0, columns - length]])
-        of_keys = ops.broadcast_to(of_keys, (batch, columns))  # (B, columns)
-        segments = kernels.SegmentIds(ops.ones((batch, rows), "int32"), of_keys)
+    if of_keys is not None or visible.segments is not None:
+        ids = ops.ones((batch, length), "int32") if visible.segments is None else visible.segments
+        ids = ops.broadcast_to(ids, (batch, length))
+        of_keys = ids if of_keys is None else ops.where(of_keys, ids, _NO_SEGMENT)  # (B, S)
+        if visible.segments is None:
+            ids = ops.ones((batch, rows), "int32")
+        segments = kernels.SegmentIds(_padded_ids(ids, rows), _padded_ids(of_keys, columns))
     group = heads // groups
     make = kernels.make_splash_mha_single_device
     if group > 1:
@@ -250,6 +262,17 @@ def _splash_blocks(rows, columns):
         block_q_dq=of_query,
         block_kv_dq=of_key,
     )
+
+
+def _padded_ids(ids, size):
+    """Segment ids `(B, T)` with steps of no segment up to `size`."""
+    missing = size - ids.shape[-1]
+    return ops.pad(ids, [[0, 0], [0, missing]], constant_values=_NO_SEGMENT) if missing else ids
+
+
+def _of_steps(segments):
+    """The segments of keys `(B, ..., 1, S)`, with axes of size 1, as `(B, S)`; `None` as `None`."""
+    return None if segments is None else ops.reshape(segments, (-1, segments.shape[-1]))
 
 
 def _split_mask(mask, axes):

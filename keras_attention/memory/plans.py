@@ -95,13 +95,17 @@ def causal_pieces(attention):
             mask = mask[..., :end]
         if query_mask is not None:
             query_mask = query_mask[..., first:stop, :]  # (..., stop - first, 1)
+        segments, of_keys = attention.segments, keys.segments
+        if segments is not None:
+            segments, of_keys = segments[..., first:stop, :], of_keys[..., :end]
         key, value = keras.tree.map_structure(lambda x: x[..., :end, :], (keys.key, keys.value))
         return dataclasses.replace(
             attention,
             query=attention.query[..., first:stop, :],
-            keys=Keys(key, value, mask, keys.rule),
+            keys=Keys(key, value, mask, keys.rule, segments=of_keys),
             start=start + first,
             query_mask=query_mask,
+            segments=segments,
             seed=None if seed is None else BlockSeed(seed, first),
         )
 
@@ -141,10 +145,14 @@ def split_by_head(attention, length):
         blocks["mask"] = _mask_by_head(keys.mask, lead, queries)
     if attention.query_mask is not None:
         blocks["query_mask"] = _mask_by_head(attention.query_mask, lead, queries)
+    if attention.segments is not None:
+        blocks["segments"] = _mask_by_head(attention.segments, lead, queries)
+        blocks["segments of keys"] = _mask_by_head(keys.segments, lead, queries)
 
     def keys_of(block, shared):
         key, value = shared  # (1, S, _)
-        return dataclasses.replace(keys, key=key, value=value, mask=block.get("mask"))
+        own = {"mask": block.get("mask"), "segments": block.get("segments of keys")}
+        return dataclasses.replace(keys, key=key, value=value, **own)
 
     contexts = _map_blocks(attention, keys_of, blocks, shared)  # (heads N, 1, L, D_value)
     joined = (*lead, queries.count * length, contexts.shape[-1])
@@ -162,6 +170,8 @@ def in_bands(attention, length):
     mask = combine(mask, None if keys.mask is None else keys.mask[..., 0, :])  # (..., S)
     tensors = {"value": keys.value, "mask": ops.expand_dims(mask, -1)}  # (..., S, _)
     tensors |= {f"key {n}": part for n, part in enumerate(keras.tree.flatten(keys.key))}
+    if keys.segments is not None:
+        tensors["segments of keys"] = ops.swapaxes(keys.segments, -1, -2)  # (..., S, 1)
     blocks = {name: queries.bands(x, rule) for name, x in tensors.items()} | queries.blocks()
     global_parts = keras.tree.map_structure(
         lambda x: x[..., :num_global, :], (keys.key, keys.value)
@@ -176,8 +186,9 @@ def in_bands(attention, length):
         return Keys(
             keras.tree.pack_sequence_as(keys.key, key),
             block["value"],  # (..., L + halo, D_value)
-            combine(ops.swapaxes(block["mask"], -1, -2), in_window),  # (..., L, L + halo)
+            combine(_row(block["mask"]), in_window),  # (..., L, L + halo)
             start=attention.start + block["start"] - (rule.window - 1),
+            segments=_row(block.get("segments of keys")),  # (..., 1, L + halo)
         )
 
     def band_and_global_of(block, shared):
@@ -185,11 +196,14 @@ def in_bands(attention, length):
         mask = None if keys.mask is None else keys.mask[..., :num_global]
         start = attention.start + block["start"]
         everywhere = Keys(key, value, mask, rule).mask_of_queries(start, length)
-        band = band_of(block, in_window)
+        band, segments = band_of(block, in_window), keys.segments
+        if segments is not None:  # (..., 1, num_global + L + halo)
+            segments = ops.concatenate([segments[..., :num_global], band.segments], axis=-1)
         return Keys(
             (key, band.key, band.start),
             ops.concatenate([value, band.value], axis=-2),  # (..., num_global + L + halo, D_value)
             ops.concatenate([everywhere, band.mask], axis=-1),  # (..., L, num_global + L + halo)
+            segments=segments,
         )
 
     if not num_global:
@@ -199,11 +213,12 @@ def in_bands(attention, length):
     shared = _for_all_blocks((*global_parts, in_window))
     context = queries.join(_map_blocks(both, band_and_global_of, blocks, shared))
     # The global steps see all keys themselves, too.
-    query_mask = attention.query_mask
+    query_mask, segments = attention.query_mask, attention.segments
     head = dataclasses.replace(
         attention,
         query=attention.query[..., :num_global, :],
         query_mask=None if query_mask is None else query_mask[..., :num_global, :],
+        segments=None if segments is None else segments[..., :num_global, :],
     ).context()  # (..., num_global, D_value)
     return ops.concatenate([head, context[..., num_global:, :]], axis=-2)
 
@@ -222,6 +237,7 @@ def _map_blocks(attention, keys_of, blocks, shared):
             keys=keys_of(block, shared),
             start=attention.start + block["start"],
             query_mask=block.get("query_mask"),  # (..., L, 1)
+            segments=block.get("segments"),  # (..., L, 1)
             seed=None if base is None else BlockSeed(base, block["start"]),
         )
         return part.context(average_rows)  # (..., L, D_value)
@@ -243,13 +259,16 @@ class _Queries:
         return (self.steps + self.length - 1) // self.length
 
     def blocks(self):
-        """The queries of each block, their mask, and the position of the first, from `start`."""
-        query, mask = self.attention.query, self.attention.query_mask
-        blocks = {
-            "query": self.split(query),  # (N, ..., L, D_query)
+        """The queries of each block, their mask and segments, and the position of the first, from
+        `start`.
+        """
+        attention = self.attention
+        of_steps = {"query_mask": attention.query_mask, "segments": attention.segments}
+        return {
+            "query": self.split(attention.query),  # (N, ..., L, D_query)
             "start": ops.arange(self.count, dtype="int32") * self.length,  # (N,)
+            **{name: self.split(x) for name, x in of_steps.items() if x is not None},
         }
-        return blocks if mask is None else {**blocks, "query_mask": self.split(mask)}
 
     def pad(self, x):
         """`(..., T, _)` to `(..., N L, _)`: zeros after the last step, for the last block."""
@@ -333,6 +352,11 @@ def _mask_by_head(mask, lead, queries):
         return index * queries.count + number % queries.count if is_of_pairs else index
 
     return Gathered(ops.reshape(mask, (-1, 1, rows, length)), index)
+
+
+def _row(x):
+    """`(..., S, 1)` as `(..., 1, S)`, `None` as `None`."""
+    return None if x is None else ops.swapaxes(x, -1, -2)
 
 
 def _for_all_blocks(tensors):

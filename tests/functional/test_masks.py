@@ -52,6 +52,18 @@ def test_seen_is_what_some_query_may_attend_to():
     np.testing.assert_array_equal(masks.seen(value_mask, None, attention_mask), [[1, 0, 0, 1]])
 
 
+def test_segments_are_blocks_on_the_diagonal():
+    x, ids = np.zeros((1, 4, 2)), np.array([[3, 3, 1, 3]])
+    expected = [[1, 1, 0, 1], [1, 1, 0, 1], [0, 0, 1, 0], [1, 1, 0, 1]]
+    mask = to_numpy(masks.same_segment(*masks.segments(ids, x, x)))
+    np.testing.assert_array_equal(mask, [expected])
+    of_heads = to_numpy(masks.same_segment(*masks.segments(ids, x, x, num_heads=2)))
+    np.testing.assert_array_equal(of_heads, [[expected]])
+    assert masks.same_segment(*masks.segments(None, x, x)) is None
+    with pytest.raises(ValueError, match="of as many steps. Received.*query.shape=.1, 3, 2."):
+        masks.segments(ids, x[:, :3], x)
+
+
 def test_window_reaches_to_both_sides():
     offset = np.arange(5) - np.array([[1.0], [2.5]])
     np.testing.assert_array_equal(masks.window(offset, 1), [[1, 1, 1, 0, 0], [0, 0, 1, 1, 0]])

@@ -63,6 +63,33 @@ def test_a_cached_step_equals_the_full_pass(position, groups):
         np.testing.assert_array_equal(seen[..., t + 1 :], 0)
 
 
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("groups", [4, 2])
+def test_cached_steps_of_packed_sequences(groups, window):
+    x, ids = _inputs(), np.array([[1] * 5 + [2] * 7, [0] * 8 + [5] * 4])
+    layer = _layer(x, "rotary", num_key_value_heads=groups, window=window)
+    expected = to_numpy(layer(x, x, segment_ids=ids, use_causal_mask=True))
+    cache = layer.initial_cache(2, 13)
+    assert "segment_ids" not in cache
+    output, cache = layer.step(x[:, :6], cache, 0, segment_ids=ids[:, :6])
+    np.testing.assert_allclose(to_numpy(output), expected[:, :6], rtol=1e-5, atol=1e-5)
+    for t in range(6, 12):
+        index, of_step = ops.convert_to_tensor(t, "int32"), ids[:, t : t + 1]
+        output, cache = layer.step(x[:, t : t + 1], cache, index, segment_ids=of_step)
+        np.testing.assert_allclose(to_numpy(output)[:, 0], expected[:, t], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(to_numpy(cache["segment_ids"])[:, :12], ids)
+    with pytest.raises(ValueError, match="each step needs them"):
+        layer.step(x[:, :1], cache, 12)
+
+
+def test_a_memory_has_no_segments():
+    x = _inputs(3)
+    layer = ka.MultiHeadAttention(4, 6)
+    layer(x, x)
+    with pytest.raises(ValueError, match="index=None"):
+        layer.step(x, layer.memory_cache(x), segment_ids=np.zeros((2, 3), "int32"))
+
+
 def test_a_memory_is_projected_once():
     x, memory = _inputs(3), np.random.default_rng(1).normal(size=(2, 5, 7)).astype("float32")
     mask = np.array([[1, 1, 0, 0, 1], [1, 1, 1, 1, 1]], "bool")

@@ -117,6 +117,15 @@ def test_a_language_model_steps_without_a_memory():
         np.testing.assert_allclose(to_numpy(output)[:, 0], expected[:, t], rtol=1e-5, atol=1e-5)
 
 
+def test_cached_steps_of_packed_sequences():
+    x, ids = np.random.default_rng(0).normal(size=(1, 4, 8)), np.array([[4, 4, 6, 6]])
+    block = ka.TransformerDecoderBlock(7, num_heads=2)
+    expected, cache = to_numpy(block(x, segment_ids=ids)), block.initial_cache(1, 4)
+    for t in range(4):
+        output, cache = block.step(x[:, t : t + 1], cache, t, segment_ids=ids[:, t : t + 1])
+        np.testing.assert_allclose(to_numpy(output)[:, 0], expected[:, t], rtol=1e-5, atol=1e-5)
+
+
 def test_no_step_sees_a_later_one():
     x = np.random.default_rng(0).normal(size=(2, 4, 8)).astype("float32")
     block = ka.TransformerDecoderBlock(7, num_heads=2)
