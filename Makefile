@@ -42,9 +42,11 @@ demo: setup
 	$(PYTHON) -m recipes.sentiment_analysis predict $(DEMO) \
 		"The soup was cold, but it was not bad."
 
-# Most of it is compiling: XLA's machine code stays unpolished, and comes from its shorter emitters.
+# Most of it is compiling: XLA's machine code stays unpolished, comes from its shorter emitters, and
+# in one piece, as the tests run on all cores already.
 # Recipes and random cases are compiled as users compile, and so is what demo and documents run.
-QUICK_XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+QUICK_XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+	--xla_cpu_parallel_codegen_split_count=1
 
 test: setup
 	XLA_FLAGS="$${XLA_FLAGS-$(QUICK_XLA)}" $(PYTEST) --ignore tests/fuzz --ignore tests/recipes
