@@ -335,7 +335,8 @@ class MultiHeadAttention(CachedSteps, WindowedLayer):
             key, value = ops.expand_dims(keys.key, 2), ops.expand_dims(keys.value, 2)
             keys = dataclasses.replace(keys, key=key, value=value, mask=mask, segments=segments)
             masks_of_queries = ("query_mask", "segments")
-            of_queries |= {name: split_heads(of_queries[name], groups) for name in masks_of_queries}
+            split = {name: split_heads(of_queries[name], groups) for name in masks_of_queries}
+            of_queries = of_queries | split
         attention = self._attention(query, keys, self.score_of_heads, training, **of_queries)
         context, weights = attend(attention, return_weights)
         if groups != heads:

@@ -57,7 +57,7 @@ def test_of_one_head():
         close(run(layer, given, **CAUSAL), expected)
 
 
-def test_a_band_meets_no_more_keys_than_without_segments(monkeypatch):
+def test_a_window_goes_in_bands_with_segments_too(monkeypatch):
     met = []
     in_bands = plans.in_bands
     monkeypatch.setattr(plans, "in_bands", lambda *args: met.append(args) or in_bands(*args))
