@@ -72,16 +72,16 @@ class Run(RunFolder):
         fitting.load_best_weights(model, self)
         self._training_minutes = self.minutes
 
-    def fit_baseline(self, name, model, train, validation):
+    def fit_baseline(self, name, model, train, validation=None, *, callbacks=()):
         """Trains a model to compare with, as `fit` trains, for the same goal, but keeps no file.
 
         Args:
             name: String, of the baseline.
-            model, train, validation: As for `fit`.
+            model, train, validation, callbacks: As for `fit`.
         """
         print(f"{name}:")
         stop = fitting.baseline_callbacks(*self._goal, self._config.patience)
-        self._fit(model, train, validation, stop)
+        self._fit(model, train, validation, [*callbacks, *stop])
 
     def _fit(self, model, train, validation, callbacks):
         model.fit(
