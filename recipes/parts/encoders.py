@@ -19,20 +19,12 @@ import keras_attention as ka
 from recipes.data.batches import DocumentBatches, PaddedBatches, widths
 from recipes.kit.errors import UserError
 from recipes.parts import pretrained
+from recipes.parts.equal_score import EqualScore
 from recipes.parts.split_sentences import SplitSentences
 from recipes.text import classifier, sentences, wordpiece
 
 WIDTHS = 8  # that batches are padded to: XLA compiles anew for each
 KERNEL, WINDOW, HEADS = 5, 32, 4
-
-
-@keras.saving.register_keras_serializable(package="recipes")
-class EqualScore(ka.Score):
-    """The same score for all steps: with it attention is mean pooling."""
-
-    def compare(self, query, key, start):
-        # Not `zeros_like`: Keras would warn that the query has no gradient.
-        return 0.0 * (query[..., :1] + ops.expand_dims(key[..., 0], -2))  # (..., T, S)
 
 
 def build_model(config, texts, pooling="attention"):
