@@ -73,11 +73,12 @@ def export(model, folder, *, signatures, files=None, timed=None, adds=False, **k
 
 
 def one_by_one(rows):
-    """A dataset of arrays of ids of any length, each as a batch `(1, T)` of its own."""
+    """A dataset of arrays of ids of any length, each as a batch `(1, T)`, or `(1, T, F)`, alone."""
     import tensorflow as tf
 
+    shape = (1, None, *rows[0].shape[1:])
     return tf.data.Dataset.from_generator(
-        lambda: (row[None] for row in rows), output_signature=tf.TensorSpec((1, None), tf.int32)
+        lambda: (row[None] for row in rows), output_signature=tf.TensorSpec(shape, tf.int32)
     )
 
 
