@@ -1,5 +1,7 @@
 """Tables in csv, tsv and jsonl files, plain or gzip: named columns, and a line for every error.
 
+Also CoNLL files, with a token and its tag per line.
+
     files = find_splits(Path("my_folder"))                       # {"train": ..., "test": ...}
     for line, text, label in read(files["train"], {"text": "text", "label": "value"}):
         ...
@@ -10,12 +12,14 @@ Whatever is wrong with a file is a `UserError` that names the file and the line.
 import contextlib
 import csv
 import gzip
+import itertools
 import json
 import zlib
 
 from recipes.kit.errors import UserError
 
 FORMATS = ("csv", "tsv", "jsonl")
+CONLL_FORMATS = ("conll", "iob", "iob2", "bio")
 SPLIT_NAMES = {
     "train": ("train",),
     "validation": ("dev", "validation", "valid", "val"),
@@ -23,7 +27,7 @@ SPLIT_NAMES = {
 }
 
 
-def find_splits(folder):
+def find_splits(folder, formats=FORMATS):
     """Returns the files of a folder: `train`, `test` and, if there is one, `validation`.
 
     Each is csv, tsv or jsonl, perhaps `.gz`. A test file may have more in its name, such as
@@ -31,24 +35,27 @@ def find_splits(folder):
 
     Args:
         folder: Path.
+        formats: Tuple of the endings to look for, without `.gz`.
 
     Returns:
         Dict from the split's name to a Path.
     """
     check_folder(folder)
-    files = {part: find_file(folder, names) for part, names in SPLIT_NAMES.items()}
+    files = {part: find_file(folder, names, formats) for part, names in SPLIT_NAMES.items()}
     if files["test"] is None:
-        files["test"] = _only([path for path in _tables(folder) if path.name.startswith("test")])
+        tables = _tables(folder, formats)
+        files["test"] = _only([path for path in tables if path.name.startswith("test")])
     for part in ("train", "test"):
         if files[part] is None:
-            raise_missing(folder, part)
+            raise_missing(folder, part, formats)
     return {part: path for part, path in files.items() if path is not None}
 
 
-def raise_missing(folder, name):
+def raise_missing(folder, name, formats=FORMATS):
     """Raises because a folder has no table of this name."""
+    *others, last = (f"{name}.{ending}" for ending in formats)
     raise UserError(
-        f"Expected a file {name}.csv, {name}.tsv or {name}.jsonl (or .gz of it) in {folder}. "
+        f"Expected a file {', '.join(others)} or {last} (or .gz of it) in {folder}. "
         f"Found: {listing(folder)}"
     )
 
@@ -68,15 +75,15 @@ def check_folder(folder, wanted="train.csv and test.csv"):
         raise UserError(f"Expected a folder with {wanted}. Received a file: {folder}")
 
 
-def find_file(folder, names):
+def find_file(folder, names, formats=FORMATS):
     """Returns the table of one of these names, without their endings; `None` if there is none."""
-    wanted = {f"{name}.{suffix}{gz}" for name in names for suffix in FORMATS for gz in ("", ".gz")}
-    return _only([path for path in _tables(folder) if path.name in wanted])
+    wanted = {f"{name}.{suffix}{gz}" for name in names for suffix in formats for gz in ("", ".gz")}
+    return _only([path for path in _tables(folder, formats) if path.name in wanted])
 
 
-def is_table(path):
+def is_table(path, formats=FORMATS):
     """Whether the name of a file is that of a table."""
-    return path.name.removesuffix(".gz").rpartition(".")[2] in FORMATS
+    return path.name.removesuffix(".gz").rpartition(".")[2] in formats
 
 
 def read(path, columns):
@@ -95,10 +102,9 @@ def read(path, columns):
         Tuples of the line, from 1, where the row begins, and a string for each column.
     """
     read_rows = _read_jsonl if ".jsonl" in path.suffixes else _read_csv
-    is_empty = True
-    try:
+    with _reading(path) as see:
         for line, *values in read_rows(path, columns):
-            is_empty = False
+            see()
             for index, (column, kind) in enumerate(columns.items()):
                 if kind == "value":
                     values[index] = values[index].strip()
@@ -107,13 +113,53 @@ def read(path, columns):
                             f"{path}:{line}: expected a value in {column!r}. Received an empty one"
                         )
             yield line, *values
+
+
+def read_conll(path):
+    """Yields the sentences of a CoNLL file: a token per line, a blank line between sentences.
+
+    A line holds columns set apart by spaces or tabs: the token first, its tag last. Lines that
+    begin with `-DOCSTART-`, which part documents, are passed over.
+
+    Args:
+        path: Path.
+
+    Yields:
+        Tuples of the line, from 1, where the sentence begins, its tokens and its tags, both as a
+        string in which spaces set them apart.
+    """
+    with _reading(path) as see, _open(path) as file:
+        start, tokens, tags = 1, [], []
+        for line, content in enumerate(itertools.chain(file, [""]), start=1):
+            columns = content.split()
+            if columns and columns[0] != "-DOCSTART-":
+                if len(columns) < 2:
+                    raise UserError(
+                        f"{path}:{line}: expected a token and its tag. Received: "
+                        f"{short(columns[0])}"
+                    )
+                start = start if tokens else line
+                tokens.append(columns[0])
+                tags.append(columns[-1])
+            elif tokens:
+                see()
+                yield start, " ".join(tokens), " ".join(tags)
+                tokens, tags = [], []
+
+
+@contextlib.contextmanager
+def _reading(path):
+    """Within it what goes wrong with a file is a `UserError`; yields what is called for a row."""
+    rows = []
+    try:
+        yield lambda: rows or rows.append(True)
     except UnicodeDecodeError:
         raise UserError(f"{path}:{_first_line_not_utf8(path)}: expected UTF-8 text") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: the gzip file is broken: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if is_empty:
+    if not rows:
         raise UserError(f"{path}: expected a row or more. The file is empty")
 
 
@@ -123,8 +169,8 @@ def short(value):
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
-def _tables(folder):
-    return sorted(path for path in folder.iterdir() if is_table(path))
+def _tables(folder, formats):
+    return sorted(path for path in folder.iterdir() if is_table(path, formats))
 
 
 def _only(paths):

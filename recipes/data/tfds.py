@@ -97,7 +97,8 @@ def read_columns(dataset, features):
         features: Dict from names to features of TensorFlow Datasets.
 
     Returns:
-        List of lists; a missing label, which data sets give as -1, is `None`.
+        List of lists; a missing label, which data sets give as -1, is `None`, and the value of a
+        sequence is a list.
     """
     from tensorflow_datasets import as_numpy
 
@@ -109,6 +110,8 @@ def read_columns(dataset, features):
 
 
 def _plain(value, feature):
+    if hasattr(feature, "feature"):  # a sequence
+        return [_plain(one, feature.feature) for one in value]
     if names := getattr(feature, "names", None):  # a class label
         return names[value] if value >= 0 else None
     return text(value) if isinstance(value, bytes) else value
