@@ -1,0 +1,176 @@
+"""The tagging recipe, as its users run it."""
+
+import functools
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from recipes import tagging as recipe
+from recipes.data.toy import commands
+from recipes.parts import tagged_texts
+from recipes.text import tokens
+from tests.recipes.command import call_recipe, one_line
+from tests.recipes.contract import RecipeContract
+
+GOOD = "tokens,tags,intent\n" + "fly to Oslo,O O B-city,flight\nwhat fare,O O,fare\n" * 6
+TEXT = "Leaving by train please cancel the order for Mina Sula on friday!"
+
+run = functools.partial(call_recipe, recipe)
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory):
+    """Folder of a finished run on the toy commands."""
+    output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
+    settings = {"epochs": 6, "batch_size": 16, "units": 24, "embedding_size": 16, "dropout": 0.2}
+    settings |= {"learning_rate": 0.01, "parity_sentences": 20}
+    recipe.train(recipe.Config(data="toy", output=output, **settings))
+    return output
+
+
+@pytest.fixture
+def finished(toy_run):
+    return toy_run
+
+
+@pytest.fixture(scope="module")
+def read(toy_run):
+    return tagged_texts.Reader.load(toy_run, recipe.NAME, "model.tflite")
+
+
+class TestContract(RecipeContract):
+    recipe = recipe
+    files = tagged_texts.FILES
+    card = ("seqeval", "grammar", "without attention", "features.txt")
+    bad_data = (
+        ({}, "train"),
+        ({"train.csv": GOOD}, "test"),
+        ({"train.csv": "", "test.csv": GOOD}, r"train\.csv"),
+        ({"train.csv": GOOD + "fly now,O,flight\n", "test.csv": GOOD}, r"train\.csv:14: .*a tag"),
+        ({"train.csv": GOOD + "fly,X,flight\n", "test.csv": GOOD}, r"train\.csv:14: .*'X'"),
+        ({"train.csv": "tokens,tags\nfly,O\n", "test.csv": GOOD}, r"train\.csv:1: .*'intent'"),
+        ({"train.conll": "Oslo B-LOC\n", "test.conll": "Bern B-LOC\n"}, "--tasks slots"),
+    )
+    bad_flags = (
+        (["--tasks", "slots", "--tags-column", "tokens"], "different columns"),
+        (["--encoder", "transformer", "--heads", "3"], "--heads must divide twice --units"),
+        (["--unknown", "nan"], "--unknown must be at least 0.0"),
+        (["--slot-weight", "0"], "--slot-weight must be at least 0.001"),
+    )
+    tfds = ("conll2003", "conll203", "--tasks", "slots", "--tags-column", "ner")
+    quick = (
+        "--no-baselines --limit 60 --epochs 1 --tasks intent --encoder transformer --units 8 "
+        "--heads 2 --blocks 1 --parity-sentences 2"
+    ).split()
+    asked = ("leaving now",)
+    broken = ("model.tflite", "metrics.json", *tagged_texts.FILES)
+
+
+def test_scores_are_above_the_baselines(toy_run):
+    metrics = json.loads((toy_run / "metrics.json").read_text())
+    scores, baselines = metrics["scores"], metrics["details"]["baseline_scores"]
+    assert next(iter(scores)) == "slot_f1" and "sentence_accuracy" in scores
+    assert scores["slot_f1"] > 0.97 and scores["intent_accuracy"] > 0.97
+    simple = baselines["most frequent tag and intent"], baselines["linear models"]
+    assert simple[0]["slot_f1"] < simple[1]["slot_f1"] < 0.9  # no window reaches the first word
+    assert simple[0]["intent_accuracy"] < 0.5
+    assert 0 < baselines["the same without attention"]["slot_f1"] <= scores["slot_f1"]
+    types = metrics["details"]["types"]
+    assert set(types) == {
+        f"{way}_{what}" for way in ("arrival", "departure") for what in ("city", "day")
+    } | {"person"}
+
+
+def test_attention_finds_the_words_that_decide(read):
+    """The verb tells the intent; the first word tells which day it is, some ten words later."""
+    rows = commands.splits()[2][:150]
+    verbs, days = [], []
+    for row in rows:
+        said = read(row.tokens.split())
+        verbs.append(said.intent_weights.argmax() == row.deciding)
+        days.append(said.tag_weights[row.day].argmax() == 0)
+    assert np.mean(verbs) >= 0.95
+    assert np.mean(days) >= 0.9
+
+
+@pytest.mark.parametrize("form", recipe.FORMS)
+def test_every_form_tells_intent_and_slots(toy_run, form, capfd, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert run("predict", toy_run, "--form", form, TEXT, "") == 0
+    first, *slots, last = capfd.readouterr().out.splitlines()
+    assert first.startswith("cancel ") and "cancel(" in first
+    assert [line.split() for line in slots] == [
+        ["person", "Mina", "Sula"], ["departure_day", "friday"],
+    ]  # fmt: skip
+    assert last.split()[0] in commands.VERBS  # nothing to read, yet an answer
+
+
+def test_a_table_of_texts_is_answered_row_by_row(toy_run, tmp_path, capfd):
+    table = tmp_path / "texts.csv"
+    table.write_text(f"id,body\n1,{TEXT}\n2,\n")
+    command = ["predict", toy_run, "--file", table, "--text-column", "body", "--format"]
+    assert run(*command, "jsonl") == 0
+    answer, empty = map(json.loads, capfd.readouterr().out.splitlines())
+    assert answer["intent"] == "cancel" and answer["probability"] > 0.9
+    assert answer["tokens"][-2:] == ["friday", "!"] and empty["tokens"] == []
+    day = answer["spans"][1]
+    assert (day["type"], TEXT[day["start"] : day["end"]]) == ("departure_day", "friday")
+    assert answer["tokens"][np.argmax(day["weights"])] == "Leaving"
+    assert sum(answer["weights"]) == pytest.approx(1, abs=1e-4)
+    assert run(*command, "tsv") == 0
+    header, row, _ = (line.split("\t") for line in capfd.readouterr().out.splitlines())
+    assert header == ["tokens", "tags", "intent", "probability"]
+    assert row[:3] == [" ".join(answer["tokens"]), " ".join(answer["tags"]), "cancel"]
+
+
+def test_texts_that_are_tokens_already_are_cut_at_spaces_alone(toy_run, capfd, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("drop it (now)\n"))
+    assert run("predict", toy_run, "--tokenized", "--format", "jsonl") == 0
+    assert json.loads(capfd.readouterr().out)["tokens"] == ["drop", "it", "(now)"]
+    assert run("predict", toy_run, "--format", "jsonl", "drop it (now)") == 0
+    assert json.loads(capfd.readouterr().out)["tokens"] == ["drop", "it", "(", "now", ")"]
+
+
+def test_a_phone_needs_the_file_alone(toy_run, read):
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = toy_run / "model.tflite"
+    with zipfile.ZipFile(path) as archive:
+        features, tags, intents = (
+            archive.read(name).decode().split("\n") for name in tagged_texts.FILES
+        )
+    words, _ = tokens.split(TEXT, tokens.known_words(features))
+    rows = [tokens.encode(tokens.index_of(features), one) for one in (words, words[:3])]
+    ids = np.stack([rows[0], np.pad(rows[1], ((0, len(words) - 3), (0, 0)))])  # any batch
+    outputs = Interpreter(model_path=str(path)).get_signature_runner("ids")(ids=ids)
+    said = read(words)
+    assert [tags[best] for best in outputs["tag_probability"][0].argmax(-1)] == said.tags
+    assert intents[outputs["intent_probability"][0].argmax()] == said.intent
+    np.testing.assert_allclose(outputs["intent_weights"][1].sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(outputs["intent_weights"][1, 3:], 0, atol=1e-6)
+
+
+def test_models_of_one_task_stand_beside_that_of_both(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("recipes.kit.exports.export", lambda *args, **kwargs: {})
+    settings = (
+        "--limit 24 --epochs 1 --units 4 --embedding-size 4 --encoder transformer --heads 2 "
+        "--blocks 1 --no-baselines --single-tasks"
+    )
+    assert run("train", *settings.split(), "--output", tmp_path / "out") == 0
+    assert "slots alone:" in capfd.readouterr().out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(metrics["baselines"]) == {"a model for each task"}
+
+
+def test_a_model_of_one_task_predicts(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("recipes.kit.exports.FORMS", {"tflite": "model.tflite"})
+    assert run("train", *TestContract.quick, "--output", tmp_path / "out") == 0
+    capfd.readouterr()
+    assert run("predict", tmp_path / "out", "--format", "jsonl", TEXT) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert "tags" not in answer and answer["intent"] in commands.VERBS
+    assert run("predict", tmp_path / "out", "--file", tmp_path / "none.txt") == 2
+    one_line(capfd, "none.txt")
