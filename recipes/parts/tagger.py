@@ -89,8 +89,7 @@ class TagBatches(Batches):
         self._ids, self._tags, self._intents = ids, tags, intents
         self._rare, self._unknown = np.array(sorted(rare), "int32"), unknown
         lengths = [len(row) for row in ids]
-        self._widths = widths(lengths, WIDTHS)
-        super().__init__(lengths, batch_size, **options)
+        super().__init__(lengths, batch_size, widths=widths(lengths, WIDTHS), **options)
 
     def _arrays(self, rows, width):
         ids = padded([self._ids[row] for row in rows], width)
@@ -105,9 +104,6 @@ class TagBatches(Batches):
         if self._intents is not None:
             labels["intent"] = self._intents[rows]
         return ids, labels
-
-    def _width(self, longest):
-        return next(width for width in self._widths if width >= longest)
 
 
 def padded(ids, width):
