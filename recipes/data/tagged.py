@@ -78,6 +78,15 @@ class TagReader(dataset.Reader):
     tags_column: str = "tags"
     intent_column: str = "intent"
 
+    def __post_init__(self):
+        names = self._names()
+        if not all(names) or len(set(names)) < len(names):
+            raise UserError(
+                "Expected different columns of tokens, tags and intent. Received: --tokens-column "
+                f"{self.tokens_column} --tags-column {self.tags_column} --intent-column "
+                f"{self.intent_column}"
+            )
+
     @property
     def _tasks(self):
         return self.tasks.split(",")
@@ -88,17 +97,11 @@ class TagReader(dataset.Reader):
 
     @property
     def columns(self):
-        names = {self.tokens_column: "value"}
-        if SLOTS in self._tasks:
-            names[self.tags_column] = "value"
-        if INTENT in self._tasks:
-            names[self.intent_column] = "value"
-        if len(names) <= len(self._tasks):
-            raise UserError(
-                "Expected different columns of tokens, tags and intent. Received: "
-                f"{self.tokens_column}, {self.tags_column} and {self.intent_column}"
-            )
-        return names
+        return dict.fromkeys(self._names(), "value")
+
+    def _names(self):
+        of_tasks = {SLOTS: self.tags_column, INTENT: self.intent_column}
+        return [self.tokens_column, *(of_tasks[task] for task in self._tasks)]
 
     def read_toy(self):
         splits, facts = super().read_toy()
