@@ -16,7 +16,7 @@ from recipes.kit import exports, spans
 from recipes.text import tokens
 
 FEATURES = len(tokens.KINDS)
-WIDTHS = 6  # that batches are padded to: XLA compiles anew for each
+WIDTHS = 4  # that batches are padded to: XLA compiles anew for each
 NO_LABEL = -1  # of padding, and of intents that the training data do not have
 
 
