@@ -272,7 +272,7 @@ def card(config):
         "How to use": (
             f'    python -m recipes.{NAME} predict FOLDER "A text"\n\n'
             "All forms have one signature, `ids`: int32 `(B, T, 4)`, the four features of each "
-            "token (`recipes/text/tokens.py`: some forty lines without libraries), to "
+            "token (`recipes/text/token_features.py`: some forty lines without libraries), to "
             "`tag_probability` `(B, T, C)`, `tag_weights` `(B, T, T)`, `intent_probability` `(B, "
             "I)` and `intent_weights` `(B, T)`. Feature n is line n of `features.txt`, counted "
             "from 0; tags and intents are the lines of `tags.txt` and `intents.txt`. They lie in "

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from recipes.text.tokens import features
+from recipes.text.token_features import features
 
 _AROUND = (-2, -1, 1, 2)
 

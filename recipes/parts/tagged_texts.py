@@ -14,7 +14,7 @@ import numpy as np
 from recipes.kit import exports, run_folder
 from recipes.kit.errors import cannot_load
 from recipes.kit.spans import spans_of
-from recipes.text import classifier, tokens
+from recipes.text import classifier, token_features
 
 FILES = ("features.txt", "tags.txt", "intents.txt")
 FORMATS = ("text", "tsv", "jsonl")
@@ -74,13 +74,19 @@ class Reader:
                 raise cannot_load(folder / name, error) from error
         vocabulary, tags, intents = lines
         run = exports.runner(folder / file, "ids")
-        return cls(tokens.index_of(vocabulary), tokens.known_words(vocabulary), tags, intents, run)
+        return cls(
+            token_features.index_of(vocabulary),
+            token_features.known_words(vocabulary),
+            tags,
+            intents,
+            run,
+        )
 
     def __call__(self, words):
         """`Said` of a list of tokens."""
         count = len(words)
-        ids = np.zeros((1, max(1, count), len(tokens.KINDS)), "int32")
-        ids[0, :count] = tokens.encode(self.index, words)
+        ids = np.zeros((1, max(1, count), len(token_features.KINDS)), "int32")
+        ids[0, :count] = token_features.encode(self.index, words)
         outputs = {name: x[0] for name, x in self.run(ids=ids).items()}
         said = {}
         if self.tags:
@@ -113,7 +119,7 @@ def answer(config, read):
         if config.tokenized:
             places = [found.span() for found in re.finditer(r"\S+", text)]
         else:
-            _, places = tokens.split(text, read.words)
+            _, places = token_features.split(text, read.words)
         words = [text[start:end] for start, end in places]
         print(_WRITERS[config.format](read, text, words, places, read(words)), flush=True)
 

@@ -13,9 +13,9 @@ from keras import layers, ops
 import keras_attention as ka
 from recipes.data.batches import Batches, pad, widths
 from recipes.kit import exports, spans
-from recipes.text import tokens
+from recipes.text import token_features
 
-FEATURES = len(tokens.KINDS)
+FEATURES = len(token_features.KINDS)
 WIDTHS = 4  # that batches are padded to: XLA compiles anew for each
 NO_LABEL = -1  # of padding, and of intents that the training data do not have
 
@@ -131,9 +131,12 @@ class Sentences:
     def of(cls, data):
         """Learns the features of the training split."""
         words = {part: split.words for part, split in data.splits.items()}
-        vocabulary = tokens.learn(words["train"])
-        index = tokens.index_of(vocabulary)
-        ids = {part: [tokens.encode(index, one) for one in rows] for part, rows in words.items()}
+        vocabulary = token_features.learn(words["train"])
+        index = token_features.index_of(vocabulary)
+        ids = {
+            part: [token_features.encode(index, one) for one in rows]
+            for part, rows in words.items()
+        }
         counts = Counter(np.concatenate(ids["train"])[:, 0].tolist())
         return cls(data, vocabulary, ids, {word for word, count in counts.items() if count == 1})
 

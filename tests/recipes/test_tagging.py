@@ -11,7 +11,7 @@ import pytest
 from recipes import tagging as recipe
 from recipes.data.toy import commands
 from recipes.parts import tagged_texts
-from recipes.text import tokens
+from recipes.text import token_features
 from tests.recipes.command import call_recipe, one_line
 from tests.recipes.contract import RecipeContract
 
@@ -142,8 +142,10 @@ def test_a_phone_needs_the_file_alone(toy_run, read):
         features, tags, intents = (
             archive.read(name).decode().split("\n") for name in tagged_texts.FILES
         )
-    words, _ = tokens.split(TEXT, tokens.known_words(features))
-    rows = [tokens.encode(tokens.index_of(features), one) for one in (words, words[:3])]
+    words, _ = token_features.split(TEXT, token_features.known_words(features))
+    rows = [
+        token_features.encode(token_features.index_of(features), one) for one in (words, words[:3])
+    ]
     ids = np.stack([rows[0], np.pad(rows[1], ((0, len(words) - 3), (0, 0)))])  # any batch
     outputs = Interpreter(model_path=str(path)).get_signature_runner("ids")(ids=ids)
     said = read(words)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recipes.text import tokens
+from recipes.text import token_features
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from recipes.text import tokens
     ],
 )
 def test_raw_text_is_cut_at_spaces_and_marks(text, expected):
-    found, spans = tokens.split(text, {"st."})
+    found, spans = token_features.split(text, {"st."})
     assert found == expected
     assert [text[start:end] for start, end in spans] == expected
     ends = [0, *(place for span in spans for place in span)]
@@ -27,19 +27,19 @@ def test_raw_text_is_cut_at_spaces_and_marks(text, expected):
 
 
 def test_an_unknown_word_still_has_affixes_and_a_shape():
-    vocabulary = tokens.learn([["from", "Newton"], ["to", "Boston"], ["to", "Ashton"]])
+    vocabulary = token_features.learn([["from", "Newton"], ["to", "Boston"], ["to", "Ashton"]])
     assert vocabulary[:5] == ["[PAD]", "word=[UNK]", "prefix=[UNK]", "suffix=[UNK]", "shape=[UNK]"]
-    index = tokens.index_of(vocabulary)
-    known, unknown = tokens.encode(index, ["Boston", "Weston"])
+    index = token_features.index_of(vocabulary)
+    known, unknown = token_features.encode(index, ["Boston", "Weston"])
     assert known[0] == index["word=boston"] and unknown[0] == 1
     assert known[2] == unknown[2] == index["suffix=ton"]
     assert known[3] == unknown[3] == index["shape=Xx"]
     assert known[1] == unknown[1] == 2  # a prefix that only one word has is none
-    assert tokens.encode(index, []).shape == (0, 4)
-    assert tokens.known_words(vocabulary) >= {"boston", "newton", "to"}
+    assert token_features.encode(index, []).shape == (0, 4)
+    assert token_features.known_words(vocabulary) >= {"boston", "newton", "to"}
 
 
 def test_features_of_a_token():
-    assert tokens.features("747") == ("word=000", "prefix=000", "suffix=000", "shape=0")
-    assert tokens.features("McDonald's")[3] == "shape=XxXx'x"
-    assert tokens.features("ÉTÉ")[0] == "word=été"
+    assert token_features.features("747") == ("word=000", "prefix=000", "suffix=000", "shape=0")
+    assert token_features.features("McDonald's")[3] == "shape=XxXx'x"
+    assert token_features.features("ÉTÉ")[0] == "word=été"
