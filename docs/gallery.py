@@ -96,6 +96,18 @@ def recommendation(runs):
     return ka.plot_attention(outputs["weights"][0], books, title=title)
 
 
+def tagging(runs):
+    """Where the intent and each slot of a command come from."""
+    from recipes.parts import tagged_texts
+
+    read = tagged_texts.Reader.load(runs / "tagging", "tagging", "model.tflite")
+    tokens = "Leaving by train please cancel the order for Mina Sula on friday".split()
+    said = read(tokens)
+    weights = [said.intent_weights, *(said.tag_weights[start] for _, start, _ in said.spans)]
+    slots = [f"{kind}: {' '.join(tokens[start:end])}" for kind, start, end in said.spans]
+    return ka.plot_alignment(np.stack(weights), [f"intent: {said.intent}", *slots], tokens)
+
+
 def heads(runs):
     """Where the heads of the transformer's last decoder block but one looked."""
     from recipes.data.toy import translation as toy
@@ -119,7 +131,7 @@ def heads(runs):
     return ka.plot_alignment(maps[over_memory[-2]][0], *pieces)
 
 
-DRAWN = (rollout, sentiment, documents, recommendation, heads)
+DRAWN = (rollout, sentiment, documents, recommendation, tagging, heads)
 # What the runs drew themselves.
 COPIED = {
     "translation": "translation/alignment.png",
