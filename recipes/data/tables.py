@@ -163,6 +163,23 @@ def _reading(path):
         raise UserError(f"{path}: expected a row or more. The file is empty")
 
 
+def column_names(path):
+    """The names of the columns of a csv, tsv or jsonl file; none where it cannot be read.
+
+    What is wrong with the file is told by `read`.
+    """
+    try:
+        with _open(path) as file, _any_field_size():
+            first = next((line for line in file if line.strip()), "")
+            if ".jsonl" in path.suffixes:
+                row = json.loads(first)
+                return list(row) if isinstance(row, dict) else []
+            row = next(csv.reader([first], delimiter="\t" if ".tsv" in path.suffixes else ","))
+            return [name.strip() for name in row]
+    except (OSError, EOFError, ValueError, StopIteration, csv.Error, zlib.error):
+        return []
+
+
 def short(value):
     """`value` as a message can show it."""
     shown = repr(value)
