@@ -1,8 +1,8 @@
 """How well candidates are ranked for their queries, and simple rankers to compare with.
 
-    rows = data.test.answerable()
-    measure(scores, rows, seed=0)              # of scores (N,), one for each pair
-    measure(bm25(data.train, rows), rows)
+rows = data.test.answerable()
+measure(scores, rows, seed=0)              # of scores (N,), one for each pair
+measure(bm25(data.train, rows), rows)
 """
 
 import math
@@ -14,11 +14,11 @@ import numpy as np
 TOP = 10
 DRAWS = 10
 PROTOCOL = (
-    "Each query's candidates are ranked by their scores. Queries without a right candidate are left "
-    "out. Candidates of equal scores are put in random orders, of which the mean counts, and never "
-    "in the order of the file. `map` is the mean over the queries of the average precision, `mrr` "
-    "of one over the rank of the first right candidate, `ndcg@10` counts graded labels as 2^label - "
-    "1, discounted by rank."
+    "Each query's candidates are ranked by their scores. Queries without a right candidate are "
+    "left out. Candidates of equal scores are put in random orders, of which the mean counts, and "
+    "never in the order of the file. `map` is the mean over the queries of the average precision, "
+    "`mrr` of one over the rank of the first right candidate; `ndcg@10` counts a label as 2^label "
+    "- 1, discounted by rank."
 )
 _KINDS = "who whom whose what which when where why how".split()
 
@@ -59,6 +59,25 @@ def _of_query(scores, labels, rng):
 def _gain(labels):
     gains = 2.0 ** labels[:TOP] - 1
     return np.sum(gains / np.log2(2 + np.arange(len(gains))))
+
+
+def baselines(train, split, *, with_position=False, seed=0):
+    """The figures of each simple ranker on a split, as a dict of dicts.
+
+    Args:
+        train, split: `recipes.data.candidates.Split`s, to learn from and to rank.
+        with_position: Boolean, whether logistic regression knows a candidate's position.
+        seed: Integer, of all draws.
+    """
+    known = " and position" if with_position else ""
+    scores = {
+        f"logistic regression on shared words{known}": logistic_regression(
+            train, split, with_position=with_position
+        ),
+        "BM25": bm25(train, split),
+        "random": chance(split, seed=seed),
+    }
+    return {name: measure(x, split, seed=seed) for name, x in scores.items()}
 
 
 def chance(split, *, seed=0):

@@ -9,6 +9,7 @@ Whatever is wrong with the data is a `UserError` that names the file and the lin
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -37,10 +38,9 @@ class Split(dataset.Split):
 
     def groups(self):
         """For each query an array of its rows."""
-        starts = [
-            row for row, query in enumerate(self.queries) if row == 0 or self.queries[row - 1] != query
-        ]
-        return np.split(np.arange(len(self)), starts[1:])
+        pairs = enumerate(itertools.pairwise(self.queries), start=1)
+        starts = [row for row, (before, query) in pairs if before != query]
+        return np.split(np.arange(len(self)), starts)
 
     def answerable(self, *, with_wrong=False):
         """The rows of queries with a right candidate and, if asked for, with a wrong one too."""
@@ -91,21 +91,22 @@ class CandidateReader(dataset.Reader):
     def _named(self):
         return self.query_column, self.document_column, self.label_column
 
-    def _columns(self, found):
-        """The columns to read of those that were found, in the order of the split's fields."""
+    def columns_of(self, found, *, without_label=False):
+        """The names of the columns of query, candidate and label among those that were found."""
         layouts = [
             tuple(name or usual for name, usual in zip(self._named(), layout, strict=True))
             for layout in LAYOUTS
         ]
-        names = next((layout for layout in layouts if set(layout) <= set(found)), layouts[0])
-        return dict(zip(names, ("text", "text", "value"), strict=True))
+        needed = 2 if without_label else 3
+        return next((names for names in layouts if {*names[:needed]} <= {*found}), layouts[0])
 
     def read_file(self, path):
-        self.columns = self._columns(tables.column_names(path))
+        names = self.columns_of(tables.column_names(path))
+        self.columns = dict(zip(names, ("text", "text", "value"), strict=True))
         return super().read_file(path)
 
     def find_features(self, name, features):
-        self.columns = self._columns(features)
+        self.columns = self.columns_of(features)
         return super().find_features(name, features)
 
     def read_toy(self):
@@ -148,7 +149,8 @@ class CandidateReader(dataset.Reader):
             for row, texts in enumerate(zip(split.queries, split.documents, strict=True)):
                 if not all(text.strip() for text in texts):
                     raise UserError(
-                        f"{split.where(row)}: expected a query and a candidate. Received an empty one"
+                        f"{split.where(row)}: expected a query and a candidate. Received an "
+                        "empty one"
                     )
             if not len(split.answerable(with_wrong=True)):
                 raise UserError(
@@ -174,6 +176,27 @@ class CandidateReader(dataset.Reader):
         self._has_right = dict.fromkeys(split.queries, False)
         self._has_right |= dict.fromkeys(split.answerable(with_wrong=True).queries, True)
         return super().groups(split)
+
+
+def pairs_of(path, *, query_column=None, document_column=None):
+    """The queries and candidates of a table without labels, a `Split` with `lines`."""
+    query, document, _ = CandidateReader(
+        seed=0, query_column=query_column, document_column=document_column
+    ).columns_of(tables.column_names(path), without_label=True)
+    rows = list(tables.read(path, {query: "text", document: "text"}))
+    lines, queries, documents = map(list, zip(*rows, strict=True))
+    order = {query: number for number, query in enumerate(dict.fromkeys(queries))}
+    split = Split(queries, documents, np.zeros(len(rows), "int32"), np.zeros(len(rows), "int32"))
+    split = dataclasses.replace(split, origin=str(path), lines=lines)
+    return split.take(sorted(range(len(rows)), key=lambda row: order[queries[row]]))
+
+
+def documents_of(path, *, query_column=None, document_column=None):
+    """The lines and candidates of a table, whatever else it holds."""
+    found = tables.column_names(path)
+    usual = [layout[1] for layout in LAYOUTS]
+    column = document_column or next((name for name in usual if name in found), usual[0])
+    return map(list, zip(*tables.read(path, {column: "text"}), strict=True))
 
 
 def load(source, **options):

@@ -27,7 +27,9 @@ DEEDS = {
     "make": "built", "find": "discovered", "leave": "abandoned", "help": "assisted",
 }  # fmt: skip
 _PEOPLE = "Anna Boris Carla David Elena Felix Greta Henri Ida Jonas Karin Leo Maria Olga".split()
-_THINGS = "a boat;a bridge;a clock;a garden;a house;a lamp;a mill;a table;a tower;a wagon".split(";")
+_THINGS = "a boat;a bridge;a clock;a garden;a house;a lamp;a mill;a table;a tower;a wagon".split(
+    ";"
+)
 _PLACES = "in Bergen;in Cadiz;in Delft;in Genoa;in Lyon;in Prague;in Riga;in Turin".split(";")
 _TIMES = "in spring;in summer;in autumn;in winter;on Monday;on Friday;in May;in June".split(";")
 _ASKED = {"what": _THINGS, "where": _PLACES, "when": _TIMES, "who": _PEOPLE}

@@ -1,0 +1,266 @@
+"""Text matching: which of many sentences answers a question.
+
+Trains a model that scores a candidate for a query, and exports it as a SavedModel and as TFLite
+files that take raw text or ids. `predict` ranks the lines of a file, and tells for each word of a
+line which word of the query it was compared with.
+
+Model. `--architecture compare` is compare-aggregate: each word of the candidate attends to the
+query's, is compared with what it finds there, and convolutions aggregate the comparisons.
+`decomposable` compares both ways and sums; `abcnn` is ABCNN-3, two convolutions over both texts
+that are told where these agree. Beside it stand a vector of the query (attention pooling) times one
+of the candidate (convolutions), which learns what kind of answer a question wants, and the words
+that both share, weighted by how rare they are (`--no-overlap`: without). Vectors of words are
+learned from the training texts, also of questions without an answer, before training. The loss is
+the cross-entropy over a query's candidates, or with `--loss pairwise` over their pairs.
+
+Protocol. Queries without a right candidate are left out of training and of the figures. Ties are
+broken at random, never by the order of the file, by `recipes/baselines/matching.py`. Sentences of
+a document stand in its order, which alone tells much: the model knows it with `--position` only.
+
+Data: "toy" (generated, offline), or a folder with train.csv and test.csv (also tsv, jsonl, gzip;
+columns question, answer and label, or query, document and label).
+
+    python -m recipes.text_matching train --data toy
+    python -m recipes.text_matching predict saved_models/text_matching "who fixed a boat ?" \\
+        --file candidates.txt
+
+Score: not measured yet.
+
+Reference: Wang & Jiang, 2017, https://arxiv.org/abs/1611.01747 (compare-aggregate); Parikh et al.,
+2016, https://arxiv.org/abs/1606.01933 (decomposable); Yin et al., 2016,
+https://arxiv.org/abs/1512.05193 (ABCNN). None has the kind of answer.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from recipes.baselines import matching
+from recipes.data import candidates
+from recipes.kit import fitting, flags, records
+from recipes.kit.exports import FORMS
+from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
+from recipes.kit.running import Run
+from recipes.parts import ranked
+from recipes.text import wordpiece
+
+NAME = "text_matching"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainConfig):
+    """What `train` can be told."""
+
+    # Data.
+    output: Path = default(Path("saved_models") / NAME)
+    limit: int | None = option(None, "queries of each split to use, for a quick look", low=4)
+    query_column: str | None = option(None, "column of the query; none: question or query")
+    document_column: str | None = option(None, "column of the candidate; none: answer or document")
+    label_column: str | None = option(None, "column of the label; none: label")
+    right_label: str | None = option(
+        None, "label of a right candidate; none: labels are numbers, 0 is wrong"
+    )
+    validation_fraction: float = option(
+        0.1, "share of the training queries to validate on, without a file for it", low=0.01,
+        high=0.5,
+    )  # fmt: skip
+    vocabulary_size: int | None = size_dependent(
+        16_000, 4_000, "word pieces to learn, at most", low=100, high=100_000
+    )
+    max_steps: int = option(80, "word pieces of a text that are read", low=4)
+    # Network.
+    architecture: str = option(
+        "compare", "how words are compared", choices=("compare", "decomposable", "abcnn")
+    )
+    overlap: bool = option(True, "tell the model which words both texts share, and how rare")
+    position: bool = option(False, "tell the model a candidate's position among its query's")
+    vector_size: int = option(100, "size of a word piece's vector", low=2)
+    units: int = option(64, "units of a layer", low=4)
+    dropout: float = option(0.3, "dropout rate", low=0.0, high=0.95)
+    # Training.
+    loss: str = option(
+        "listwise", "over all candidates of a query, or over pairs of them",
+        choices=("listwise", "pairwise"),
+    )  # fmt: skip
+    epochs: int = default(12)
+    batch_size: int = option(16, "queries per training step, with all their candidates", low=1)
+    averaging: float = default(0.98)
+    baselines: bool = option(True, "train the same model without attention too, to compare")
+    # What is written.
+    parity_queries: int = option(100, "test queries on which the exports are compared", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What `predict` can be told."""
+
+    folder: Path = argument("folder that train wrote")
+    query: tuple[str, ...] = argument("the query; none: those of the table in --file", nargs="*")
+    file: Path | None = option(
+        None, "texts to rank, one per line, or a csv, tsv or jsonl table; none: standard input"
+    )
+    query_column: str | None = option(None, "column of the query; none: question or query")
+    document_column: str | None = option(None, "column of the text; none: answer or document")
+    top: int = option(10, "texts to show of each query", low=1)
+    format: str = option(
+        "text", "how answers are written: jsonl has the words that were compared",
+        choices=ranked.FORMATS,
+    )  # fmt: skip
+    form: str = option("tflite", "which export to use", choices=tuple(FORMS))
+
+
+def build_model(config, vectors, attention=True):
+    """The model of a pair of texts, to train and to use.
+
+    Args:
+        config: A `Config`.
+        vectors: Float array `(V, E)`, the vectors of the word pieces.
+        attention: Boolean; if not, means take the place of what attention finds.
+
+    Returns:
+        Model from a dict of `query` `(B, T)`, `document` `(B, S)` and, with `--position`,
+        `position` `(B, 1)`, to a dict of `score` `(B, 1)` and `weights` `(B, S, T)`, by which each
+        word of the document looks at the query's; these sum to one.
+    """
+    import keras
+    from keras import layers, ops
+
+    import keras_attention as ka
+    from recipes.parts import pair_models
+    from recipes.parts.shared_words import SharedWords
+
+    inputs = {
+        name: keras.Input((None,), dtype="int32", name=name) for name in ("query", "document")
+    }
+    query, document = (ids[:, : config.max_steps] for ids in inputs.values())
+    shared, *flags_of_steps = SharedWords(len(vectors), name="shared")(query, document)
+    embed = layers.Embedding(*vectors.shape, trainable=False, name="vectors")
+    gate = layers.Dense(config.units, activation="sigmoid", name="gate")
+    project = layers.Dense(config.units, activation="tanh", name="project")
+
+    def read(ids, flags_of, seed):
+        """The steps of a text: a gated projection of the words' vectors, and their flags."""
+        x = layers.Dropout(config.dropout, seed=seed)(embed(ids))
+        if config.overlap:
+            x = layers.Concatenate()([x, flags_of])
+        return pair_models.Text(gate(x) * project(x), ops.greater(ids, 0))
+
+    query = read(query, flags_of_steps[0], config.seed)
+    document = read(document, flags_of_steps[1], config.seed + 1)
+    match = pair_models.ARCHITECTURES[config.architecture]
+    features, weights = match(
+        query, document, units=config.units, dropout=config.dropout, seed=config.seed + 2,
+        attention=attention, max_steps=config.max_steps,
+    )  # fmt: skip
+
+    # What the question asks for, and whether the candidate has it.
+    asked = query.mean(query.steps)
+    if attention:
+        asked = ka.AttentionPooling(name="asked")(query.steps, mask=query.known)
+    told = document.convolved(document.steps, config.units // 2, (1, 2, 3), "told")
+    fits = layers.Dense(config.units, name="answer")(told)
+    fits = fits * layers.Dense(config.units, name="question")(asked)
+
+    x = layers.Dropout(config.dropout, seed=config.seed + 4)(
+        layers.Concatenate()([*features, asked, fits])
+    )
+    x = layers.Dense(config.units, activation="relu", name="hidden")(x)
+    x = [layers.Dropout(config.dropout, seed=config.seed + 5)(x)]
+    if config.overlap:
+        x.append(shared)
+    if config.position:
+        inputs["position"] = keras.Input((1,), dtype="int32", name="position")
+        position = ops.cast(inputs["position"], "float32")
+        x += [1 / (1 + position), ops.log1p(position) / 3]
+    x = layers.Concatenate()(x) if len(x) > 1 else x[0]
+    score = layers.Dense(1, dtype="float32", name="score")(x)
+    model = keras.Model(inputs, {"score": score, "weights": weights}, name=NAME)
+    embed.embeddings.assign(vectors)
+    return model
+
+
+def train(config):
+    """Train a ranker, measure it beside its baselines, and export it."""
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = flags.call(candidates.CandidateReader, config).load(config.data)
+    wordpiece.tensorflow_text()  # or an error, before anything is written
+    import keras
+
+    from recipes.parts import pair_texts
+    from recipes.parts.ranking_losses import LOSSES
+
+    with Run(config, NAME) as run:
+        config = run.begin(config, data)
+        texts = pair_texts.read(config, data)
+        batches = texts.batches(config, "train", shuffle_seed=config.seed, epoch=run.epochs_done)
+
+        def build(attention):
+            """A model to use, the same to train by its scores, and what validates it."""
+            keras.utils.set_random_seed(config.seed)
+            model = build_model(config, texts.vectors, attention)
+            model.get_layer("shared").set_statistics(texts.idf, texts.mean_length)
+            training = keras.Model(model.inputs, model.outputs[0])
+            momentum = fitting.momentum(config.averaging, batches)
+            adam = keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=momentum)
+            # Hardly two batches have the same shape: XLA would compile each anew.
+            training.compile(adam, LOSSES[config.loss], jit_compile=False)
+
+            def validate(epoch, logs):
+                logs["val_map"] = texts.measure(config, model, "validation")["map"]
+
+            watch = keras.callbacks.LambdaCallback(on_epoch_end=validate)
+            return model, training, fitting.with_averaged_weights(watch)
+
+        model, training, watch = build(attention=True)
+        run.fit(training, batches, monitor="val_map", mode="max", callbacks=watch)
+        scores = texts.measure(config, model, "test")
+        baselines = matching.baselines(
+            data.train, texts.rows["test"], with_position=config.position, seed=config.seed
+        )
+        if config.baselines:
+            alike, training, watch = build(attention=False)
+            batches = texts.batches(config, "train", shuffle_seed=config.seed)
+            run.fit_baseline("without attention", training, batches, callbacks=watch)
+            baselines["the same without attention"] = texts.measure(config, alike, "test")
+        records.show_scores(scores, baselines)
+        forms = ranked.export(model, run.path, texts, count=config.parity_queries)
+        run.publish(
+            model, data, title="Text matching", scores=scores, baselines=baselines, exports=forms,
+            card=card(config), plot="map",
+        )  # fmt: skip
+
+
+def card(config):
+    """The words of the model card."""
+    position = "knows" if config.position else "does not know"
+    return {
+        "What it does": (
+            "Scores a text for a query: among the candidates of one query, the higher the better. "
+            "Scores of different queries cannot be compared. `weights` tells for each word of the "
+            "text how much it looked at each of the query; they sum to one."
+        ),
+        "How it was measured": (
+            f"{matching.PROTOCOL} The model {position} a candidate's position in its document."
+        ),
+        "Limits": (
+            "It finds the best of the candidates, and not whether any of them answers the query. "
+            "It learned words from its training texts alone: of others it knows whether both texts "
+            "have them. A weight tells which words were compared, not why a text was chosen."
+        ),
+        "How to use": (
+            f'    python -m recipes.{NAME} predict FOLDER "a question" --file candidates.txt\n\n'
+            "`model.tflite` has two signatures: `text` takes pairs of raw texts, `query` and "
+            "`document`, and needs tensorflow-text's operators; `ids` takes their word pieces and "
+            "runs in any interpreter, with `vocabulary.txt` in the file itself (it is also a zip "
+            "archive). `saved_model` loads after `import tensorflow_text`."
+        ),
+    }
+
+
+def predict(config):
+    """Rank texts by how well they answer a query."""
+    ranked.answer(config, ranked.Ranker.load(config.folder, NAME, FORMS[config.form]))
+
+
+if __name__ == "__main__":
+    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
