@@ -82,7 +82,7 @@ class Config(TrainConfig):
         "listwise", "over all candidates of a query, or over pairs of them",
         choices=("listwise", "pairwise"),
     )  # fmt: skip
-    epochs: int = default(12)
+    epochs: int = default(10)
     batch_size: int = option(16, "queries per training step, with all their candidates", low=1)
     averaging: float = default(0.98)
     baselines: bool = option(True, "train the same model without attention too, to compare")
@@ -109,12 +109,12 @@ class PredictConfig:
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
 
 
-def build_model(config, vectors, attention=True):
+def build_model(config, texts, attention=True):
     """The model of a pair of texts, to train and to use.
 
     Args:
         config: A `Config`.
-        vectors: Float array `(V, E)`, the vectors of the word pieces.
+        texts: `pair_texts.Texts`, for what is known of their words.
         attention: Boolean; if not, means take the place of what attention finds.
 
     Returns:
@@ -133,8 +133,10 @@ def build_model(config, vectors, attention=True):
         name: keras.Input((None,), dtype="int32", name=name) for name in ("query", "document")
     }
     query, document = (ids[:, : config.max_steps] for ids in inputs.values())
-    shared, *flags_of_steps = SharedWords(len(vectors), name="shared")(query, document)
-    embed = layers.Embedding(*vectors.shape, trainable=False, name="vectors")
+    sharing = SharedWords(len(texts.vectors), name="shared")
+    shared, *flags_of_steps = sharing(query, document)
+    sharing.set_statistics(texts.idf, texts.mean_length)
+    embed = layers.Embedding(*texts.vectors.shape, trainable=False, name="vectors")
     gate = layers.Dense(config.units, activation="sigmoid", name="gate")
     project = layers.Dense(config.units, activation="tanh", name="project")
 
@@ -175,7 +177,7 @@ def build_model(config, vectors, attention=True):
     x = layers.Concatenate()(x) if len(x) > 1 else x[0]
     score = layers.Dense(1, dtype="float32", name="score")(x)
     model = keras.Model(inputs, {"score": score, "weights": weights}, name=NAME)
-    embed.embeddings.assign(vectors)
+    embed.embeddings.assign(texts.vectors)
     return model
 
 
@@ -197,8 +199,7 @@ def train(config):
         def build(attention):
             """A model to use, the same to train by its scores, and what validates it."""
             keras.utils.set_random_seed(config.seed)
-            model = build_model(config, texts.vectors, attention)
-            model.get_layer("shared").set_statistics(texts.idf, texts.mean_length)
+            model = build_model(config, texts, attention)
             training = keras.Model(model.inputs, model.outputs[0])
             momentum = fitting.momentum(config.averaging, batches)
             adam = keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=momentum)

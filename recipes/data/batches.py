@@ -443,13 +443,17 @@ class CandidateBatches(Batches):
         split: `recipes.data.candidates.Split` of the pairs.
         batch_size: Integer, queries in a batch.
         max_steps: Integer, steps of a text that are read.
+        with_position: Boolean, whether a batch has the candidates' positions.
         **options: As for `Batches`.
 
-    Each batch is `({"query": (B, T), "document": (B, S), "position": (B, 1)}, targets)`; the
-    targets `(B, 2)` are a pair's label and the number of its query in the batch.
+    Each batch is `({"query": (B, T), "document": (B, S)}, targets)`, perhaps with `position`
+    `(B, 1)`; the targets `(B, 2)` are a pair's label and the number of its query in the batch.
     """
 
-    def __init__(self, queries, documents, split, batch_size, *, max_steps, **options):
+    def __init__(
+        self, queries, documents, split, batch_size, *, max_steps, with_position=False, **options
+    ):
+        self._with_position = with_position
         self._queries, self._documents = (
             [row[:max_steps] for row in rows] for rows in (queries, documents)
         )
@@ -464,8 +468,9 @@ class CandidateBatches(Batches):
         inputs = {
             "query": pad([self._queries[row] for row in rows], self._query_width),
             "document": pad([self._documents[row] for row in rows], width),
-            "position": self._split.positions[rows, None],
         }
+        if self._with_position:
+            inputs["position"] = self._split.positions[rows, None]
         number_in_batch = np.repeat(np.arange(len(groups)), list(map(len, groups)))
         targets = np.stack([self._split.labels[rows], number_in_batch], axis=1)
         return inputs, targets.astype("float32")

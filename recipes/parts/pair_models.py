@@ -53,14 +53,16 @@ class Text:
 
 def _aligned(text, other, units, name, attention):
     """For each step of a text what it finds in the other, `(B, T, D)`, and the weights."""
+    if not attention:
+        known = ops.expand_dims(ops.cast(other.known, text.steps.dtype), 1)  # (B, 1, S)
+        equal = known / ops.maximum(ops.sum(known, axis=-1, keepdims=True), 1)
+        weights = ops.ones_like(text.steps[:, :, :1]) * equal  # (B, T, S)
+        return ops.matmul(weights, other.masked(other.steps)), weights
     projected = layers.Dense(units, name=f"{name}_score")(other.steps)
-    found, weights = ka.ContentAttention("scaled_dot", name=name)(
+    return ka.ContentAttention("scaled_dot", name=name)(
         text.steps, other.steps, key=projected,
         query_mask=text.known, value_mask=other.known, return_attention_scores=True,
     )  # fmt: skip
-    if not attention:
-        found = ops.ones_like(found) * ops.expand_dims(other.mean(other.steps), 1)
-    return found, weights
 
 
 def compare(query, document, *, units, dropout=0.0, seed=0, attention=True, max_steps=None):

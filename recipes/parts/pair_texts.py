@@ -41,6 +41,7 @@ class Texts:
             self.rows[part],
             config.batch_size,
             max_steps=config.max_steps,
+            with_position=config.position,
             **options,
         )
 
