@@ -83,7 +83,11 @@ class Config(TrainConfig):
         choices=("listwise", "pairwise"),
     )  # fmt: skip
     epochs: int = default(10)
-    batch_size: int = option(16, "queries per training step, with all their candidates", low=1)
+    patience: int = default(6)
+    batch_size: int | None = size_dependent(
+        16, 8, "queries per training step, with all their candidates", low=1
+    )
+    learning_rate: float | None = size_dependent(0.001, 0.005)
     averaging: float = default(0.98)
     baselines: bool = option(True, "train the same model without attention too, to compare")
     # What is written.
