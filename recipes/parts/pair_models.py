@@ -148,7 +148,9 @@ def abcnn(query, document, *, units, dropout=0.0, seed=0, attention=True, max_st
         vectors.append(_likeness(texts))
         if level + 1 < levels:
             pool = ka.WindowAttentionPooling(window, name=f"pooling_{level}")
-            mean = layers.AveragePooling1D(window, 1, padding="same", name=f"pooling_{level}_mean")
+            # Zeros stand around a text, as they do in its padding.
+            around = layers.ZeroPadding1D(window // 2)
+            mean = layers.AveragePooling1D(window, 1, name=f"pooling_{level}_mean")
             texts = [
                 Text(
                     layers.Dropout(dropout, seed=seed + number)(
@@ -156,7 +158,7 @@ def abcnn(query, document, *, units, dropout=0.0, seed=0, attention=True, max_st
                             text.steps, other.steps, value_mask=text.known, query_mask=other.known
                         ) / window
                         if attention
-                        else mean(text.steps)
+                        else mean(around(text.steps))
                     ),
                     text.known,
                 )

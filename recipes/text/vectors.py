@@ -61,4 +61,5 @@ def cooccurrence_vectors(ids, vocabulary_size, size, *, seed=0):
     left, values, _ = randomized_svd(matrix, min(size, vocabulary_size), random_state=seed)
     vectors = left * np.sqrt(values)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    vectors[totals == 0] = 0  # not the noise of rounding
     return np.pad(vectors, ((0, 0), (0, size - vectors.shape[1]))).astype("float32")
