@@ -51,6 +51,14 @@ class Text:
         )
 
 
+def dropout_of_components(x, rate, seed):
+    """A factor `(B, 1, D)` that drops components of steps like `x` `(B, T, D)`.
+
+    For both texts of a pair: a word that both have stays the same in each.
+    """
+    return layers.Dropout(rate, seed=seed)(ops.ones_like(x[:, :1]))
+
+
 def _aligned(text, other, units, name, attention):
     """For each step of a text what it finds in the other, `(B, T, D)`, and the weights."""
     if not attention:
@@ -151,19 +159,15 @@ def abcnn(query, document, *, units, dropout=0.0, seed=0, attention=True, max_st
             # Zeros stand around a text, as they do in its padding.
             around = layers.ZeroPadding1D(window // 2)
             mean = layers.AveragePooling1D(window, 1, name=f"pooling_{level}_mean")
-            texts = [
-                Text(
-                    layers.Dropout(dropout, seed=seed + number)(
-                        pool(
-                            text.steps, other.steps, value_mask=text.known, query_mask=other.known
-                        ) / window
-                        if attention
-                        else mean(around(text.steps))
-                    ),
-                    text.known,
-                )
-                for number, (text, other) in enumerate([texts, texts[::-1]])
-            ]  # fmt: skip
+            kept = dropout_of_components(texts[0].steps, dropout, seed)
+            pooled = [
+                pool(text.steps, other.steps, value_mask=text.known, query_mask=other.known)
+                / window
+                if attention
+                else mean(around(text.steps))
+                for text, other in (texts, texts[::-1])
+            ]
+            texts = [Text(x * kept, text.known) for x, text in zip(pooled, texts, strict=True)]
     return vectors, weights
 
 

@@ -26,7 +26,10 @@ def idf(ids, vocabulary_size):
 
 
 def cooccurrence_vectors(ids, vocabulary_size, size, *, seed=0):
-    """Unit vectors of words that stand alike for words with like neighbours, float32 `(V, size)`.
+    """Vectors of words, alike for words with like neighbours, float32 `(V, size)`.
+
+    Their length is the square root of `size`, so that a component is about one, which is what
+    layers expect: of unit vectors they would hardly learn at first.
 
     A truncated singular value decomposition of the positive pointwise mutual information of words
     up to `WINDOW` steps apart, as in Levy et al., 2015, section 3.1 (context distribution
@@ -60,6 +63,7 @@ def cooccurrence_vectors(ids, vocabulary_size, size, *, seed=0):
     matrix = coo_matrix((information, (counts.row, counts.col)), counts.shape).tocsr()
     left, values, _ = randomized_svd(matrix, min(size, vocabulary_size), random_state=seed)
     vectors = left * np.sqrt(values)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors *= size**0.5 / np.maximum(norms, 1e-6)
     vectors[totals == 0] = 0  # not the noise of rounding
     return np.pad(vectors, ((0, 0), (0, size - vectors.shape[1]))).astype("float32")

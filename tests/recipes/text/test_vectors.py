@@ -16,7 +16,9 @@ def test_words_with_the_same_neighbours_are_alike():
     ]
     found = vectors.cooccurrence_vectors(texts, 12, 4)
     assert found.shape == (12, 4)
-    assert found[1] @ found[2] > 0.9 and abs(found[1] @ found[5]) < 0.1
+    np.testing.assert_allclose(np.mean(np.square(found[1:9]), axis=1), 1, rtol=1e-5)
+    cosines = found @ found.T / 4
+    assert cosines[1, 2] > 0.9 and abs(cosines[1, 5]) < 0.1
     assert not found[[0, 9, 10, 11]].any()  # never seen
     np.testing.assert_array_equal(found, vectors.cooccurrence_vectors(texts, 12, 4))
 
