@@ -108,6 +108,16 @@ def tagging(runs):
     return ka.plot_alignment(np.stack(weights), [f"intent: {said.intent}", *slots], tokens)
 
 
+def matching(runs):
+    """Which words of an answer the words of a question compare themselves with."""
+    from recipes.data.toy import questions as toy
+    from recipes.parts import ranked
+
+    rank = ranked.Ranker.load(runs / "text_matching", "model.tflite")
+    pair = next(pair for pair in toy.splits()[2] if pair.label)
+    return ka.plot_alignment(*rank.alignment(pair.query, pair.document))
+
+
 def heads(runs):
     """Where the heads of the transformer's last decoder block but one looked."""
     from recipes.data.toy import translation as toy
@@ -131,7 +141,7 @@ def heads(runs):
     return ka.plot_alignment(maps[over_memory[-2]][0], *pieces)
 
 
-DRAWN = (rollout, sentiment, documents, recommendation, tagging, heads)
+DRAWN = (rollout, sentiment, documents, recommendation, tagging, matching, heads)
 # What the runs drew themselves.
 COPIED = {
     "translation": "translation/alignment.png",

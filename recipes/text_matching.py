@@ -9,9 +9,10 @@ query's, is compared with what it finds there, and convolutions aggregate the co
 `decomposable` compares both ways and sums; `abcnn` is ABCNN-3, two convolutions over both texts
 that are told where these agree. Beside it stand a vector of the query (attention pooling) times one
 of the candidate (convolutions), which learns what kind of answer a question wants, and the words
-that both share, weighted by how rare they are (`--no-overlap`: without). Vectors of words are
-learned from the training texts, also of questions without an answer, before training. The loss is
-the cross-entropy over a query's candidates, or with `--loss pairwise` over their pairs.
+that both share, weighted by how rare they are (`--no-overlap`: without). `encoder` makes a vector
+of each text alone by attention pooling, for search in many. Vectors of words are learned from the
+training texts, also of questions without an answer, before training. The loss is the cross-entropy
+over a query's candidates, or with `--loss pairwise` over their pairs.
 
 Protocol. Queries without a right candidate are left out of training and of the figures. Ties are
 broken at random, never by the order of the file, by `recipes/baselines/matching.py`. Sentences of
@@ -37,11 +38,12 @@ from pathlib import Path
 
 from recipes.baselines import matching
 from recipes.data import candidates
-from recipes.kit import fitting, flags, records
+from recipes.kit import fitting, flags, records, run_folder
+from recipes.kit.errors import UserError
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
-from recipes.parts import ranked
+from recipes.parts import ranked, searched
 from recipes.text import wordpiece
 
 NAME = "text_matching"
@@ -70,9 +72,12 @@ class Config(TrainConfig):
     max_steps: int = option(80, "word pieces of a text that are read", low=4)
     # Network.
     architecture: str = option(
-        "compare", "how words are compared", choices=("compare", "decomposable", "abcnn")
+        "compare", "how words are compared; encoder: two vectors are, for search",
+        choices=("compare", "decomposable", "abcnn", "encoder"),
+    )  # fmt: skip
+    overlap: bool = option(
+        True, "tell the model which words both texts share, and how rare; not the encoder"
     )
-    overlap: bool = option(True, "tell the model which words both texts share, and how rare")
     position: bool = option(False, "tell the model a candidate's position among its query's")
     vector_size: int = option(100, "size of a word piece's vector", low=2)
     units: int = option(64, "units of a layer", low=4)
@@ -122,17 +127,21 @@ def build_model(config, texts, attention=True):
         attention: Boolean; if not, means take the place of what attention finds.
 
     Returns:
-        Model from a dict of `query` `(B, T)`, `document` `(B, S)` and, with `--position`,
-        `position` `(B, 1)`, to a dict of `score` `(B, 1)` and `weights` `(B, S, T)`, by which each
-        word of the document looks at the query's; these sum to one.
+        The model to train: from a dict of `query` `(B, T)`, `document` `(B, S)` and, with
+        `--position`, `position` `(B, 1)`, to scores `(B, 1)`; of two towers to `(B, B)`, of each
+        document for each query. The model to use: from the same to a dict of `score` `(B, 1)` and,
+        but for two towers, `weights` `(B, S, T)`, by which each word of the document attends to the
+        query's; these sum to one.
     """
     import keras
     from keras import layers, ops
 
     import keras_attention as ka
-    from recipes.parts import pair_models
+    from recipes.parts import pair_models, two_towers
     from recipes.parts.shared_words import SharedWords
 
+    if config.architecture == "encoder":
+        return two_towers.build(config, texts, NAME, attention)
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name) for name in ("query", "document")
     }
@@ -144,18 +153,19 @@ def build_model(config, texts, attention=True):
     gate = layers.Dense(config.units, activation="sigmoid", name="gate")
     project = layers.Dense(config.units, activation="tanh", name="project")
 
-    def read(ids, flags_of, seed):
+    kept = pair_models.dropout_of_components(embed(query), config.dropout, config.seed)
+
+    def read(ids, flags_of):
         """The steps of a text: a gated projection of the words' vectors, and their flags."""
-        x = layers.Dropout(config.dropout, seed=seed)(embed(ids))
+        x = embed(ids) * kept
         if config.overlap:
             x = layers.Concatenate()([x, flags_of])
         return pair_models.Text(gate(x) * project(x), ops.greater(ids, 0))
 
-    query = read(query, flags_of_steps[0], config.seed)
-    document = read(document, flags_of_steps[1], config.seed + 1)
+    query, document = read(query, flags_of_steps[0]), read(document, flags_of_steps[1])
     match = pair_models.ARCHITECTURES[config.architecture]
     features, weights = match(
-        query, document, units=config.units, dropout=config.dropout, seed=config.seed + 2,
+        query, document, units=config.units, dropout=config.dropout, seed=config.seed + 1,
         attention=attention, max_steps=config.max_steps,
     )  # fmt: skip
 
@@ -167,11 +177,11 @@ def build_model(config, texts, attention=True):
     fits = layers.Dense(config.units, name="answer")(told)
     fits = fits * layers.Dense(config.units, name="question")(asked)
 
-    x = layers.Dropout(config.dropout, seed=config.seed + 4)(
+    x = layers.Dropout(config.dropout, seed=config.seed + 3)(
         layers.Concatenate()([*features, asked, fits])
     )
     x = layers.Dense(config.units, activation="relu", name="hidden")(x)
-    x = [layers.Dropout(config.dropout, seed=config.seed + 5)(x)]
+    x = [layers.Dropout(config.dropout, seed=config.seed + 4)(x)]
     if config.overlap:
         x.append(shared)
     if config.position:
@@ -180,20 +190,33 @@ def build_model(config, texts, attention=True):
         x += [1 / (1 + position), ops.log1p(position) / 3]
     x = layers.Concatenate()(x) if len(x) > 1 else x[0]
     score = layers.Dense(1, dtype="float32", name="score")(x)
-    model = keras.Model(inputs, {"score": score, "weights": weights}, name=NAME)
     embed.embeddings.assign(texts.vectors)
-    return model
+    model = keras.Model(inputs, {"score": score, "weights": weights}, name=NAME)
+    return keras.Model(inputs, score), model
+
+
+def compile_model(config, model, batches):
+    """Loss and optimizer."""
+    import keras
+
+    from recipes.parts.ranking_losses import LOSSES
+
+    momentum = fitting.momentum(config.averaging, batches)
+    adam = keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=momentum)
+    # Hardly two batches have the same shape: XLA would compile each anew.
+    model.compile(adam, LOSSES[config.loss], jit_compile=False)
 
 
 def train(config):
     """Train a ranker, measure it beside its baselines, and export it."""
+    if config.position and config.architecture == "encoder":
+        raise UserError("--position needs another --architecture: an encoder reads texts alone")
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = flags.call(candidates.CandidateReader, config).load(config.data)
     wordpiece.tensorflow_text()  # or an error, before anything is written
     import keras
 
     from recipes.parts import pair_texts
-    from recipes.parts.ranking_losses import LOSSES
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
@@ -201,44 +224,41 @@ def train(config):
         batches = texts.batches(config, "train", shuffle_seed=config.seed, epoch=run.epochs_done)
 
         def build(attention):
-            """A model to use, the same to train by its scores, and what validates it."""
+            """The model to train, the one to use, and callbacks that validate it."""
             keras.utils.set_random_seed(config.seed)
-            model = build_model(config, texts, attention)
-            training = keras.Model(model.inputs, model.outputs[0])
-            momentum = fitting.momentum(config.averaging, batches)
-            adam = keras.optimizers.Adam(config.learning_rate, use_ema=True, ema_momentum=momentum)
-            # Hardly two batches have the same shape: XLA would compile each anew.
-            training.compile(adam, LOSSES[config.loss], jit_compile=False)
+            training, model = build_model(config, texts, attention)
+            compile_model(config, training, batches)
 
             def validate(epoch, logs):
                 logs["val_map"] = texts.measure(config, model, "validation")["map"]
 
             watch = keras.callbacks.LambdaCallback(on_epoch_end=validate)
-            return model, training, fitting.with_averaged_weights(watch)
+            return training, model, fitting.with_averaged_weights(watch)
 
-        model, training, watch = build(attention=True)
+        training, model, watch = build(attention=True)
         run.fit(training, batches, monitor="val_map", mode="max", callbacks=watch)
         scores = texts.measure(config, model, "test")
         baselines = matching.baselines(
             data.train, texts.rows["test"], with_position=config.position, seed=config.seed
         )
         if config.baselines:
-            alike, training, watch = build(attention=False)
+            training, alike, watch = build(attention=False)
             batches = texts.batches(config, "train", shuffle_seed=config.seed)
             run.fit_baseline("without attention", training, batches, callbacks=watch)
             baselines["the same without attention"] = texts.measure(config, alike, "test")
         records.show_scores(scores, baselines)
-        forms = ranked.export(model, run.path, texts, count=config.parity_queries)
+        parts = searched if config.architecture == "encoder" else ranked
+        forms = parts.export(model, run.path, texts, count=config.parity_queries)
         run.publish(
             model, data, title="Text matching", scores=scores, baselines=baselines, exports=forms,
-            card=card(config), plot="map",
+            card=card(config), plot="map", details={"architecture": config.architecture},
         )  # fmt: skip
 
 
 def card(config):
     """The words of the model card."""
     position = "knows" if config.position else "does not know"
-    return {
+    words = {
         "What it does": (
             "Scores a text for a query: among the candidates of one query, the higher the better. "
             "Scores of different queries cannot be compared. `weights` tells for each word of the "
@@ -260,11 +280,16 @@ def card(config):
             "archive). `saved_model` loads after `import tensorflow_text`."
         ),
     }
+    return words | (searched.CARD if config.architecture == "encoder" else {})
 
 
 def predict(config):
     """Rank texts by how well they answer a query."""
-    ranked.answer(config, ranked.Ranker.load(config.folder, NAME, FORMS[config.form]))
+    file = FORMS[config.form]
+    metrics = run_folder.find_run(config.folder, recipe=NAME, files=[file, *ranked.FILES])
+    is_encoder = metrics["details"]["architecture"] == "encoder"
+    kind = searched.Searcher if is_encoder else ranked.Ranker
+    ranked.answer(config, kind.load(config.folder, file))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,19 @@ import json
 import numpy as np
 
 from recipes.data import candidates, tables
-from recipes.kit import exports, flags, run_folder
+from recipes.kit import exports, flags
 from recipes.kit.errors import UserError, cannot_load
 from recipes.text import wordpiece
 
+SIDES = ("query", "document")  # the two texts of a pair
 FORMATS = ("text", "tsv", "jsonl")
 FILES = ("vocabulary.txt",)
+BOUNDS = {  # candidates of nearly the same score may change places
+    "saved_model": {"difference": 1e-2, "agreement": 0.98},
+    "tflite": {"difference": 1e-2, "agreement": 0.98},
+    "tflite_float16": {"difference": 1e-2, "agreement": 0.95},
+    "tflite_int8": {"difference": None, "agreement": None},
+}
 _BATCH = 64  # texts in one call: a file of many takes little memory
 
 
@@ -42,9 +49,6 @@ def export(model, folder, texts, *, count):
     pieces = tf.constant(texts.vocabulary)
     has_position = "position" in {tensor.name for tensor in model.inputs}
     position = {"position": ((None, 1), "int32")} if has_position else {}
-
-    def with_two_steps(ids):  # runs of two words need two steps, also in an empty text
-        return tf.pad(ids, [[0, 0], [0, tf.maximum(2 - tf.shape(ids)[1], 0)]])
 
     def read_ids(model, query, document, **position):
         inputs = {"query": with_two_steps(query), "document": with_two_steps(document)}
@@ -83,8 +87,6 @@ def export(model, folder, texts, *, count):
         return np.argmax(outputs["score"])
 
     text, number = ((None,), "string"), ((None, None), "int32")
-    # Candidates of nearly the same score may change places.
-    agreements = {"saved_model": 0.98, "tflite": 0.98, "tflite_float16": 0.95, "tflite_int8": None}
     return exports.export(
         model,
         folder,
@@ -99,12 +101,16 @@ def export(model, folder, texts, *, count):
                 decision=best,
             ),
         ],
-        bounds={
-            form: {"difference": None if agreement is None else 1e-2, "agreement": agreement}
-            for form, agreement in agreements.items()
-        },
+        bounds=BOUNDS,
         files={"vocabulary.txt": texts.vocabulary},
     )  # fmt: skip
+
+
+def with_two_steps(ids):
+    """Ids `(B, T)` of at least two steps, which runs of two words need, also in an empty text."""
+    import tensorflow as tf
+
+    return tf.pad(ids, [[0, 0], [0, tf.maximum(2 - tf.shape(ids)[1], 0)]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +121,8 @@ class Match:
         number: Integer, its line among the given texts, from 1.
         document: String.
         score: Float.
-        words: List of a word of the text, the word of the query that it looks at most, and the
-            weight of that.
+        words: List of a word of the text, the word of the query that it attends to most, and the
+            weight of that; or, of an encoder, of a word of the text and its weight.
     """
 
     number: int
@@ -126,87 +132,107 @@ class Match:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ranker:
-    """An exported model of pairs, to be called with a query and a list of texts."""
+class Words:
+    """The vocabulary of a run folder, and where the words of a text stand in its pieces."""
 
     tokenizer: object
     vocabulary: list
-    run: object
 
     @classmethod
-    def load(cls, folder, recipe, file):
-        """Loads the form in `file` of a run folder of a recipe.
-
-        Raises:
-            UserError: If there is no such run or a part of it cannot be read.
-        """
-        run_folder.find_run(folder, recipe=recipe, files=[file, *FILES])
+    def load(cls, folder):
+        """Raises `UserError` if the file cannot be read."""
         try:
             vocabulary = (folder / FILES[0]).read_text(encoding="utf-8").split("\n")[:-1]
-            tokenizer = wordpiece.tokenizer_of(vocabulary)
+            return cls(wordpiece.tokenizer_of(vocabulary), vocabulary)
         except (OSError, ValueError, RuntimeError) as error:
             raise cannot_load(folder / FILES[0], error) from error
-        run = exports.runner(folder / file, "text", operators=wordpiece.operators())
-        return cls(tokenizer, vocabulary, run)
 
-    def __call__(self, query, documents):
-        """The `Match`es of all texts, the best first; of equal ones the first."""
-        matches = []
-        for start in range(0, len(documents), _BATCH):
-            texts = documents[start : start + _BATCH]
-            inputs = {
-                "query": np.array([query.encode()] * len(texts), object),
-                "document": np.array([text.encode() for text in texts], object),
-            }
-            if "position" in self.run.shapes:
-                inputs["position"] = np.arange(start, start + len(texts), dtype="int32")[:, None]
-            outputs = self.run(**inputs)
-            for row, text in enumerate(texts):
-                words = self._words(query, text, outputs["weights"][row])
-                matches.append(Match(1 + start + row, text, float(outputs["score"][row, 0]), words))
-        return sorted(matches, key=lambda match: -match.score)
-
-    def _words(self, query, document, weights):
-        """For each word of a text the one of the query that it looks at most."""
-        asked, columns = self._spans(query)
-        told, rows = self._spans(document)
-        columns = [column for column in columns if column < weights.shape[1]]
-        rows = [row for row in rows if row < weights.shape[0]]
-        if not rows or not columns:
-            return []
-        weights = np.add.reduceat(weights, columns, axis=1)
-        pairs = []
-        for (start, end), row in zip(told, rows, strict=False):  # a word's first piece
-            best = int(np.argmax(weights[row, : len(columns)]))
-            first, last = asked[best]
-            pairs.append(
-                (document[start:end], query[first:last], round(float(weights[row, best]), 4))
-            )
-        return pairs
-
-    def _spans(self, text):
-        """Spans of a text's words in characters, and the position of each one's first piece."""
+    def spans(self, text, length):
+        """Words that begin in the first `length` pieces, and the position of their first pieces."""
         ids, pieces = wordpiece.piece_spans(self.tokenizer, text)
         starts = [n for n, x in enumerate(ids) if n == 0 or self.vocabulary[x][:2] != "##"]
         ends = [*starts[1:], len(ids)]
-        spans = [(pieces[a][0], pieces[b - 1][1]) for a, b in zip(starts, ends, strict=True)]
-        return spans, starts
+        words = [text[pieces[a][0] : pieces[b - 1][1]] for a, b in zip(starts, ends, strict=True)]
+        starts = [start for start in starts if start < length]
+        return words[: len(starts)], starts
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranker:
+    """An exported model of pairs, to be called with a query and a list of texts."""
+
+    words: Words
+    run: object
+
+    @classmethod
+    def load(cls, folder, file):
+        """Loads the form in `file` of a run folder, or raises `UserError`."""
+        words = Words.load(folder)
+        return cls(words, exports.runner(folder / file, "text", operators=wordpiece.operators()))
+
+    def __call__(self, query, documents, top=None):
+        """The `Match`es of the best texts, the best first; of equal ones the first."""
+        matches = []
+        for start in range(0, len(documents), _BATCH):
+            texts = documents[start : start + _BATCH]
+            outputs = self._read(query, texts, start)
+            for row, text in enumerate(texts):
+                words = _strongest(*self._by_words(query, text, outputs["weights"][row]))
+                matches.append(Match(1 + start + row, text, float(outputs["score"][row, 0]), words))
+        return sorted(matches, key=lambda match: -match.score)[:top]
+
+    def alignment(self, query, document):
+        """By which weights the words of a text attend to those of the query.
+
+        Returns:
+            The weights, the words of the text and of the query, as `ka.plot_alignment` takes them.
+        """
+        return self._by_words(query, document, self._read(query, [document])["weights"][0])
+
+    def _read(self, query, documents, start=0):
+        inputs = {
+            "query": np.array([query.encode()] * len(documents), object),
+            "document": np.array([text.encode() for text in documents], object),
+        }
+        if "position" in self.run.shapes:
+            inputs["position"] = np.arange(start, start + len(documents), dtype="int32")[:, None]
+        return self.run(**inputs)
+
+    def _by_words(self, query, document, weights):
+        """Weights between word pieces `(S, T)` as weights between words, and these."""
+        asked, columns = self.words.spans(query, weights.shape[1])
+        told, rows = self.words.spans(document, weights.shape[0])
+        weights = weights[rows]  # a word attends by its first piece
+        if not columns:
+            return weights[:, :0], told, asked
+        return np.add.reduceat(weights, columns, axis=1), told, asked
+
+
+def _strongest(weights, told, asked):
+    """For each word of a text the one of the query that it attends to most, and the weight."""
+    if not asked:
+        return []
+    return [
+        (word, asked[column], round(float(row[column]), 4))
+        for word, row, column in zip(told, weights, weights.argmax(axis=1), strict=True)
+    ]
 
 
 def answer(config, rank):
-    """Prints the best texts for a query, or for each query of a table.
+    """Prints the best texts for a query, or for each of a table or of standard input.
 
     Args:
         config: A `PredictConfig` of the recipe.
-        rank: A `Ranker`.
+        rank: A `Ranker` or a `searched.Searcher`.
 
     Raises:
         UserError: If there is no query or no text, or a file cannot be read.
     """
+    given = list(_given(config))
     if config.format == "tsv":
         print("query", "rank", "line", "score", "text", sep="\t")
-    for query, lines, documents in _given(config):
-        matches = rank(query, documents)[: config.top]
+    for query, lines, documents in given:
+        matches = rank(query, documents, config.top)
         matches = [dataclasses.replace(match, number=lines[match.number - 1]) for match in matches]
         _WRITERS[config.format](query, matches, len(config.query) == 0)
 
@@ -218,9 +244,9 @@ def _given(config):
         raise UserError(
             f"Expected one query, in quotes if it has spaces. Received: {' '.join(config.query)}"
         )
-    if not config.query and not is_table:
-        raise UserError("Expected a query, or a table of queries and candidates in --file")
-    if not config.query:
+    if not config.query and config.file is None:
+        raise UserError("Expected a query, or texts to rank in --file")
+    if not config.query and is_table:
         split = flags.call(candidates.pairs_of, config, config.file)
         for rows in split.groups():
             lines, documents = (
@@ -228,8 +254,8 @@ def _given(config):
             )
             yield split.queries[rows[0]], lines, documents
         return
-    (query,) = flags.given_or_read(config.query, None, "a query")
-    if not query.strip():
+    queries = flags.given_or_read(config.query, None, "queries")
+    if not any(query.strip() for query in queries):
         raise UserError("Expected a query. Received an empty one")
     if is_table:
         lines, documents = flags.call(candidates.documents_of, config, config.file)
@@ -237,7 +263,8 @@ def _given(config):
         documents = flags.given_or_read((), config.file, "texts to rank")
         kept = [number for number, text in enumerate(documents) if text.strip()]
         lines, documents = [1 + n for n in kept], [documents[n] for n in kept]
-    yield query, lines, documents
+    for query in filter(str.strip, queries):
+        yield query, lines, documents
 
 
 def _write_text(query, matches, has_many):

@@ -35,3 +35,18 @@ def test_other_queries_change_nothing(name):
         np.array([*SCORES[:3], 5, -5], "float32")[:, None],
     )
     assert float(one) == pytest.approx(float(both), rel=1e-5)
+
+
+def test_texts_of_other_queries_are_wrong_answers_too():
+    table = np.random.default_rng(0).normal(size=(6, 6)).astype("float32")
+    table[3:] = table[3]  # rows of a query are alike
+    table[:3] = table[0]
+    logs = table - np.log(np.exp(table).sum(axis=1, keepdims=True))
+    expected = -(logs[0, 0] + (logs[3, 3] + logs[4, 4]) / 2) / 2
+    assert float(LOSSES["listwise"](TARGETS, table)) == pytest.approx(expected, rel=1e-5)
+    wrong = {0: [1, 2, 3, 4, 5], 3: [0, 1, 2, 5], 4: [0, 1, 2, 5]}
+    loss = {
+        right: np.log1p(np.exp(table[right, x] - table[right, right])) for right, x in wrong.items()
+    }
+    expected = (loss[0].mean() + np.concatenate([loss[3], loss[4]]).mean()) / 2
+    assert float(LOSSES["pairwise"](TARGETS, table)) == pytest.approx(expected, rel=1e-5)
