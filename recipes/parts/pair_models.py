@@ -39,12 +39,13 @@ class Text:
 
     def convolved(self, x, units, sizes, name):
         """Maxima of convolutions over runs of so many steps, `(B, units * len(sizes))`."""
+        x = self.masked(x)
         return layers.Concatenate()(
             [
                 self.max(
                     layers.Conv1D(
                         units, size, padding="same", activation="relu", name=f"{name}_{size}"
-                    )(self.masked(x))
+                    )(x)
                 )
                 for size in sizes
             ]

@@ -151,7 +151,7 @@ class Words:
         """Words that begin in the first `length` pieces, and the position of their first pieces."""
         ids, pieces = wordpiece.piece_spans(self.tokenizer, text)
         starts = [n for n, x in enumerate(ids) if n == 0 or self.vocabulary[x][:2] != "##"]
-        ends = [*starts[1:], len(ids)]
+        ends = [*starts, len(ids)][1:]
         words = [text[pieces[a][0] : pieces[b - 1][1]] for a, b in zip(starts, ends, strict=True)]
         starts = [start for start in starts if start < length]
         return words[: len(starts)], starts
