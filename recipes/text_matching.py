@@ -104,7 +104,9 @@ class PredictConfig:
     """What `predict` can be told."""
 
     folder: Path = argument("folder that train wrote")
-    query: tuple[str, ...] = argument("the query; none: those of the table in --file", nargs="*")
+    query: tuple[str, ...] = argument(
+        "the query; none: those of the table in --file, or else of standard input", nargs="*"
+    )
     file: Path | None = option(
         None, "texts to rank, one per line, or a csv, tsv or jsonl table; none: standard input"
     )
