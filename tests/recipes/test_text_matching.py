@@ -138,10 +138,10 @@ def test_a_table_of_many_queries(toy_run, tmp_path, capfd):
 
 
 def test_queries_of_standard_input(toy_run, lines, capfd, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{QUESTION}\n\nwhen did Olga praise ?\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{QUESTION}\n\nwho did Olga visit ?\n"))
     assert run("predict", toy_run, "--file", lines, "--top", 1, "--format", "tsv") == 0
     _, *rows = capfd.readouterr().out.splitlines()
-    assert [int(row.split("\t")[2]) for row in rows] == [4, 2]
+    assert [int(row.split("\t")[2]) for row in rows] == [4, 1]
 
 
 def test_what_predict_cannot_read_is_one_line(toy_run, lines, tmp_path, capfd):
