@@ -102,17 +102,15 @@ def read(path, columns):
         Tuples of the line, from 1, where the row begins, and a string for each column.
     """
     read_rows = _read_jsonl if ".jsonl" in path.suffixes else _read_csv
-    with _reading(path) as see:
-        for line, *values in read_rows(path, columns):
-            see()
-            for index, (column, kind) in enumerate(columns.items()):
-                if kind == "value":
-                    values[index] = values[index].strip()
-                    if not values[index]:
-                        raise UserError(
-                            f"{path}:{line}: expected a value in {column!r}. Received an empty one"
-                        )
-            yield line, *values
+    for line, *values in _rows(path, read_rows(path, columns)):
+        for index, (column, kind) in enumerate(columns.items()):
+            if kind == "value":
+                values[index] = values[index].strip()
+                if not values[index]:
+                    raise UserError(
+                        f"{path}:{line}: expected a value in {column!r}. Received an empty one"
+                    )
+        yield line, *values
 
 
 def read_conll(path):
@@ -128,39 +126,13 @@ def read_conll(path):
         Tuples of the line, from 1, where the sentence begins, its tokens and its tags, both as a
         string in which spaces set them apart.
     """
-    with _reading(path) as see, _open(path) as file:
-        start, tokens, tags = 1, [], []
-        for line, content in enumerate(itertools.chain(file, [""]), start=1):
-            columns = content.split()
-            if columns and columns[0] != "-DOCSTART-":
-                if len(columns) < 2:
-                    raise UserError(
-                        f"{path}:{line}: expected a token and its tag. Received: "
-                        f"{short(columns[0])}"
-                    )
-                start = start if tokens else line
-                tokens.append(columns[0])
-                tags.append(columns[-1])
-            elif tokens:
-                see()
-                yield start, " ".join(tokens), " ".join(tags)
-                tokens, tags = [], []
+    yield from _rows(path, _sentences(path))
 
 
-@contextlib.contextmanager
-def _reading(path):
-    """Within it what goes wrong with a file is a `UserError`; yields what is called for a row."""
-    rows = []
-    try:
-        yield lambda: rows or rows.append(True)
-    except UnicodeDecodeError:
-        raise UserError(f"{path}:{_first_line_not_utf8(path)}: expected UTF-8 text") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: the gzip file is broken: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if not rows:
-        raise UserError(f"{path}: expected a row or more. The file is empty")
+def read_text(path):
+    """The text of a file in UTF-8, plain or `.gz`, with line feeds at the ends of its lines."""
+    with _reading(path), _open(path) as file:
+        return file.read().replace("\r\n", "\n")
 
 
 def column_names(path):
@@ -184,6 +156,49 @@ def short(value):
     """`value` as a message can show it."""
     shown = repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+@contextlib.contextmanager
+def _reading(path):
+    """Within it what is wrong with a file is a `UserError` that names it."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise UserError(f"{path}:{_first_line_not_utf8(path)}: expected UTF-8 text") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: the gzip file is broken: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _rows(path, rows):
+    """These rows of a file, of which one or more are expected; what is wrong is a `UserError`."""
+    is_empty = True
+    with _reading(path):
+        for row in rows:
+            is_empty = False
+            yield row
+    if is_empty:
+        raise UserError(f"{path}: expected a row or more. The file is empty")
+
+
+def _sentences(path):
+    with _open(path) as file:
+        start, tokens, tags = 1, [], []
+        for line, content in enumerate(itertools.chain(file, [""]), start=1):
+            columns = content.split()
+            if columns and columns[0] != "-DOCSTART-":
+                if len(columns) < 2:
+                    raise UserError(
+                        f"{path}:{line}: expected a token and its tag. Received: "
+                        f"{short(columns[0])}"
+                    )
+                start = start if tokens else line
+                tokens.append(columns[0])
+                tags.append(columns[-1])
+            elif tokens:
+                yield start, " ".join(tokens), " ".join(tags)
+                tokens, tags = [], []
 
 
 def _tables(folder, formats):
