@@ -220,7 +220,8 @@ def _encoder(config, grid):
 
 def _attention(config, attention):
     import keras_attention as ka
-    from recipes.parts.caption_layers import HardAttention, equal_weights
+    from recipes.parts.caption_layers import HardAttention
+    from recipes.parts.equal_weights import equal_weights
 
     if attention == "none":
         return ka.ContentAttention("dot", normalizer=equal_weights, name="attention")

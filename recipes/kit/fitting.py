@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import importlib.util
+import math
 import random
+import time
 
 import numpy as np
 
@@ -117,6 +119,42 @@ def warmup_cosine(learning_rate, steps, warmup=0.05):
         warmup_target=learning_rate,
         warmup_steps=rising,
     )
+
+
+def warmup_cosine_by_time(learning_rate, minutes, warmup=0.05, spent=0.0):
+    """A callback that ends training after some minutes, with the step sizes of `warmup_cosine`.
+
+    So models that take a step in unequal time can be compared at equal time.
+
+    Args:
+        learning_rate: Number, the largest step size.
+        minutes: Number, from the start of the training, with its validations.
+        warmup: Number in `[0, 1)`, the share of the time in which the step size rises.
+        spent: Number, minutes of it that earlier sessions took.
+    """
+    import keras
+
+    class ByTime(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self._start = time.monotonic() - 60 * spent
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.optimizer.learning_rate = learning_rate * self._share_of_rate()
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self._share_of_time() >= 1.0:
+                self.model.stop_training = True
+
+        def _share_of_time(self):
+            return (time.monotonic() - self._start) / (60 * minutes)
+
+        def _share_of_rate(self):
+            share = min(1.0, self._share_of_time())
+            if share < warmup:
+                return share / warmup
+            return 0.5 + 0.5 * math.cos(math.pi * (share - warmup) / (1.0 - warmup))
+
+    return ByTime()
 
 
 def baseline_callbacks(monitor, mode, patience):

@@ -7,14 +7,6 @@ import keras_attention as ka
 
 
 @keras.saving.register_keras_serializable(package="recipes")
-def equal_weights(scores, mask=None):
-    """A normalizer that weighs all steps alike: no attention."""
-    allowed = ops.ones_like(scores) if mask is None else ops.cast(mask, scores.dtype)
-    allowed = allowed * ops.ones_like(scores)
-    return allowed / ops.maximum(ops.sum(allowed, axis=-1, keepdims=True), 1.0)
-
-
-@keras.saving.register_keras_serializable(package="recipes")
 class DoublyStochasticPenalty(keras.layers.Layer):
     """Adds a loss that asks of attention to look at every place about equally in all.
 

@@ -3,8 +3,7 @@
 import keras
 import numpy as np
 
-import keras_attention as ka
-from recipes.parts.caption_layers import DoublyStochasticPenalty, HardAttention, equal_weights
+from recipes.parts.caption_layers import DoublyStochasticPenalty, HardAttention
 
 RNG = np.random.default_rng(0)
 QUERY = RNG.normal(size=(2, 3, 4)).astype("float32")
@@ -65,14 +64,3 @@ def test_saved_and_loaded():
     for layer in (DoublyStochasticPenalty(0.5), HardAttention(8, seed=1)):
         copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
         assert copy.get_config() == layer.get_config()
-
-
-def test_equal_weights():
-    layer = ka.ContentAttention("dot", normalizer=equal_weights)
-    _, weights = layer(
-        QUERY, VALUE[..., :4], value_mask=VALUE[..., 0] > -0.5, return_attention_scores=True
-    )
-    allowed = np.repeat(VALUE[:, None, :, 0] > -0.5, 3, axis=1)
-    np.testing.assert_allclose(weights, allowed / allowed.sum(-1, keepdims=True), rtol=1e-6)
-    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert copy.normalizer is equal_weights

@@ -1,0 +1,308 @@
+"""Language modelling: what comes next in a text, one character or piece of a word after another.
+
+Trains a language model on texts and exports it as a SavedModel and as TFLite files. `predict`
+continues a text as it is written; the files generate with a cache, and the SavedModel draws too.
+
+Models. `--architecture transformer`: pre-norm blocks of causal self-attention. `--position` says
+what they know of the order: `rotary` (queries and keys are rotated), `alibi` (a penalty for
+distance), `sinusoidal` or `learned` (vectors added to the tokens). `--architecture recurrent`: a
+GRU that attends to its own last `--window` states, with projections of them as keys and values.
+Documents are packed into rows of `--context` tokens, and none looks across its border. What is kept
+is a moving average of the weights.
+
+Data: "toy" (texts of which each line repeats the one before; generated, offline); a folder with
+train.txt and valid.txt or test.txt, each one document, or folders of these names with a document
+per file, or csv, tsv or jsonl tables with a column text (all also gzip); or a set of TensorFlow
+Datasets with a text, such as "tfds:tiny_shakespeare".
+
+    python -m recipes.language_modeling train --data toy
+    python -m recipes.language_modeling train --data FOLDER --position alibi --minutes 20
+    python -m recipes.language_modeling predict saved_models/language_modeling "ROMEO:" --length 500
+
+Score: not measured yet; n-grams of seven characters (Kneser-Ney) have 1.517 nats a character on the
+validation text of Tiny Shakespeare.
+
+References: Vaswani et al., 2017, https://arxiv.org/abs/1706.03762; Su et al., 2021 (rotary),
+https://arxiv.org/abs/2104.09864; Press et al., 2022 (ALiBi), https://arxiv.org/abs/2108.12409;
+Daniluk et al., 2017 (attention to past states), https://arxiv.org/abs/1702.04521. There a state
+does not attend to itself; here to itself as well.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from recipes.baselines.kneser_ney import KneserNey
+from recipes.data import corpora
+from recipes.kit import exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError
+from recipes.kit.exports import FORMS
+from recipes.kit.flags import TrainConfig, default, option, size_dependent
+from recipes.kit.running import Run
+from recipes.parts import continuation
+from recipes.text import tokens
+from recipes.text.tokens import BORDER, PAD
+
+NAME = "language_modeling"
+MANY = 500_000  # characters
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainConfig):
+    """What `train` can be told; its examples are characters."""
+
+    # Data.
+    data: str = option("toy", "toy, tfds:NAME or a folder with train.* and valid.* or test.*")
+    output: Path = default(Path("saved_models") / NAME)
+    limit: int | None = option(None, "characters of each split to use, for a quick look", low=500)
+    text_column: str = option("text", "column of the text in tables")
+    tokens: str = option("characters", "what is predicted: one or the other", choices=tokens.KINDS)
+    vocabulary_size: int = option(2000, "pieces, at most", low=259, high=50_000)
+    context: int | None = size_dependent(
+        256, 64, "tokens that the model sees at most", below=MANY, low=8, high=4096
+    )
+    # Network.
+    architecture: str = option(
+        "transformer", "kind of network", choices=("transformer", "recurrent")
+    )
+    position: str = option(
+        "rotary", "what a transformer knows of the order of the tokens",
+        choices=("rotary", "alibi", "sinusoidal", "learned"),
+    )  # fmt: skip
+    window: int = option(64, "recurrent: states that each one attends to", low=1)
+    size: int | None = size_dependent(160, 48, "size of all vectors", below=MANY, low=8)
+    layers: int | None = size_dependent(4, 2, "transformer: blocks", below=MANY, low=1, high=48)
+    heads: int | None = size_dependent(
+        5, 3, "attention heads, which divide the size", below=MANY, low=1
+    )
+    dropout: float | None = size_dependent(0.1, 0.0, "dropout rate", below=MANY, low=0.0, high=0.9)
+    # Training.
+    epochs: int | None = size_dependent(25, 8, below=MANY)
+    minutes: float | None = option(
+        None, "end training after so many minutes, whatever the epochs", low=0.01
+    )
+    patience: int = default(5)
+    batch_size: int | None = size_dependent(
+        16, 16, "rows of --context tokens per step", below=MANY, low=1
+    )
+    learning_rate: float | None = size_dependent(0.003, 0.01, below=MANY)
+    warmup: float = option(
+        0.03, "warm-up fraction: share of all steps in which the step size rises; then it falls",
+        low=0.0, high=0.9,
+    )  # fmt: skip
+    weight_decay: float = option(0.1, "weight decay of AdamW", low=0.0, high=1.0)
+    averaging: float = default(0.995)
+    baselines: bool = option(True, "train the same model without attention too, to compare")
+    # What is written.
+    order: int | None = option(
+        None, "tokens of the n-grams to compare with; none: 7, of pieces 3", low=1, high=8
+    )
+    parity_texts: int = option(40, "prompts on which the exports are compared", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig(continuation.PredictConfig):
+    """What `predict` can be told."""
+
+    form: str = option("tflite", "which export to use", choices=tuple(FORMS))
+
+
+def build_model(config, vocabulary_size, *, attends=True):
+    """The language model, as `parts.language_model` describes it.
+
+    Args:
+        config: A `Config`.
+        vocabulary_size: Integer V.
+        attends: Whether a step weighs the steps before it, or takes their mean.
+
+    Returns:
+        A model of `tokens` and `segment_ids` `(B, T)` to logits `(B, T, V)` of each next token.
+    """
+    import keras
+    from keras import layers, ops
+
+    import keras_attention as ka
+    from recipes.parts import language_model
+    from recipes.parts.equal_weights import equal_weights
+
+    def attention(**kwargs):
+        # Weights without dropout: it costs a third of the time.
+        normalizer = "softmax" if attends else equal_weights
+        size = config.size // config.heads
+        return ka.MultiHeadAttention(config.heads, size, normalizer=normalizer, **kwargs)
+
+    given = {n: keras.Input((None,), dtype="int32", name=n) for n in ("tokens", "segment_ids")}
+    segment_ids = given["segment_ids"]
+    small = keras.initializers.RandomNormal(stddev=config.size**-0.5, seed=config.seed)
+    embed = layers.ReversibleEmbedding(
+        vocabulary_size, config.size, small, reverse_dtype="float32", name="embed"
+    )
+    # Scaled up: small enough for the output layer, large enough to read.
+    x = layers.Rescaling(config.size**0.5, name="scale")(embed(given["tokens"]))  # (B, T, D)
+    if config.architecture == "recurrent":
+        cell = language_model.ResettingCell(layers.GRUCell(config.size))
+        read = ka.ExportableRNN(cell, return_sequences=True, return_state=True, name="read")
+        x = layers.Dropout(config.dropout, seed=config.seed)(x)
+        x = ops.concatenate([x, ops.cast(language_model.begins(segment_ids), x.dtype)], axis=-1)
+        states, _ = read(x)
+        attend = attention(window=config.window, name="attention")
+        past = attend(states, states, segment_ids=segment_ids, use_causal_mask=True)
+        combine = layers.Dense(config.size, activation="tanh", name="combine")
+        x = layers.Dropout(config.dropout, seed=config.seed + 1)(
+            combine(ops.concatenate([states, past], axis=-1))
+        )
+    else:
+        if config.position == "sinusoidal":
+            x = ka.SinusoidalPositionEncoding(name="positions")(x)
+        elif config.position == "learned":
+            x = ka.PositionEmbedding(config.context, small, name="positions")(x)
+        x = layers.Dropout(config.dropout, seed=config.seed)(x)
+        position = {"rotary": ka.RotaryPositionEmbedding, "alibi": ka.ALiBiScore}
+        for number in range(1, config.layers + 1):
+            block = ka.TransformerDecoderBlock(
+                4 * config.size, activation="gelu", dropout=config.dropout, norm_first=True,
+                attention=attention(position=position.get(config.position, lambda: None)()),
+                seed=config.seed + 100 + number, name=f"block_{number}",
+            )  # fmt: skip
+            x = block(x, segment_ids=segment_ids)
+    x = layers.LayerNormalization(name="norm")(x)
+    logits = embed(x, reverse=True)
+    return keras.Model(given, logits, name=NAME)
+
+
+def compile_model(config, model, batches):
+    """Loss, optimizer and metrics."""
+    import keras
+
+    import keras_attention as ka
+
+    rate = config.learning_rate  # of a training by time a callback sets it
+    if not config.minutes:
+        rate = fitting.warmup_cosine(rate, config.epochs * len(batches), config.warmup)
+    momentum = fitting.momentum(config.averaging, batches)
+    adam = keras.optimizers.AdamW(
+        rate, weight_decay=config.weight_decay, beta_2=0.99, global_clipnorm=1.0, use_ema=True,
+        ema_momentum=momentum,
+    )  # fmt: skip
+    adam.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embeddings"])
+    model.compile(
+        adam,
+        ka.SequenceCrossentropy(ignore_class=PAD, from_logits=True),
+        metrics=[ka.Perplexity(ignore_class=PAD, from_logits=True)],
+        jit_compile=True,
+    )
+    # Now, as within the first step it would make that step be traced twice.
+    model.optimizer.build(model.trainable_variables)
+
+
+def train(config):
+    """Train a language model, measure it beside its baselines, and export it."""
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = flags.call(corpora.CorpusReader, config).load(config.data)
+    config = flags.settle(config, data.examples)
+    if config.size % config.heads or config.size // config.heads % 2:
+        raise UserError(
+            "--heads must divide --size into heads of an even size. "
+            f"Received: --heads {config.heads} --size {config.size}"
+        )
+    epochs = config.epochs if config.minutes is None else 100_000
+    config = dataclasses.replace(config, epochs=epochs)
+    from recipes.data.batches import StreamBatches
+    from recipes.parts import language_model
+
+    with Run(config, NAME) as run:
+        config = run.begin(config, data)
+        known = tokens.learn(config.tokens, data.train.texts, config.vocabulary_size)
+        ids = {n: [known.encode(text) for text in s.texts] for n, s in data.splits.items()}
+        print(f"{len(known):,} different {config.tokens}")
+
+        def batches(part, **options):
+            return StreamBatches(ids[part], config.batch_size, config.context, BORDER, **options)
+
+        validation = batches("validation")
+
+        def fit(function, *arguments, epoch=0, spent=0.0, **kwargs):
+            shuffled = batches("train", shuffle_seed=config.seed, epoch=epoch)
+            model = arguments[-1]
+            compile_model(config, model, shuffled)
+            by_time = (config.learning_rate, config.minutes, config.warmup, spent)
+            timed = [fitting.warmup_cosine_by_time(*by_time)] if config.minutes else []
+            function(*arguments, shuffled, validation, callbacks=timed, **kwargs)
+
+        def measure(model):
+            total = language_model.nats(model, ids["test"], config.context)
+            return language_model.figures(data.test, ids["test"], total)
+
+        model = build_model(config, len(known))
+        spent = run.minutes if run.epochs_done else 0.0
+        fit(run.fit, model, epoch=run.epochs_done, spent=spent, monitor="val_loss", mode="min")
+        scores = measure(model)
+        order = config.order or (7 if config.tokens == "characters" else 3)
+        grams = KneserNey(ids["train"], len(known), order)
+        total = -sum(grams.log_probabilities(document).sum() for document in ids["test"])
+        name = f"n-grams of {order} {config.tokens} (Kneser-Ney)"
+        baselines = {name: language_model.figures(data.test, ids["test"], total)}
+        if config.baselines:
+            name = "the same, mean of the steps before"
+            alone = build_model(config, len(known), attends=False)
+            fit(run.fit_baseline, name, alone)
+            baselines[name] = measure(alone)
+        records.show_scores(scores, baselines)
+
+        shown = data.test.texts[0][: min(64, config.context - 1)]
+        language_model.figure(model, known, shown).savefig(run.path / "attention.png")
+        prompts = language_model.prompts(ids["test"], config.context // 2, config.parity_texts)
+        forms = language_model.export(model, run.path, known, prompts, config.context)
+        run.publish(
+            model, data, title="Language model", scores=scores, baselines=baselines,
+            exports=forms, card=card(config), plot="perplexity",
+        )  # fmt: skip
+
+
+def card(config):
+    """The words of the model card."""
+    kind = f"a transformer, positions: {config.position}"
+    if config.architecture == "recurrent":
+        kind = f"a GRU that attends to its last {config.window} states"
+    least = config.context - config.context // 4
+    return {
+        "What it does": (
+            f"Continues texts, one of its {config.tokens} after another ({kind}). It sees the last "
+            f"{config.context} at most.\n\n![Where it looked](attention.png)"
+        ),
+        "How it was measured": (
+            "`nats` is the mean negative log-likelihood of a character of the test text, `bits` "
+            f"the same in bits; `perplexity` is of one of the {config.tokens}, and "
+            "`log10_word_perplexity` the logarithm, to base 10, of that of a word. A window of "
+            f"{config.context} {config.tokens} slides over each document, a quarter of its length "
+            f"at a time, so that each is predicted from {least} to {config.context} before it, or "
+            "from the beginning of its document on. The end of a document is not counted. The "
+            "n-grams are measured on the same tokens."
+        ),
+        "Limits": (
+            "It writes what looks like its training text, and knows nothing of the world: what it "
+            "says is made up. It repeats what stood in that text, also what should not be "
+            "repeated, and forgets what is further back than its context."
+        ),
+        "How to use": (
+            f'    python -m recipes.{NAME} predict FOLDER "A text"\n\n'
+            "`step` reads `tokens` `(B, T)` and a state, tensors that are all zeros at first, and "
+            "gives the `logits` of each next token and the next state, for at most "
+            f"{config.context} tokens. `generate` takes `ids` `(B, T)`, padded at the left with 0, "
+            f"and writes the {config.context // 2} most probable after them, in one loop; the "
+            f"SavedModel's `sample` draws them, by a `temperature` and a `seed`. {BORDER} stands "
+            "before a document and after it. `tokens.json`, also in each TFLite file (a zip), has "
+            "the tokens."
+        ),
+    }
+
+
+def predict(config):
+    """Continue texts, as they are written."""
+    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], tokens.FILE])
+    known = tokens.load(config.folder)
+    continuation.answer(config, known, exports.runner(config.folder / FORMS[config.form], "step"))
+
+
+if __name__ == "__main__":
+    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
