@@ -4,6 +4,7 @@ figures = export(model, folder, formats=FORMS, signatures=[...], files={"items.t
 run = runner(folder / "model.tflite", "recommend")      # run(history=array) -> dict of arrays
 """
 
+import functools
 import json
 
 from recipes.kit.errors import UserError, cannot_load
@@ -70,6 +71,32 @@ def export(model, folder, *, signatures, files=None, timed=None, adds=False, **k
         for form in report["forms"].values()
         if "file" in form
     }
+
+
+def compiled(function):
+    """A signature's function, as one graph also where an export runs it eagerly, to compare.
+
+    A loop then takes no time for each of its operations. An export traces it anew: what was
+    compiled for use here may go in blocks.
+
+    Args:
+        function: Function `(model, **tensors)` to a dict of tensors.
+    """
+    import tensorflow as tf
+
+    @functools.cache
+    def graph_of(model):
+        # Nothing here is Python that AutoGraph would have to rewrite, which takes it seconds.
+        return tf.function(
+            functools.partial(function, model), autograph=False, reduce_retracing=True
+        )
+
+    def run(model, **tensors):
+        if tf.inside_function():
+            return function(model, **tensors)
+        return graph_of(model)(**tensors)
+
+    return run
 
 
 def one_by_one(rows):

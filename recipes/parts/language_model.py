@@ -51,7 +51,8 @@ class ResettingCell(keras.layers.Layer):
         self.cell, self.state_size, self.output_size = cell, cell.state_size, cell.output_size
 
     def build(self, inputs_shape):
-        self.cell.build((*inputs_shape[:-1], inputs_shape[-1] - 1))
+        if not self.cell.built:  # a loaded one is
+            self.cell.build((*inputs_shape[:-1], inputs_shape[-1] - 1))
         self.built = True
 
     def call(self, inputs, states, training=False):
@@ -320,17 +321,20 @@ def export(model, folder, tokens, prompts, length):
         {"ids": row[None], "temperature": np.float32([0.8]), "seed": np.int32([number])}
         for number, row in enumerate(prompts)
     ]
-    ids, numbers = {"ids": ((None, None), "int32")}, {"temperature": "float32", "seed": "int32"}
+    ids = {"ids": ((None, None), "int32")}
+    numbers = {"temperature": ((None,), "float32"), "seed": ((None,), "int32")}
     reads = ka.Signature(
         "step", step, {"tokens": ((None, None), "int32"), **state}, _dataset(calls)
     )
-    writes = ka.Signature(
-        "generate", generate, ids, exports.one_by_one(prompts), decision=_first_written
+    writes, draws = (
+        ka.Signature(
+            function.__name__, exports.compiled(function), inputs, samples, decision=_first_written
+        )
+        for function, inputs, samples in (
+            (generate, ids, exports.one_by_one(prompts)),
+            (sample, {**ids, **numbers}, _dataset(drawn)),
+        )
     )
-    draws = ka.Signature(
-        "sample", sample, {**ids, **{name: ((None,), kind) for name, kind in numbers.items()}},
-        _dataset(drawn), decision=_first_written,
-    )  # fmt: skip
     shared = {
         "files": {FILE: [tokens.dumps()]},
         "timed": {"milliseconds": "step", "milliseconds_generate": "generate"},
