@@ -47,7 +47,7 @@ class TestContract(RecipeContract):
         ({"train.txt": "To be"}, "Found: train.txt"),
         (
             {"train.txt": "To be", "valid.txt": ""},
-            r"valid\.txt: expected a text. Received an empty",
+            r"valid\.txt: expected a text. Received an",
         ),
         ({"train.txt": b"To be\ncaf\xe9", "valid.txt": "a"}, r"train\.txt:2: expected UTF-8"),
         ({"train.txt.gz": b"\x1f\x8b no", "valid.txt": "a"}, r"train\.txt\.gz: the gzip file is"),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -110,3 +111,22 @@ def test_set_up_keras(mixed_precision, dtype):
     assert layer.compute_dtype == dtype
     assert layer.variable_dtype == "float32"
     np.testing.assert_array_equal(*drawn)
+
+
+def test_by_time_the_step_size_rises_and_falls_and_training_ends(monkeypatch):
+    clock = types.SimpleNamespace(monotonic=lambda: clock.now, now=1000.0)
+    monkeypatch.setattr(fitting, "time", clock)
+    callback = fitting.warmup_cosine_by_time(0.1, minutes=2.0, warmup=0.25, spent=0.25)
+    model = types.SimpleNamespace(optimizer=types.SimpleNamespace(), stop_training=False)
+    callback.set_model(model)
+    callback.on_train_begin()
+    rates = {}
+    for second in (0, 7.5, 15, 60, 105):
+        clock.now = 1000.0 + second
+        assert not model.stop_training
+        callback.on_train_batch_begin(0)
+        rates[second] = model.optimizer.learning_rate
+        callback.on_train_batch_end(0)
+    assert model.stop_training
+    expected = {0: 0.05, 7.5: 0.075, 15: 0.1, 60: 0.05, 105: 0.0}
+    assert rates == pytest.approx(expected, abs=1e-9)

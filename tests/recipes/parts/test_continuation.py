@@ -21,12 +21,8 @@ class Successor:
         assert (index.dtype, mask_1.dtype, key_1.dtype) == ("int32", "bool", "float32")
         self.calls.append((int(index[0]), tokens[0].tolist()))
         logits = np.eye(SIZE)[(tokens + 1) % SIZE] * 9.0
-        return {
-            "logits": logits,
-            "index": index + tokens.shape[1],
-            "mask_1": mask_1,
-            "key_1": key_1,
-        }
+        index = index + tokens.shape[1]
+        return {"logits": logits, "index": index, "mask_1": mask_1, "key_1": key_1}
 
 
 def greedy(logits):

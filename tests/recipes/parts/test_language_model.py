@@ -80,7 +80,7 @@ def test_nats_count_each_token_once_and_from_the_context_that_is_said():
             # Windows of 8 slide by 2: the last that begins at an even position, or at 0.
             start = 0 if position < 8 else -(-(position + 1 - 8) // 2) * 2
             if len(document) < start + 8:  # the last window ends with the text
-                start = len(document) - 8
+                start = max(0, len(document) - 8)
             row = logits(model, given[None, start : position + 1])[0, -1].astype("float64")
             expected -= row[label] - np.log(np.exp(row - row.max()).sum()) - row.max()
     assert language_model.nats(model, documents, 8, rows=4) == pytest.approx(expected, rel=1e-5)
