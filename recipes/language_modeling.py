@@ -94,9 +94,6 @@ class Config(TrainConfig):
     averaging: float = default(0.995)
     baselines: bool = option(True, "train the same model without attention too, to compare")
     # What is written.
-    order: int | None = option(
-        None, "tokens of the n-grams to compare with; none: 7, of pieces 3", low=1, high=8
-    )
     parity_texts: int = option(40, "prompts on which the exports are compared", low=1)
 
 
@@ -205,8 +202,8 @@ def train(config):
             "--heads must divide --size into heads of an even size. "
             f"Received: --heads {config.heads} --size {config.size}"
         )
-    epochs = config.epochs if config.minutes is None else 100_000
-    config = dataclasses.replace(config, epochs=epochs)
+    if config.minutes:
+        config = dataclasses.replace(config, epochs=100_000)
     from recipes.data.batches import StreamBatches
     from recipes.parts import language_model
 
@@ -237,10 +234,9 @@ def train(config):
         spent = run.minutes if run.epochs_done else 0.0
         fit(run.fit, model, epoch=run.epochs_done, spent=spent, monitor="val_loss", mode="min")
         scores = measure(model)
-        order = config.order or (7 if config.tokens == "characters" else 3)
-        grams = KneserNey(ids["train"], len(known), order)
+        grams = KneserNey(ids["train"], len(known), {"characters": 7, "pieces": 3}[config.tokens])
         total = -sum(grams.log_probabilities(document).sum() for document in ids["test"])
-        name = f"n-grams of {order} {config.tokens} (Kneser-Ney)"
+        name = f"n-grams of {grams.order} {config.tokens} (Kneser-Ney)"
         baselines = {name: language_model.figures(data.test, ids["test"], total)}
         if config.baselines:
             name = "the same, mean of the steps before"
@@ -261,24 +257,17 @@ def train(config):
 
 def card(config):
     """The words of the model card."""
+    from recipes.parts import language_model
+
     kind = f"a transformer, positions: {config.position}"
     if config.architecture == "recurrent":
         kind = f"a GRU that attends to its last {config.window} states"
-    least = config.context - config.context // 4
     return {
         "What it does": (
             f"Continues texts, one of its {config.tokens} after another ({kind}). It sees the last "
             f"{config.context} at most.\n\n![Where it looked](attention.png)"
         ),
-        "How it was measured": (
-            "`nats` is the mean negative log-likelihood of a character of the test text, `bits` "
-            f"the same in bits; `perplexity` is of one of the {config.tokens}, and "
-            "`log10_word_perplexity` the logarithm, to base 10, of that of a word. A window of "
-            f"{config.context} {config.tokens} slides over each document, a quarter of its length "
-            f"at a time, so that each is predicted from {least} to {config.context} before it, or "
-            "from the beginning of its document on. The end of a document is not counted. The "
-            "n-grams are measured on the same tokens."
-        ),
+        "How it was measured": language_model.protocol(config.context, config.tokens),
         "Limits": (
             "It writes what looks like its training text, and knows nothing of the world: what it "
             "says is made up. It repeats what stood in that text, also what should not be "

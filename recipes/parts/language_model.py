@@ -259,6 +259,18 @@ def figures(split, ids, total):
     }
 
 
+def protocol(length, tokens):
+    """How the figures are computed, in words, for a context of `length` tokens of this kind."""
+    return (
+        "`nats` is the mean negative log-likelihood of a character of the test text, `bits` the "
+        f"same in bits; `perplexity` is of one of the {tokens}, `word_perplexity` of a word. A "
+        f"window of {length} {tokens} slides over each document, a quarter of its length at a "
+        f"time, so that each is predicted from {length - length // 4} to {length} before it, or "
+        "from the beginning of its document on. The end of a document is not counted. The n-grams "
+        "are measured on the same tokens."
+    )
+
+
 def prompts(documents, length, count):
     """At most `count` parts of documents, of 2 to `length` tokens, from all over them."""
     whole = [np.insert(document, 0, BORDER).astype("int32") for document in documents]
