@@ -417,7 +417,7 @@ def test_keras_takes_batches_of_any_length(max_history):
 # ------------------------------------------------------------------------------------ streams
 
 BORDER = 2
-STREAM = [np.arange(3, 3 + size) for size in (5, 1, 9)]
+STREAM = np.split(np.arange(3, 18), [5, 6])  # of 5, 1 and 9 tokens
 ALL = np.concatenate([np.insert(document, 0, BORDER) for document in STREAM])  # 18 tokens
 
 
