@@ -77,3 +77,21 @@ def test_ids_of_fixed_sizes(tmp_path, make, batch):
     figures = report["forms"]["tflite"]["signatures"]["ids"]
     for kernels in (figures, figures["plain_kernels"]):
         assert kernels["rows"] == 6 and kernels["difference"] < 1e-4
+
+
+def test_a_compiled_function_is_traced_once_here_and_anew_where_it_is_exported():
+    import tensorflow as tf
+
+    traced = []
+
+    def function(model, x):
+        traced.append(tf.inside_function())
+        return {"y": model * x}
+
+    run, x = exports.compiled(function), tf.constant([1, 3])
+    for _ in range(3):
+        assert run(2, x=x)["y"].numpy().tolist() == [2, 6]
+    assert traced == [True]
+    assert run(5, x=x)["y"].numpy().tolist() == [5, 15]  # another model
+    tf.function(lambda x: run(2, x=x))(x)
+    assert traced == [True] * 3
