@@ -16,7 +16,6 @@ import numpy as np
 
 from recipes.data import tables
 from recipes.kit import flags
-from recipes.kit.errors import UserError
 from recipes.kit.flags import argument, option
 from recipes.text.tokens import BORDER, PAD, UNKNOWN
 
@@ -87,8 +86,6 @@ def answer(config, tokens, step):
 def _given(config):
     if config.texts or not config.file or not tables.is_table(config.file):
         return flags.given_or_read(config.texts, config.file, "texts")
-    if not config.file.exists():
-        raise UserError(f"Cannot read {config.file}: No such file or directory")
     return [text for _, text in tables.read(config.file, {config.text_column: "text"})]
 
 
