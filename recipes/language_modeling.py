@@ -186,7 +186,6 @@ def compile_model(config, model, batches):
         adam,
         ka.SequenceCrossentropy(ignore_class=PAD, from_logits=True),
         metrics=[ka.Perplexity(ignore_class=PAD, from_logits=True)],
-        jit_compile=True,
     )
     # Now, as within the first step it would make that step be traced twice.
     model.optimizer.build(model.trainable_variables)

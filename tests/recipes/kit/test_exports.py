@@ -5,6 +5,7 @@ import pytest
 
 import keras_attention as ka
 from recipes import document_classification, sentiment_analysis
+from recipes.kit import exports
 from recipes.parts import ngram_documents, ngram_texts, ngrams
 from recipes.text import sentences
 
