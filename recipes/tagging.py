@@ -116,7 +116,7 @@ def build_model(config, sentences, tasks, attends=True):
 
     import keras_attention as ka
     from recipes.parts import tagger
-    from recipes.parts.equal_score import EqualScore
+    from recipes.parts.equal_weights import EqualScore
 
     ids = keras.Input((None, tagger.FEATURES), dtype="int32", name="ids")
     known = ops.greater(ids[:, :, 0], 0)  # (B, T)

@@ -19,7 +19,7 @@ import keras_attention as ka
 from recipes.data.batches import DocumentBatches, PaddedBatches, widths
 from recipes.kit.errors import UserError
 from recipes.parts import pretrained
-from recipes.parts.equal_score import EqualScore
+from recipes.parts.equal_weights import EqualScore
 from recipes.parts.split_sentences import SplitSentences
 from recipes.text import classifier, sentences, wordpiece
 

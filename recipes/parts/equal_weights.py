@@ -1,12 +1,23 @@
-"""No attention: a normalizer that weighs all steps alike."""
+"""No attention, to compare with: all steps weigh alike, by a normalizer or by a score."""
 
 import keras
 from keras import ops
 
+import keras_attention as ka
+
 
 @keras.saving.register_keras_serializable(package="recipes")
 def equal_weights(scores, mask=None):
-    """A normalizer that weighs all steps alike, to compare with."""
+    """A normalizer that weighs all steps alike, for layers whose scores are given."""
     allowed = ops.ones_like(scores) if mask is None else ops.cast(mask, scores.dtype)
     allowed = allowed * ops.ones_like(scores)
     return allowed / ops.maximum(ops.sum(allowed, axis=-1, keepdims=True), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="recipes")
+class EqualScore(ka.Score):
+    """The same score for all steps, in place of one whose weights would not be trained."""
+
+    def compare(self, query, key, start):
+        # Not `zeros_like`: Keras would warn that the query has no gradient.
+        return 0.0 * (query[..., :1] + ops.expand_dims(key[..., 0], -2))  # (..., T, S)
