@@ -159,10 +159,10 @@ def build_model(config, texts, attention=True):
 
     def read(ids, flags_of):
         """The steps of a text: a gated projection of the words' vectors, and their flags."""
-        x = embed(ids) * kept
+        x = vectors = embed(ids) * kept
         if config.overlap:
             x = layers.Concatenate()([x, flags_of])
-        return pair_models.Text(gate(x) * project(x), ops.greater(ids, 0))
+        return pair_models.Text(gate(x) * project(x), ops.greater(ids, 0), vectors)
 
     query, document = read(query, flags_of_steps[0]), read(document, flags_of_steps[1])
     match = pair_models.ARCHITECTURES[config.architecture]

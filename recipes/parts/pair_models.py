@@ -2,11 +2,10 @@
 
 vectors, weights = ARCHITECTURES["compare"](query, document, units=64)
 
-`query` and `document` are `Text`s: their steps `(B, T, D)` and which of them are known. Each
-architecture returns a list of vectors `(B, _)` that say how the texts match, and the weights
-`(B, S, T)` by which each word of the document attends to the query's, which sum to one. With
-`attention=False` it is the same network where the mean of the other text's steps takes the place
-of what attention would find.
+`query` and `document` are `Text`s. Each architecture returns a list of vectors `(B, _)` that say
+how they match, and the weights `(B, S, T)` by which each word of the document attends to the
+query's, which sum to one. With `attention=False` it is the same network where the mean of the other
+text's steps takes the place of what attention would find.
 """
 
 import dataclasses
@@ -19,10 +18,17 @@ import keras_attention as ka
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Steps `(B, T, D)` and a mask `(B, T)`, True for what is no padding."""
+    """A text's steps, and the vectors of its words.
+
+    Attributes:
+        steps: `(B, T, D)`.
+        known: `(B, T)`, True for what is no padding.
+        vectors: `(B, T, E)`, alike for words of a like meaning.
+    """
 
     steps: typing.Any
     known: typing.Any
+    vectors: typing.Any
 
     def masked(self, x):
         """`x` `(B, T, _)` with zeros in place of padding."""
@@ -60,16 +66,23 @@ def dropout_of_components(x, rate, seed):
     return layers.Dropout(rate, seed=seed)(ops.ones_like(x[:, :1]))
 
 
-def _aligned(text, other, units, name, attention):
-    """For each step of a text what it finds in the other, `(B, T, D)`, and the weights."""
+def _aligned(text, other, name, attention):
+    """For each step of a text what it finds in the other, `(B, T, D)`, and the weights.
+
+    Scores are products of words' vectors, one of which a layer turns. It begins as the identity: so
+    each word first finds itself, if the other text has it, or else what is most alike.
+    """
     if not attention:
         known = ops.expand_dims(ops.cast(other.known, text.steps.dtype), 1)  # (B, 1, S)
         equal = known / ops.maximum(ops.sum(known, axis=-1, keepdims=True), 1)
         weights = ops.ones_like(text.steps[:, :, :1]) * equal  # (B, T, S)
         return ops.matmul(weights, other.masked(other.steps)), weights
-    projected = layers.Dense(units, name=f"{name}_score")(other.steps)
+    turned = layers.Dense(
+        other.vectors.shape[-1], use_bias=False, kernel_initializer="identity",
+        name=f"{name}_score",
+    )(other.vectors)  # fmt: skip
     return ka.ContentAttention("scaled_dot", name=name)(
-        text.steps, other.steps, key=projected,
+        text.vectors, other.steps, key=turned,
         query_mask=text.known, value_mask=other.known, return_attention_scores=True,
     )  # fmt: skip
 
@@ -84,7 +97,7 @@ def compare(query, document, *, units, dropout=0.0, seed=0, attention=True, max_
         Wang & Jiang, 2017, equations 2, 3, 8 and 9, https://arxiv.org/abs/1611.01747
         There the softmax of the attention is over the query's words too.
     """
-    found, weights = _aligned(document, query, units, "alignment", attention)
+    found, weights = _aligned(document, query, "alignment", attention)
     steps = document.steps
     compared = layers.Concatenate()([ops.square(steps - found), steps * found])
     compared = layers.Dense(units, activation="relu", name="comparison")(compared)
@@ -104,7 +117,7 @@ def decomposable(query, document, *, units, dropout=0.0, seed=0, attention=True,
     for number, (text, other, name) in enumerate(
         [(document, query, "alignment"), (query, document, "alignment_back")]
     ):
-        found, weights = _aligned(text, other, units, name, attention)
+        found, weights = _aligned(text, other, name, attention)
         compared = layers.Concatenate()([text.steps, found, text.steps * found])
         compared = layers.Dropout(dropout, seed=seed + number)(compared)
         compared = text.masked(compare_layer(compared))
@@ -151,7 +164,7 @@ def abcnn(query, document, *, units, dropout=0.0, seed=0, attention=True, max_st
             units, window, padding="same", activation="tanh", name=f"convolution_{level}"
         )
         texts = [
-            Text(text.masked(convolution(text.masked(x))), text.known)
+            dataclasses.replace(text, steps=text.masked(convolution(text.masked(x))))
             for text, x in zip(texts, inputs, strict=True)
         ]
         vectors.append(_likeness(texts))
@@ -168,7 +181,10 @@ def abcnn(query, document, *, units, dropout=0.0, seed=0, attention=True, max_st
                 else mean(around(text.steps))
                 for text, other in (texts, texts[::-1])
             ]
-            texts = [Text(x * kept, text.known) for x, text in zip(pooled, texts, strict=True)]
+            texts = [
+                dataclasses.replace(text, steps=x * kept)
+                for text, x in zip(texts, pooled, strict=True)
+            ]
     return vectors, weights
 
 

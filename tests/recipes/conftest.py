@@ -1,4 +1,4 @@
-"""A trained run that several tests look at, and a place for one."""
+"""A trained run that several tests look at, a place for one, and a way to run without compiling."""
 
 import fcntl
 import os
@@ -34,3 +34,13 @@ def toy_run(tmp_path_factory):
 def output(tmp_path):
     """Where a run may go: a folder in one that is not there yet."""
     return tmp_path / "models" / "run"
+
+
+@pytest.fixture
+def eagerly():
+    """Nothing is compiled: quicker for more models than steps that each takes."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -41,16 +41,6 @@ def one_width(monkeypatch):
 
 
 @pytest.fixture
-def eagerly():
-    """Without any compilation: for more models than steps that each takes."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
 def finished(toy_run):
     return toy_run
 

@@ -45,7 +45,7 @@ def test_padding_changes_nothing_and_weights_sum_to_one(name, attention):
     texts = [rng.normal(size=(2, length, 6)).astype("float32") for length in (3, 5)]
     steps = [keras.Input((None, 6)) for _ in texts]
     known = [keras.Input((None,), dtype="bool") for _ in texts]
-    pair = [Text(x, mask) for x, mask in zip(steps, known, strict=True)]
+    pair = [Text(x, mask, x) for x, mask in zip(steps, known, strict=True)]
     vectors, weights = ARCHITECTURES[name](*pair, units=6, attention=attention, max_steps=9)
     model = keras.Model([*steps, *known], [*vectors, weights])
     masks = [np.ones(x.shape[:2], bool) for x in texts]
