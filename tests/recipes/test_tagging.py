@@ -96,7 +96,7 @@ def test_scores_are_above_those_of_simple_models(toy_run):
 
 
 def test_attention_finds_the_words_that_decide(read):
-    """The verb tells the intent. What the first word tells of a day, a GRU may carry there itself."""
+    """The verb tells the intent. (What the first word tells of a day a GRU may carry itself.)"""
     rows = commands.splits()[2][:150]
     found = [read(row.tokens.split()).intent_weights.argmax() == row.deciding for row in rows]
     assert np.mean(found) >= 0.95
