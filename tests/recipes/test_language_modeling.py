@@ -64,7 +64,7 @@ class TestContract(RecipeContract):
     ).split()
     asked = ("abc",)
     broken = ("model.tflite", "metrics.json", tokens.FILE)
-    toy = {"epochs": 2}
+    toy = {"epochs": 2, "parameters": 13280}
 
 
 def test_attention_knows_what_comes_again_and_the_others_guess(run):
