@@ -146,6 +146,7 @@ DRAWN = (rollout, sentiment, documents, recommendation, tagging, matching, heads
 COPIED = {
     "translation": "translation/alignment.png",
     "captioning": "image_captioning/attention.png",
+    "language": "language_modeling/attention.png",
 }
 
 

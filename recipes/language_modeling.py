@@ -17,7 +17,7 @@ Datasets with a text, such as "tfds:tiny_shakespeare".
 
     python -m recipes.language_modeling train --data toy
     python -m recipes.language_modeling train --data FOLDER --position alibi --minutes 20
-    python -m recipes.language_modeling predict saved_models/language_modeling "ROMEO:" --length 500
+    python -m recipes.language_modeling predict saved_models/language_modeling "Once" --length 500
 
 Score: not measured yet; n-grams of seven characters (Kneser-Ney) have 1.517 nats a character on the
 validation text of Tiny Shakespeare.
@@ -44,7 +44,7 @@ from recipes.text import tokens
 from recipes.text.tokens import BORDER, PAD
 
 NAME = "language_modeling"
-MANY = 500_000  # characters
+OF_TEXT = {"below": 500_000, "unit": "characters"}  # what defaults depend on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,38 +56,40 @@ class Config(TrainConfig):
     output: Path = default(Path("saved_models") / NAME)
     limit: int | None = option(None, "characters of each split to use, for a quick look", low=500)
     text_column: str = option("text", "column of the text in tables")
-    tokens: str = option("characters", "what is predicted: one or the other", choices=tokens.KINDS)
-    vocabulary_size: int = option(2000, "pieces, at most", low=259, high=50_000)
+    tokens: str = option(
+        "characters", "characters, or subwords by byte-pair encoding", choices=tokens.KINDS
+    )
+    vocabulary_size: int = option(2000, "subwords of pieces, at most", low=259, high=50_000)
     context: int | None = size_dependent(
-        256, 64, "tokens that the model sees at most", below=MANY, low=8, high=4096
+        256, 64, "tokens that the model sees at most", **OF_TEXT, low=8, high=4096
     )
     # Network.
     architecture: str = option(
         "transformer", "kind of network", choices=("transformer", "recurrent")
     )
     position: str = option(
-        "rotary", "what a transformer knows of the order of the tokens",
+        "rotary", "position encoding of the transformer",
         choices=("rotary", "alibi", "sinusoidal", "learned"),
     )  # fmt: skip
     window: int = option(64, "recurrent: states that each one attends to", low=1)
-    size: int | None = size_dependent(160, 48, "size of all vectors", below=MANY, low=8)
-    layers: int | None = size_dependent(4, 2, "transformer: blocks", below=MANY, low=1, high=48)
+    size: int | None = size_dependent(160, 48, "embedding and hidden size", **OF_TEXT, low=8)
+    layers: int | None = size_dependent(4, 2, "transformer: blocks", **OF_TEXT, low=1, high=48)
     heads: int | None = size_dependent(
-        5, 3, "attention heads, which divide the size", below=MANY, low=1
+        5, 3, "attention heads, which divide the size", **OF_TEXT, low=1
     )
-    dropout: float | None = size_dependent(0.1, 0.0, "dropout rate", below=MANY, low=0.0, high=0.9)
+    dropout: float | None = size_dependent(0.1, 0.0, "dropout rate", **OF_TEXT, low=0.0, high=0.9)
     # Training.
-    epochs: int | None = size_dependent(25, 8, below=MANY)
+    epochs: int | None = size_dependent(25, 8, **OF_TEXT)
     minutes: float | None = option(
-        None, "end training after so many minutes, whatever the epochs", low=0.01
+        None, "train so long instead of --epochs, unless --patience ends it before", low=0.01
     )
     patience: int = default(5)
     batch_size: int | None = size_dependent(
-        16, 16, "rows of --context tokens per step", below=MANY, low=1
+        8, 16, "rows of --context tokens per step", **OF_TEXT, low=1
     )
-    learning_rate: float | None = size_dependent(0.003, 0.01, below=MANY)
+    learning_rate: float | None = size_dependent(0.003, 0.01, **OF_TEXT)
     warmup: float = option(
-        0.03, "warm-up fraction: share of all steps in which the step size rises; then it falls",
+        0.03, "warm-up fraction: share of all steps in which the rate rises; then it falls",
         low=0.0, high=0.9,
     )  # fmt: skip
     weight_decay: float = option(0.1, "weight decay of AdamW", low=0.0, high=1.0)
@@ -244,7 +246,7 @@ def train(config):
             baselines[name] = measure(alone)
         records.show_scores(scores, baselines)
 
-        shown = data.test.texts[0][: min(64, config.context - 1)]
+        shown = data.test.texts[0][: min(40, config.context - 1)]
         language_model.figure(model, known, shown).savefig(run.path / "attention.png")
         prompts = language_model.prompts(ids["test"], config.context // 2, config.parity_texts)
         forms = language_model.export(model, run.path, known, prompts, config.context)
@@ -273,14 +275,15 @@ def card(config):
             "repeated, and forgets what is further back than its context."
         ),
         "How to use": (
-            f'    python -m recipes.{NAME} predict FOLDER "A text"\n\n'
+            '    python -m recipes.language_modeling predict FOLDER "A text"\n\n'
             "`step` reads `tokens` `(B, T)` and a state, tensors that are all zeros at first, and "
             "gives the `logits` of each next token and the next state, for at most "
-            f"{config.context} tokens. `generate` takes `ids` `(B, T)`, padded at the left with 0, "
-            f"and writes the {config.context // 2} most probable after them, in one loop; the "
-            f"SavedModel's `sample` draws them, by a `temperature` and a `seed`. {BORDER} stands "
-            "before a document and after it. `tokens.json`, also in each TFLite file (a zip), has "
-            "the tokens."
+            f"{config.context} tokens; then begin anew with the last half. `generate` takes `ids` "
+            "`(B, T)`, padded at the left with 0, reads the last half of the context and goes on "
+            f"by greedy search, in one loop: {config.context // 2} tokens, 0 after the end of a "
+            "document. The SavedModel's `sample` samples them instead, by a `temperature` and a "
+            f"`seed`. The id {BORDER} marks the beginning and the end of a document. `tokens.json` "
+            "has the tokens, also inside each TFLite file, which is a zip archive too."
         ),
     }
 

@@ -14,22 +14,25 @@ of each text alone by attention pooling, for search in many. Vectors of words ar
 training texts, also of questions without an answer, before training. The loss is the cross-entropy
 over a query's candidates, or with `--loss pairwise` over their pairs.
 
-Protocol. Queries without a right candidate are left out of training and of the figures. Ties are
-broken at random, never by the order of the file, by `recipes/baselines/matching.py`. Sentences of
-a document stand in its order, which alone tells much: the model knows it with `--position` only.
+Protocol. Queries without a right candidate are left out of training and of the figures, those
+without a wrong one of training. Ties are broken at random, never by the order of the file, by
+`recipes/baselines/matching.py`. Sentences of a document often stand in its order, which alone tells
+much: the model knows a candidate's position among those of its query with `--position` only.
 
 Data: "toy" (generated, offline), or a folder with train.csv and test.csv (also tsv, jsonl, gzip;
-columns question, answer and label, or query, document and label).
+columns question, answer and label, or query, document and label), or a set of TensorFlow Datasets:
+"tfds:glue/qnli" with `--document-column sentence --right-label entailment`.
 
     python -m recipes.text_matching train --data toy
     python -m recipes.text_matching predict saved_models/text_matching "who fixed a boat ?" \\
         --file candidates.txt
 
-Score: not measured yet.
+Score: MAP 0.6866 and MRR 0.7048 on WikiQA, means of three seeds (logistic regression on shared
+words: 0.6485 and 0.6574).
 
 Reference: Wang & Jiang, 2017, https://arxiv.org/abs/1611.01747 (compare-aggregate); Parikh et al.,
 2016, https://arxiv.org/abs/1606.01933 (decomposable); Yin et al., 2016,
-https://arxiv.org/abs/1512.05193 (ABCNN). None has the kind of answer.
+https://arxiv.org/abs/1512.05193 (ABCNN). None of them has the part that matches the kind of answer.
 """
 
 import dataclasses
@@ -56,29 +59,35 @@ class Config(TrainConfig):
     # Data.
     output: Path = default(Path("saved_models") / NAME)
     limit: int | None = option(None, "queries of each split to use, for a quick look", low=4)
-    query_column: str | None = option(None, "column of the query; none: question or query")
-    document_column: str | None = option(None, "column of the candidate; none: answer or document")
-    label_column: str | None = option(None, "column of the label; none: label")
+    query_column: str | None = option(
+        None, "column of the query (default: question, or else query)"
+    )
+    document_column: str | None = option(
+        None, "column of the candidate (default: answer, or else document)"
+    )
+    label_column: str | None = option(None, "column of the label (default: label)")
     right_label: str | None = option(
-        None, "label of a right candidate; none: labels are numbers, 0 is wrong"
+        None, "label of a right candidate (default: labels are numbers, 0 is wrong)"
     )
     validation_fraction: float = option(
         0.1, "share of the training queries to validate on, without a file for it", low=0.01,
         high=0.5,
     )  # fmt: skip
     vocabulary_size: int | None = size_dependent(
-        16_000, 4_000, "word pieces to learn, at most", low=100, high=100_000
+        16_000, 4_000, "word pieces to learn, at most", unit="pairs", low=100, high=100_000
     )
-    max_steps: int = option(80, "word pieces of a text that are read", low=4)
+    max_steps: int = option(80, "word pieces of a text that are read; the rest is cut", low=4)
     # Network.
     architecture: str = option(
-        "compare", "how words are compared; encoder: two vectors are, for search",
+        "compare", "how two texts are compared; encoder: one vector per text, for search",
         choices=("compare", "decomposable", "abcnn", "encoder"),
     )  # fmt: skip
     overlap: bool = option(
         True, "tell the model which words both texts share, and how rare; not the encoder"
     )
-    position: bool = option(False, "tell the model a candidate's position among its query's")
+    position: bool = option(
+        False, "tell the model a candidate's position among those of its query, in the file's order"
+    )
     vector_size: int = option(100, "size of a word piece's vector", low=2)
     units: int = option(64, "units of a layer", low=4)
     dropout: float = option(0.3, "dropout rate", low=0.0, high=0.95)
@@ -90,9 +99,9 @@ class Config(TrainConfig):
     epochs: int = default(10)
     patience: int = default(6)
     batch_size: int | None = size_dependent(
-        16, 8, "queries per training step, with all their candidates", low=1
+        16, 8, "queries per training step, with all their candidates", unit="pairs", low=1
     )
-    learning_rate: float | None = size_dependent(0.001, 0.005)
+    learning_rate: float | None = size_dependent(0.001, 0.005, unit="pairs")
     averaging: float = default(0.98)
     baselines: bool = option(True, "train the same model without attention too, to compare")
     # What is written.
@@ -110,8 +119,12 @@ class PredictConfig:
     file: Path | None = option(
         None, "texts to rank, one per line, or a csv, tsv or jsonl table; none: standard input"
     )
-    query_column: str | None = option(None, "column of the query; none: question or query")
-    document_column: str | None = option(None, "column of the text; none: answer or document")
+    query_column: str | None = option(
+        None, "column of the query (default: question, or else query)"
+    )
+    document_column: str | None = option(
+        None, "column of the text (default: answer, or else document)"
+    )
     top: int = option(10, "texts to show of each query", low=1)
     format: str = option(
         "text", "how answers are written: jsonl has the words that were compared",
@@ -259,30 +272,7 @@ def train(config):
 
 def card(config):
     """The words of the model card."""
-    position = "knows" if config.position else "does not know"
-    words = {
-        "What it does": (
-            "Scores a text for a query: among the candidates of one query, the higher the better. "
-            "Scores of different queries cannot be compared. `weights` tells for each word of the "
-            "text how much it looked at each of the query; they sum to one."
-        ),
-        "How it was measured": (
-            f"{matching.PROTOCOL} The model {position} a candidate's position in its document."
-        ),
-        "Limits": (
-            "It finds the best of the candidates, and not whether any of them answers the query. "
-            "It learned words from its training texts alone: of others it knows whether both texts "
-            "have them. A weight tells which words were compared, not why a text was chosen."
-        ),
-        "How to use": (
-            f'    python -m recipes.{NAME} predict FOLDER "a question" --file candidates.txt\n\n'
-            "`model.tflite` has two signatures: `text` takes pairs of raw texts, `query` and "
-            "`document`, and needs tensorflow-text's operators; `ids` takes their word pieces and "
-            "runs in any interpreter, with `vocabulary.txt` in the file itself (it is also a zip "
-            "archive). `saved_model` loads after `import tensorflow_text`."
-        ),
-    }
-    return words | (searched.CARD if config.architecture == "encoder" else {})
+    return (searched if config.architecture == "encoder" else ranked).card(config)
 
 
 def predict(config):

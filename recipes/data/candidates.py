@@ -168,6 +168,9 @@ class CandidateReader(dataset.Reader):
         chosen = sorted(self.rng.permutation(len(groups))[: self.limit].tolist())
         return split.take(np.concatenate([groups[index] for index in chosen]))
 
+    def is_needed(self, stratum):
+        return stratum  # the others cannot be ranked
+
     def stratum(self, split, row):
         """A cut takes the same share of the queries with and without a right candidate."""
         return self._has_right[split.queries[row]]

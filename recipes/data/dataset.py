@@ -269,6 +269,9 @@ class Reader:
         kept, cut = [], []
         for stratum, groups in self.groups(split).items():
             if len(groups) < 2:
+                if not self.is_needed(stratum):
+                    kept += [row for group in groups for row in group]
+                    continue
                 which = "" if stratum is None else f" with the label {tables.short(stratum)}"
                 raise UserError(
                     f"{split.origin}: expected two different {self.key_plural} or more{which}, one "
@@ -278,6 +281,10 @@ class Reader:
             cut += [row for group in groups[:count] for row in group]
             kept += [row for group in groups[count:] for row in group]
         return split.take(sorted(kept)), split.take(sorted(cut))
+
+    def is_needed(self, stratum):
+        """Whether there is nothing to validate on without some groups of a stratum."""
+        return True
 
     def groups(self, split):
         """Dict from each stratum to its groups in random order; a group is rows of equal keys."""
@@ -343,6 +350,8 @@ class Reader:
         splits = {}
         for part, official in tfds.official_splits(datasets).items():
             columns = tfds.read_columns(datasets[official], features)
+            if any(None in column for column in columns):
+                continue  # competitions keep the labels of their test split
             splits[part] = self.make_split(columns, origin=f"{name}, split {official}")
         return self.require_tfds(splits, name, datasets), tfds.about(builder)
 
@@ -353,6 +362,13 @@ class Reader:
     def require_tfds(self, splits, name, datasets):
         """Returns the splits with rows, or raises where there is nothing to train or test with."""
         splits = {part: split for part, split in splits.items() if len(split)}
+        if "test" not in splits and "validation" in splits:
+            splits["test"] = splits.pop("validation")
+            self.notes.append(
+                "the test split has no labels; the official validation split is the test here"
+                if "test" in datasets
+                else "there is no test split; the official validation split is the test here"
+            )
         for part in ("train", "test"):
             if part not in splits:
                 contents = self.tfds_contents.format(part=part, plural=self.plural)

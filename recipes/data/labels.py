@@ -116,16 +116,6 @@ class LabelledReader(dataset.Reader):
         }
         return super().build(numbered, labels=self.labels, **facts)
 
-    def require_tfds(self, splits, name, datasets):
-        """Leaves out splits without labels; competitions keep those of their test split."""
-        splits = {part: split for part, split in splits.items() if None not in split.labels}
-        if not len(splits.get("test", ())) and len(splits.get("validation", ())):
-            splits["test"] = splits.pop("validation")
-            self.notes.append(
-                "the test split has no labels; the official validation split is the test here"
-            )
-        return super().require_tfds(splits, name, datasets)
-
 
 def _order(labels):
     if all(re.fullmatch(r"-?\d+(\.\d+)?", label) for label in set(labels)):

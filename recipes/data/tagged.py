@@ -201,8 +201,8 @@ def _check_tags(split):
         for tag in tags:
             if not spans.is_tag(tag):
                 raise UserError(
-                    f"{split.where(row)}: expected O, B-TYPE or I-TYPE as a tag. Received: "
-                    f"{tables.short(tag)}"
+                    f"{split.where(row)}: expected O, B-TYPE or I-TYPE (or E-, S-) as a tag. "
+                    f"Received: {tables.short(tag)}"
                 )
 
 

@@ -18,7 +18,8 @@ def option(default, help, *, low=None, high=None, choices=None):
 
     Args:
         default: Value when the flag is not given. A boolean gives `--flag` and `--no-flag`.
-        help: What the flag means and, for a number, its unit.
+        help: What the flag means and, for a number, its unit. With `(default: ...)` at its end
+            where words say it better than the value.
         low: Smallest allowed number, if any.
         high: Largest allowed number, if any.
         choices: Allowed values, if they can be listed.
@@ -39,7 +40,7 @@ def default(value):
     return dataclasses.field(default=value, metadata={"of_base": True})
 
 
-def size_dependent(many, few, help=None, *, below=10_000, **limits):
+def size_dependent(many, few, help=None, *, below=10_000, unit="examples", **limits):
     """Returns a field whose default depends on the number of training examples; see `settle`.
 
     Args:
@@ -47,10 +48,11 @@ def size_dependent(many, few, help=None, *, below=10_000, **limits):
         few: Default for fewer.
         help: As for `option`; `None` for that of the base class, with its limits.
         below: Integer.
+        unit: String, what is counted, for the help text.
         limits: As for `option`.
     """
     known = {"of_base": True} if help is None else option(None, help, **limits).metadata
-    return dataclasses.field(default=None, metadata={**known, "by_size": (many, few, below)})
+    return dataclasses.field(default=None, metadata={**known, "by_size": (many, few, below, unit)})
 
 
 def settle(config, examples):
@@ -65,7 +67,7 @@ def settle(config, examples):
     values = {}
     for field in dataclasses.fields(config):
         if "by_size" in field.metadata and getattr(config, field.name) is None:
-            many, few, below = field.metadata["by_size"]
+            many, few, below, _ = field.metadata["by_size"]
             values[field.name] = few if examples < below else many
     return dataclasses.replace(config, **values)
 
@@ -249,8 +251,9 @@ def _add_argument(parser, field, metadata, annotation):
         keywords["metavar"] = None if keywords["choices"] else field.name.upper()
         shown = "none" if field.default is None else str(field.default)
         if "by_size" in metadata:
-            shown = "{:,}, or {:,} below {:,} examples".format(*metadata["by_size"])
-    help = f"{help} (default: {shown.replace('%', '%%')})"
+            shown = "{:,}, or {:,} below {:,} {}".format(*metadata["by_size"])
+    if "(default: " not in help:
+        help = f"{help} (default: {shown.replace('%', '%%')})"
     parser.add_argument(flag(field), default=field.default, help=help, **keywords)
 
 

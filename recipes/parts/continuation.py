@@ -34,16 +34,19 @@ class PredictConfig:
     file: Path | None = option(None, "file with a text per line, or csv, tsv or jsonl")
     text_column: str = option("text", "column of the text in a table")
     format: str = option("text", "how answers are written", choices=FORMATS)
-    length: int = option(300, "characters or pieces to write, at most", low=1, high=1_000_000)
+    length: int = option(300, "tokens to write, at most", low=1, high=1_000_000)
     temperature: float = option(
         0.8, "below 1 likely tokens become more likely, above 1 less; 0: always the likeliest",
         low=0.0, high=100.0,
     )  # fmt: skip
-    top_k: int | None = option(None, "draw from so many most probable tokens", low=1)
+    top_k: int | None = option(None, "sample from the k most probable tokens", low=1)
     top_p: float | None = option(
-        None, "draw from the fewest tokens whose probabilities sum to this", low=1e-6, high=1.0
+        None,
+        "sample from the fewest tokens whose probabilities sum to p (nucleus sampling)",
+        low=1e-6,
+        high=1.0,
     )
-    seed: int = option(0, "seed of the draws", low=0)
+    seed: int = option(0, "seed of the sampling", low=0)
 
 
 def answer(config, tokens, step):

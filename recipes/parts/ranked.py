@@ -1,7 +1,7 @@
 """Exporting what ranks texts for a query, and what it answers: the best lines of a file.
 
 figures = export(model, folder, texts, count=100)
-rank = Ranker.load(folder, NAME, "model.tflite")
+rank = Ranker.load(folder, "model.tflite")
 for row in rank(query, documents)[:10]: ...
 """
 
@@ -10,6 +10,7 @@ import json
 
 import numpy as np
 
+from recipes.baselines import matching
 from recipes.data import candidates, tables
 from recipes.kit import exports, flags
 from recipes.kit.errors import UserError, cannot_load
@@ -25,6 +26,46 @@ BOUNDS = {  # candidates of nearly the same score may change places
     "tflite_int8": {"difference": None, "agreement": None},
 }
 _BATCH = 64  # texts in one call: a file of many takes little memory
+
+
+def card(config):
+    """The words of the model card of a model of pairs, for the recipe's `Config`."""
+    position, weights = "does not know", "how much it looked at each of the query; they sum to one"
+    if config.position:
+        position = "knows"
+    if config.architecture == "abcnn":
+        weights = (
+            "how much it is like each of the query; they sum to one. They are for the eye: the "
+            "score comes from the same likeness, before it becomes weights"
+        )
+    others = "it knows whether both texts have them" if config.overlap else "it knows nothing"
+    given = "raw texts, `query` and `document`"
+    if config.position:
+        given += ", and `position`, that of the document among those of its query, from 0"
+    return {
+        "What it does": (
+            "Scores a text for a query: among the candidates of one query, the higher the better. "
+            "Scores of different queries cannot be compared. `weights` tells for each word of the "
+            f"text {weights}."
+        ),
+        "How it was measured": (
+            f"{matching.PROTOCOL} The model {position} a candidate's position among those of its "
+            "query, which is often that in a document."
+        ),
+        "Limits": (
+            "It finds the best of the candidates, and not whether any of them answers the query. "
+            f"Of a text it reads the first {config.max_steps} word pieces. It learned words from "
+            f"its training texts alone: of others {others}. A weight tells which words were "
+            "compared, not why a text was chosen."
+        ),
+        "How to use": (
+            '    python -m recipes.text_matching predict FOLDER "a question" --file FILE\n\n'
+            f"`model.tflite` has two signatures: `text` takes pairs of {given}, and needs "
+            "tensorflow-text's operators; `ids` takes their word pieces and runs in any "
+            "interpreter, with `vocabulary.txt` in the file itself (a TFLite file is also a zip "
+            "archive). `saved_model` loads after `import tensorflow_text`."
+        ),
+    }
 
 
 def export(model, folder, texts, *, count):

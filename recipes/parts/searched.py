@@ -7,26 +7,39 @@ for match in search(query, documents, 10): ...
 
 import numpy as np
 
+from recipes.baselines import matching
 from recipes.kit import exports
 from recipes.parts.ranked import BOUNDS, FILES, SIDES, Match, Words, with_two_steps
 from recipes.text import wordpiece
 
-CARD = {
-    "What it does": (
-        "Makes a vector of a query and one of a text: the higher their product, which is their "
-        "cosine, the better the text matches. The vectors of many texts are made once, and each "
-        "query finds the best of them by one matrix product. `weights` tells how much each word "
-        "counted in a vector; they sum to one."
-    ),
-    "How to use": (
-        '    python -m recipes.text_matching predict FOLDER "a question" --file documents.txt\n\n'
-        "The signatures `query` and `document` take raw `text` and need tensorflow-text's "
-        "operators; `query_ids` and `document_ids` take its word pieces and run in any "
-        "interpreter, with `vocabulary.txt` in the file itself (it is also a zip archive). All "
-        "return `vector` and `weights`. `saved_model` loads after `import tensorflow_text`."
-    ),
-}
 _BATCH = 256  # texts in one call
+
+
+def card(config):
+    """The words of the model card of two towers, for the recipe's `Config`."""
+    return {
+        "What it does": (
+            "Makes a vector of a query and one of a text: the higher their product, which is their "
+            "cosine, the better the text matches. The vectors of many texts are made once; a query "
+            "then finds the best of them by one matrix product. `weights` tells how much each "
+            "word counted in a vector; they sum to one."
+        ),
+        "How it was measured": f"{matching.PROTOCOL} The model reads each text alone.",
+        "Limits": (
+            "It finds the best of the texts, and not whether any of them answers the query. Of a "
+            f"text it reads the first {config.max_steps} word pieces. It learned words from its "
+            "training texts alone. A text becomes one vector before the query is known: where few "
+            "candidates are compared, the models that read both together rank better."
+        ),
+        "How to use": (
+            '    python -m recipes.text_matching predict FOLDER "a question" --file FILE\n\n'
+            "The signatures `query` and `document` take raw `text` and need tensorflow-text's "
+            "operators; `query_ids` and `document_ids` take its word pieces and run in any "
+            "interpreter, with `vocabulary.txt` in the file itself (a TFLite file is also a zip "
+            "archive). All return `vector` and `weights`. `saved_model` loads after `import "
+            "tensorflow_text`."
+        ),
+    }
 
 
 def export(model, folder, texts, *, count):

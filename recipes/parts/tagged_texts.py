@@ -20,6 +20,52 @@ FILES = ("features.txt", "tags.txt", "intents.txt")
 FORMATS = ("text", "tsv", "jsonl")
 
 
+def card(config):
+    """The words of the model card, for the recipe's `Config`."""
+    has_slots, has_intent = (task in config.tasks for task in ("slots", "intent"))
+    told = ["the tag of each token, by which spans of tokens are found,"] * has_slots
+    told += ["the intent of the sentence,"] * has_intent
+    measured = linear = ""
+    outputs = files = ()
+    if has_slots:
+        measured = (
+            "`slot_f1` is F1 over all spans of the test split together, of which one counts if its "
+            "type and both its ends are right; tags are read as the package seqeval reads them by "
+            "default. `sentence_accuracy` is the share of sentences with all tags right"
+            + ", and the intent. " * has_intent
+            + ". " * (not has_intent)
+        )
+        linear = "a maximum-entropy Markov model over words, affixes and shapes of five tokens"
+        outputs, files = ("`tag_probability` `(B, T, C)`", "`tag_weights` `(B, T, T)`"), ["tags"]
+    if has_intent:
+        measured += "`intent_accuracy` is the share of sentences with the right intent. "
+        linear += ", and " * has_slots + "a support vector machine over tf-idf"
+        outputs += ("`intent_probability` `(B, I)`", "`intent_weights` `(B, T)`")
+        files = [*files, "intents"]
+    lines = " and ".join(f"line n of `{name}.txt` is the {name[:-1]} n" for name in files)
+    return {
+        "What it does": (
+            f"Tells {' and '.join(told)} and how much each token counted for it: weights that sum "
+            "to one."
+        ),
+        "How it was measured": f"{measured}The linear models are {linear}.",
+        "Limits": (
+            "It knows the tags and intents of its training data alone"
+            + ", and always tells one of the intents, also of a sentence that has none" * has_intent
+            + ". It reads one sentence. What it makes of unknown words rests on their letters and "
+            "on the words around them. A weight tells where the model looked, not why."
+        ),
+        "How to use": (
+            '    python -m recipes.tagging predict FOLDER "A text"\n\n'
+            "All forms have one signature, `ids`: int32 `(B, T, 4)`, the four features of each "
+            "token (`split`, `features` and `encode` in `recipes/text/token_features.py`, short "
+            f"enough to port), to {', '.join(outputs)}. Counted from 0, line n of `features.txt` "
+            f"is the feature n, {lines}. These text files are also inside each TFLite file, which "
+            "is a zip archive too."
+        ),
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Said:
     """What the model says of a sentence of T tokens.

@@ -223,7 +223,7 @@ def export(model, folder, data, vocabulary, ids):
         read_ids,
         {"ids": ((None, None, FEATURES), "int32")},
         exports.one_by_one(ids),  # as a phone does
-        decision="tag_probability" if data.tags else "intent_probability",
+        decision=_decisions,
     )
     return exports.export(
         model,
@@ -232,3 +232,13 @@ def export(model, folder, data, vocabulary, ids):
         signatures=[signature],
         files={"features.txt": vocabulary, "tags.txt": data.tags, "intents.txt": data.intents},
     )
+
+
+def _decisions(outputs):
+    """The tags and the intent that are told, `(B, T + 1)` for both tasks."""
+    found = [
+        outputs[name].argmax(-1).reshape(len(outputs[name]), -1)
+        for name in ("tag_probability", "intent_probability")
+        if name in outputs
+    ]
+    return np.concatenate(found, axis=1)

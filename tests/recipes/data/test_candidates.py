@@ -115,3 +115,40 @@ def test_a_table_without_labels(tmp_path):
     assert split.lines == [2, 4, 3, 5]
     lines, documents = candidates.documents_of(tmp_path / "pairs.csv")
     assert lines[0] == 2 and documents[0] == "Anna ."
+
+
+def test_one_query_without_a_right_candidate_is_not_validated_on(tmp_path):
+    rows = [(f"who {number} ?", *rest) for number in range(8) for _, *rest in ROWS[:3:2]]
+    write(tmp_path, [*rows, ROWS[1]])
+    write(tmp_path, rows, name="test.csv")
+    data = candidates.load(tmp_path, seed=0)
+    assert "when ?" in data.train.queries
+    assert len(data.validation.answerable(with_wrong=True).groups()) == 1
+
+
+def test_a_set_of_tfds_whose_test_labels_are_kept_back(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    features = {name: tfds.features.Text() for name in ("question", "sentence")}
+    features["label"] = tfds.features.ClassLabel(names=["entailment", "not_entailment"])
+
+    def rows(count, labels):
+        pairs = [(f"q{number} ?", label) for number in range(count) for label in labels]
+        return [
+            (key, {"question": question, "sentence": f"a {key}", "label": label})
+            for key, (question, label) in enumerate(pairs)
+        ]
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="pairs",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={
+            "train": rows(6, [0, 1]), "validation": rows(3, [1, 0]), "test": rows(2, [-1]),
+        },
+        data_dir=tmp_path,
+        disable_shuffling=True,
+    )  # fmt: skip
+    names = {"document_column": "sentence", "right_label": "entailment"}
+    data = candidates.load("tfds:pairs", seed=0, data_dir=tmp_path, **names)
+    assert len(data.test) == 6 and data.test.labels.tolist() == [0, 1] * 3
+    assert "the official validation split is the test here" in str(data)

@@ -158,7 +158,8 @@ def test_help_shows_meaning_and_default(capsys):
 class Extended(TrainConfig):
     epochs: int | None = size_dependent(10, 30, below=500)
     patience: int = default(7)
-    units: int | None = size_dependent(256, 64, "size of all vectors", low=8)
+    units: int | None = size_dependent(256, 64, "size of all vectors", low=8, unit="pairs")
+    column: str | None = option(None, "column of the text (default: text, or else review)")
 
 
 def test_a_config_extends_the_options_of_every_recipe(capsys):
@@ -178,7 +179,9 @@ def test_a_config_extends_the_options_of_every_recipe(capsys):
         command_line("A recipe.", ["train", "--help"], train=(Extended, train))
     shown = " ".join(capsys.readouterr().out.split())
     assert "over the training examples, at most (default: 10, or 30 below 500 examples)" in shown
-    assert "size of all vectors (default: 256, or 64 below 10,000 examples)" in shown
+    assert "size of all vectors (default: 256, or 64 below 10,000 pairs)" in shown
+    assert "column of the text (default: text, or else review)" in shown
+    assert "or else review) (default" not in shown
     assert "validation before it stops (default: 7)" in shown
     for bad in (Extended(patience=0), Extended(epochs=0), Extended(units=7)):  # limits of the base
         with pytest.raises(UserError, match="must be at least"):
