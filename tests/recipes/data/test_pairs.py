@@ -1,14 +1,13 @@
 """Sentence pairs: what is read, how it is split, and one clear line for everything wrong."""
 
-import csv
-import gzip
-import json
+import functools
 
 import pytest
 
 from recipes.data import pairs
 from recipes.data.toy import translation as toy_translation
 from recipes.kit.errors import UserError
+from tests.recipes.data import files
 
 TRAIN = [
     ("der Hund schläft", "the dog sleeps"),
@@ -19,16 +18,7 @@ TRAIN = [
 TEST = [("die Katze schläft", "the cat sleeps"), ("das Haus ist alt", "the house is old")]
 
 
-def write(path, rows, header=("de", "en")):
-    """Writes rows in the format that the file's name asks for."""
-    open_ = gzip.open if path.suffix == ".gz" else open
-    with open_(path, "wt", encoding="utf-8", newline="") as file:
-        if ".jsonl" in path.suffixes:
-            file.writelines(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
-        elif ".tsv" in path.suffixes:
-            file.writelines("\t".join(row) + "\n" for row in [header, *rows])
-        else:
-            csv.writer(file).writerows([header, *rows])
+write = functools.partial(files.write, header=("de", "en"))
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """Tagged sentences: what is read, how it is split, and one clear line for everything wrong."""
 
-import csv
+import functools
 import gzip
-import json
 import re
 
 import pytest
 
 from recipes.data import tagged
 from recipes.kit.errors import UserError
+from tests.recipes.data import files
 
 TRAIN = [
     ("fly to Oslo", "O O B-city", "flight"),
@@ -20,16 +20,7 @@ TEST = [("cost to Oslo", "O O B-city", "fare"), ("fly today", "O B-day", "flight
 CONLL = "-DOCSTART- -X- O\n\nU.N. NNP I-ORG\nofficial NN O\n\n\nOslo\tNNP\tI-LOC\n"
 
 
-def write(path, rows, header=("tokens", "tags", "intent")):
-    """Writes rows in the format that the file's name asks for."""
-    open_ = gzip.open if path.suffix == ".gz" else open
-    with open_(path, "wt", encoding="utf-8", newline="") as file:
-        if ".jsonl" in path.suffixes:
-            file.writelines(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
-        elif ".tsv" in path.suffixes:
-            file.writelines("\t".join(row) + "\n" for row in [header, *rows])
-        else:
-            csv.writer(file).writerows([header, *rows])
+write = functools.partial(files.write, header=("tokens", "tags", "intent"))
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Labelled texts: what is read, how it is split, and one clear line for everything wrong."""
 
 import csv
+import functools
 import gzip
-import json
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from recipes.data import texts
 from recipes.data.toy import reviews as toy_reviews
 from recipes.kit.errors import UserError
+from tests.recipes.data import files
 
 TRAIN = [
     ("A fine day at sea.", "good"),
@@ -22,16 +23,7 @@ TRAIN = [
 TEST = [("A calm crossing.", "good"), ("I was sick.", "bad")]
 
 
-def write(path, rows, header=("text", "label")):
-    """Writes rows in the format that the file's name asks for."""
-    open_ = gzip.open if path.suffix == ".gz" else open
-    with open_(path, "wt", encoding="utf-8", newline="") as file:
-        if ".jsonl" in path.suffixes:
-            file.writelines(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
-        elif ".tsv" in path.suffixes:
-            file.writelines("\t".join(row) + "\n" for row in [header, *rows])
-        else:
-            csv.writer(file).writerows([header, *rows])
+write = functools.partial(files.write, header=("text", "label"))
 
 
 @pytest.fixture
