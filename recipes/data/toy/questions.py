@@ -8,9 +8,9 @@ them. What decides is the pair of words that mean the same, which no two texts s
 
 >>> pair = next(pair for pair in generate(1, seed=3) if pair.label)
 >>> pair.query, pair.document
-('who did Olga praise ?', 'Olga commended Boris .')
+('where did Jonas make a wagon ?', 'Jonas built a wagon in Turin .')
 >>> pair.matching
-('praise', 'commended')
+('make', 'built')
 """
 
 import dataclasses
