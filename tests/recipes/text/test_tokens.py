@@ -25,7 +25,7 @@ def test_a_text_comes_back_as_it_was(kind, tmp_path):
 
 def test_pieces_are_fewer_than_characters_and_know_each_byte():
     known = tokens.learn("pieces", TEXTS, 300)
-    assert len(known.encode(TEXTS[0])) < len(TEXTS[0]) / 2
+    assert len(known.encode(TEXTS[0])) <= len(TEXTS[0]) / 2
     assert known.decode(known.encode("日本 ✓")) == "日本 ✓"
 
 
