@@ -212,7 +212,7 @@ def train(config):
         config = run.begin(config, data)
         known = tokens.learn(config.tokens, data.train.texts, config.vocabulary_size)
         ids = {n: [known.encode(text) for text in s.texts] for n, s in data.splits.items()}
-        print(f"{len(known):,} different {config.tokens}")
+        print(f"{len(known) - BORDER - 1:,} different {config.tokens}")  # without the marks
 
         def batches(part, **options):
             return StreamBatches(ids[part], config.batch_size, config.context, BORDER, **options)
