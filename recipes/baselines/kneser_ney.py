@@ -7,6 +7,8 @@ where documents are integer arrays. Counted and looked up by sorting whole array
 take seconds.
 """
 
+import itertools
+
 import numpy as np
 
 # The least discount: without one, what was never seen would be impossible.
@@ -45,12 +47,12 @@ class KneserNey:
             )
             self._keys.append(keys)
             counts.append(times)
-        self._levels = []
+        self._levels, self._context_keys = [], []
         for n in range(order):
             if n + 1 < order:  # of how many longer n-grams it is the end
                 ends = self._keys[n + 1] // (self.size + 1)
                 counts[n] = np.bincount(ends, minlength=len(counts[n]))
-            self._levels.append(_Level(counts[n], self._context_keys(n)))
+            self._levels.append(_Level(counts[n], self._contexts_of(n)))
 
     def log_probabilities(self, document):
         """The natural logarithm of the probability of each token of a document."""
@@ -72,23 +74,32 @@ class KneserNey:
             ).astype("int64")
 
     def _contexts(self, document):
-        """The tokens before each token as one number for each n, as in `_context_keys`."""
+        """The number of the n tokens before each token for each n, -1 where they are unknown."""
         number = np.zeros(len(document), "int64")
-        for n, tokens in enumerate(self._columns([document])):
-            if n:
-                number = number * (self.size + 1) + tokens
+        yield number
+        for keys, tokens in zip(
+            self._context_keys, itertools.islice(self._columns([document]), 1, None), strict=True
+        ):
+            number = np.where(number < 0, -1, _find(keys, number * (self.size + 1) + tokens))
             yield number
 
-    def _context_keys(self, n):
-        """For each (n + 1)-gram the n tokens before its last one, as one number."""
+    def _contexts_of(self, n):
+        """For each (n + 1)-gram the number of the n tokens before its last one.
+
+        As that of an n-gram it is made of the number of the nearest n - 1 of them, and the first.
+        (All n tokens as the digits of one number would be more than 64 bits can hold.)
+        """
         number, place = np.zeros(len(self._keys[n]), "int64"), np.arange(len(self._keys[n]))
         tokens = []
         for level in range(n, 0, -1):
             key = self._keys[level][place]
             tokens.append(key % (self.size + 1))
             place = key // (self.size + 1)
-        for token in reversed(tokens):  # the nearest first
+        for level, token in enumerate(reversed(tokens)):  # the nearest first
             number = number * (self.size + 1) + token
+            if level == len(self._context_keys):
+                self._context_keys.append(np.unique(number))
+            number = _find(self._context_keys[level], number)
         return number
 
 

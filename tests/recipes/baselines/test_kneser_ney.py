@@ -65,3 +65,11 @@ def test_it_knows_what_it_has_seen():
     text = np.tile([0, 1, 2, 2], 30)
     model = KneserNey([text], SIZE, ORDER)
     assert np.exp(model.log_probabilities(text)[4:]).min() > 0.9
+
+
+def test_long_contexts_of_many_tokens_are_told_apart():
+    """As the digits of one number of 64 bits, tokens 512 apart would be the same."""
+    size = 2**11 - 1
+    document = np.tile([[0] * 5 + [5, 1], [0] * 5 + [517, 2]], (30, 1)).ravel()
+    model = KneserNey([document], size, order=7)
+    assert np.exp(model.log_probabilities(document)[6::7]).min() > 0.9
