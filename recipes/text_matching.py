@@ -185,9 +185,10 @@ def build_model(config, texts, attention=True):
     )  # fmt: skip
 
     # What the question asks for, and whether the candidate has it.
-    asked = query.mean(query.steps)
     if attention:
         asked = ka.AttentionPooling(name="asked")(query.steps, mask=query.known)
+    else:
+        asked = query.mean(query.steps)
     told = document.convolved(document.steps, config.units // 2, (1, 2, 3), "told")
     fits = layers.Dense(config.units, name="answer")(told)
     fits = fits * layers.Dense(config.units, name="question")(asked)

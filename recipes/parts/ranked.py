@@ -30,9 +30,8 @@ _BATCH = 64  # texts in one call: a file of many takes little memory
 
 def card(config):
     """The words of the model card of a model of pairs, for the recipe's `Config`."""
-    position, weights = "does not know", "how much it looked at each of the query; they sum to one"
-    if config.position:
-        position = "knows"
+    position = "knows" if config.position else "does not know"
+    weights = "how much it looked at each of the query; they sum to one"
     if config.architecture == "abcnn":
         weights = (
             "how much it is like each of the query; they sum to one. They are for the eye: the "
@@ -107,7 +106,7 @@ def export(model, folder, texts, *, count):
             group = group[:32]
             if as_text:
                 query, document = (
-                    np.array([column[row].encode() for row in group], object)
+                    strings(column[row] for row in group)
                     for column in (rows.queries, rows.documents)
                 )
             else:
@@ -145,6 +144,11 @@ def export(model, folder, texts, *, count):
         bounds=BOUNDS,
         files={"vocabulary.txt": texts.vocabulary},
     )  # fmt: skip
+
+
+def strings(texts):
+    """Texts as TensorFlow takes them, an array of bytes."""
+    return np.array([text.encode() for text in texts], object)
 
 
 def with_two_steps(ids):
@@ -231,10 +235,7 @@ class Ranker:
         return self._by_words(query, document, self._read(query, [document])["weights"][0])
 
     def _read(self, query, documents, start=0):
-        inputs = {
-            "query": np.array([query.encode()] * len(documents), object),
-            "document": np.array([text.encode() for text in documents], object),
-        }
+        inputs = {"query": strings([query] * len(documents)), "document": strings(documents)}
         if "position" in self.run.shapes:
             inputs["position"] = np.arange(start, start + len(documents), dtype="int32")[:, None]
         return self.run(**inputs)

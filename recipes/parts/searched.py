@@ -9,7 +9,7 @@ import numpy as np
 
 from recipes.baselines import matching
 from recipes.kit import exports
-from recipes.parts.ranked import BOUNDS, FILES, SIDES, Match, Words, with_two_steps
+from recipes.parts.ranked import BOUNDS, FILES, SIDES, Match, Words, strings, with_two_steps
 from recipes.text import wordpiece
 
 _BATCH = 256  # texts in one call
@@ -71,7 +71,7 @@ def export(model, folder, texts, *, count):
             return {**read_ids(model, ids), "pieces": tf.gather(pieces, with_two_steps(ids))}
 
         different = [column.index(text) for text in dict.fromkeys(column)][:count]
-        text = {"text": np.array([column[row].encode() for row in different], object)}
+        text = {"text": strings(column[row] for row in different)}
         ids = {
             "ids": pad(
                 [ids[row] for row in different], max(2, *(len(ids[row]) for row in different))
@@ -128,7 +128,7 @@ class Searcher:
         """The `Match`es of the `top` best texts, the best first; of equal ones the first."""
         if documents is not self._documents:
             self._documents, self._vectors = documents, self._vectors_of(documents)
-        scores = self._vectors @ self._query(text=_strings([query]))["vector"][0]  # (N,)
+        scores = self._vectors @ self._query(text=strings([query]))["vector"][0]  # (N,)
         top = min(top or len(documents), len(documents))
         best = np.argpartition(-scores, top - 1)[:top]
         best = best[np.lexsort([best, -scores[best]])]
@@ -142,7 +142,7 @@ class Searcher:
         vectors = None
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
-            found = self._document(text=_strings([documents[row] for row in rows]))["vector"]
+            found = self._document(text=strings([documents[row] for row in rows]))["vector"]
             if vectors is None:
                 vectors = np.empty((len(documents), found.shape[1]), "float32")
             vectors[rows] = found
@@ -150,13 +150,9 @@ class Searcher:
 
     def _weights(self, document):
         """For each word of a text its weight in the text's vector."""
-        weights = self._document(text=_strings([document]))["weights"][0]
+        weights = self._document(text=strings([document]))["weights"][0]
         words, starts = self._words.spans(document, len(weights))
         weights = np.add.reduceat(weights, starts) if starts else weights
         return [
             (word, round(float(weight), 4)) for word, weight in zip(words, weights, strict=False)
         ]
-
-
-def _strings(texts):
-    return np.array([text.encode() for text in texts], object)

@@ -20,48 +20,65 @@ FILES = ("features.txt", "tags.txt", "intents.txt")
 FORMATS = ("text", "tsv", "jsonl")
 
 
+TOLD = {
+    "slots": "the tag of each token, by which spans of tokens are found",
+    "intent": "the intent of the sentence",
+}
+MEASURED = {
+    "slots": (
+        "`slot_f1` is F1 over all spans of the test split together, of which one counts if its "
+        "type and both its ends are right; tags are read as the package seqeval reads them by "
+        "default. `sentence_accuracy` is the share of sentences of which all that is told is "
+        "right. The linear model of tags is a maximum-entropy Markov model over words, affixes and "
+        "shapes of five tokens."
+    ),
+    "intent": (
+        "`intent_accuracy` is the share of sentences with the right intent. The linear model of "
+        "intents is a support vector machine over tf-idf."
+    ),
+}
+LIMITS = {
+    "slots": "It knows the tags of its training data alone.",
+    "intent": (
+        "It knows the intents of its training data alone and always tells one of them, also of a "
+        "sentence that has none."
+    ),
+}
+OUTPUTS = {
+    "slots": (
+        "`tag_probability` `(B, T, C)`, tag n in line n of `tags.txt`, `tag_weights` `(B, T, T)`"
+    ),
+    "intent": (
+        "`intent_probability` `(B, I)`, intent n in line n of `intents.txt`, `intent_weights` "
+        "`(B, T)`"
+    ),
+}
+
+
 def card(config):
     """The words of the model card, for the recipe's `Config`."""
-    has_slots, has_intent = (task in config.tasks for task in ("slots", "intent"))
-    told = ["the tag of each token, by which spans of tokens are found,"] * has_slots
-    told += ["the intent of the sentence,"] * has_intent
-    measured = linear = ""
-    outputs = files = ()
-    if has_slots:
-        measured = (
-            "`slot_f1` is F1 over all spans of the test split together, of which one counts if its "
-            "type and both its ends are right; tags are read as the package seqeval reads them by "
-            "default. `sentence_accuracy` is the share of sentences with all tags right"
-            + ", and the intent. " * has_intent
-            + ". " * (not has_intent)
-        )
-        linear = "a maximum-entropy Markov model over words, affixes and shapes of five tokens"
-        outputs, files = ("`tag_probability` `(B, T, C)`", "`tag_weights` `(B, T, T)`"), ["tags"]
-    if has_intent:
-        measured += "`intent_accuracy` is the share of sentences with the right intent. "
-        linear += ", and " * has_slots + "a support vector machine over tf-idf"
-        outputs += ("`intent_probability` `(B, I)`", "`intent_weights` `(B, T)`")
-        files = [*files, "intents"]
-    lines = " and ".join(f"line n of `{name}.txt` is the {name[:-1]} n" for name in files)
+
+    def of_tasks(words, separator=" "):
+        return separator.join(words[task] for task in config.tasks.split(","))
+
     return {
         "What it does": (
-            f"Tells {' and '.join(told)} and how much each token counted for it: weights that sum "
-            "to one."
+            f"Tells {of_tasks(TOLD, ', and ')}, and how much each token counted for it: weights "
+            "that sum to one."
         ),
-        "How it was measured": f"{measured}The linear models are {linear}.",
+        "How it was measured": of_tasks(MEASURED),
         "Limits": (
-            "It knows the tags and intents of its training data alone"
-            + ", and always tells one of the intents, also of a sentence that has none" * has_intent
-            + ". It reads one sentence. What it makes of unknown words rests on their letters and "
-            "on the words around them. A weight tells where the model looked, not why."
+            f"{of_tasks(LIMITS)} It reads one sentence. What it makes of unknown words rests on "
+            "their letters and on the words around them. A weight tells where the model looked, "
+            "not why."
         ),
         "How to use": (
             '    python -m recipes.tagging predict FOLDER "A text"\n\n'
             "All forms have one signature, `ids`: int32 `(B, T, 4)`, the four features of each "
             "token (`split`, `features` and `encode` in `recipes/text/token_features.py`, short "
-            f"enough to port), to {', '.join(outputs)}. Counted from 0, line n of `features.txt` "
-            f"is the feature n, {lines}. These text files are also inside each TFLite file, which "
-            "is a zip archive too."
+            f"enough to port), to {of_tasks(OUTPUTS, ', ')}. Feature n is in line n of "
+            "`features.txt`; all lines are counted from 0. These text files are also inside each "
+            "TFLite file, which is a zip archive too."
         ),
     }
 

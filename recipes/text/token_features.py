@@ -72,8 +72,8 @@ def encode(index, tokens):
 def split(text, known=frozenset()):
     """The tokens of a raw text, and for each its `(start, end)` in characters.
 
-    Spaces set tokens apart. Then marks at either end of a token are cut off one by one, each a
-    token of its own, as long as what is left is no known word; marks inside of a token stay.
+    The text is split at spaces. Punctuation at the start or end of a token becomes tokens of its
+    own, one mark at a time, until what is left is a known word. Marks inside a token stay.
 
     >>> split('To "St. Louis", at 7:30?', {"st."})[0]
     ['To', '"', 'St.', 'Louis', '"', ',', 'at', '7:30', '?']
