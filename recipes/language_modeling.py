@@ -19,8 +19,8 @@ Datasets with a text, such as "tfds:tiny_shakespeare".
     python -m recipes.language_modeling train --data FOLDER --position alibi --minutes 20
     python -m recipes.language_modeling predict saved_models/language_modeling "Once" --length 500
 
-Score: 1.5327 nats a character on Tiny Shakespeare after ten minutes on two cores (n-grams of seven
-characters, Kneser-Ney: 1.5166).
+Score: 1.4608 nats a character on Tiny Shakespeare after ten minutes on two cores by a GRU (`--size
+320`), 1.5317 by a transformer (n-grams of seven characters, Kneser-Ney: 1.5166).
 
 References: Vaswani et al., 2017, https://arxiv.org/abs/1706.03762; Su et al., 2021 (rotary),
 https://arxiv.org/abs/2104.09864; Press et al., 2022 (ALiBi), https://arxiv.org/abs/2108.12409;
