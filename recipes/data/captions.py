@@ -13,13 +13,10 @@ import collections
 import dataclasses
 import io
 import re
-import zipfile
-import zlib
-from pathlib import Path
 
 import numpy as np
 
-from recipes.data import dataset, tables, tfds
+from recipes.data import archives, dataset, tables, tfds
 from recipes.data.toy import scenes as toy_scenes
 from recipes.kit.errors import UserError
 
@@ -191,7 +188,7 @@ class CaptionReader(dataset.Reader):
         path = tables.find_file(folder, ("captions",))
         if path is None:
             raise UserError(f"Expected {_WANTED} in {folder}. Found: {tables.listing(folder)}")
-        images = _find_images(folder)
+        images = archives.find(folder, "images")
         captions, split_of = {}, {}  # of each image
         for line, split, image, caption in tables.read(path, self.columns):
             where = f"{path}:{line}"
@@ -277,66 +274,6 @@ class _ToyImages:
 
     def stamps(self, names):
         return [self._scenes[name].seed for name in names]
-
-
-class _FolderImages:
-    """Image files in a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def has(self, name):
-        return (self.path / name).is_file()
-
-    def read(self, names):
-        for name in names:
-            try:
-                yield name, (self.path / name).read_bytes()
-            except OSError as error:
-                yield name, error
-
-    def stamps(self, names):
-        for name in names:
-            status = (self.path / name).stat()
-            yield f"{status.st_size} {status.st_mtime_ns}"
-
-
-class _ZipImages:
-    """Image files in a zip, perhaps in folders there."""
-
-    def __init__(self, path):
-        self.path = path
-        try:
-            with zipfile.ZipFile(path) as archive:
-                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{path}: expected a zip of images: {error}") from None
-        self._entries = {Path(entry.filename).name: entry for entry in entries}
-        self._entries |= {entry.filename: entry for entry in entries}
-
-    def has(self, name):
-        return name in self._entries
-
-    def read(self, names):
-        with zipfile.ZipFile(self.path) as archive:
-            for name in names:
-                try:
-                    yield name, archive.read(self._entries[name])
-                except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as error:
-                    yield name, error
-
-    def stamps(self, names):
-        return [self._entries[name].CRC for name in names]
-
-
-def _find_images(folder):
-    """The images beside the captions: `images/`, `images.zip`, or the only folder or zip."""
-    paths = sorted(p for p in folder.iterdir() if p.is_dir() or p.suffix == ".zip")
-    paths = [path for path in paths if path.stem == "images"] or paths
-    if len(paths) != 1:
-        shown = " and ".join(path.name for path in paths[:2]) or "none"
-        raise UserError(f"Expected one folder or zip of images in {folder}. Found: {shown}")
-    return _FolderImages(paths[0]) if paths[0].is_dir() else _ZipImages(paths[0])
 
 
 class _TfdsImages:

@@ -1,0 +1,87 @@
+"""Log-mel frames of sounds, computed in the graph: what a recognizer of speech reads."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+_AT_ONCE = 32  # sounds
+_FLOOR = 1e-6  # added to energies, whose logarithm is taken
+
+
+@keras.saving.register_keras_serializable(package="recipes")
+class LogMel(layers.Layer):
+    """Samples `(B, N)` to the logarithms of energies in mel bands, `(B, 1 + N // hop, bands)`.
+
+    Frame t is of the `window` samples from `t * hop` on, with zeros behind the last one: a sound
+    has the same frames whatever it is padded with zeros to.
+
+    Args:
+        rate: Integer, samples per second.
+        bands: Integer.
+        window, hop: Integers, samples of a frame, and from the start of one to that of the next.
+    """
+
+    def __init__(self, rate, bands, window, hop, **kwargs):
+        super().__init__(**kwargs)
+        self.rate, self.bands, self.window, self.hop = rate, bands, window, hop
+        self.fft = 2 ** int(np.ceil(np.log2(window)))
+        bins = 1 + self.fft // 2
+        self._mel = np.array(
+            layers.MelSpectrogram(fft_length=self.fft).linear_to_mel_weight_matrix(
+                bands, bins, rate, lower_edge_hertz=60.0, upper_edge_hertz=rate / 2
+            )
+        )  # (bins, bands)
+
+    def call(self, samples):
+        samples = ops.pad(samples, [[0, 0], [0, self.window]])
+        real, imaginary = ops.stft(samples, self.window, self.hop, self.fft, center=False)
+        energy = ops.matmul(ops.square(real) + ops.square(imaginary), self._mel)
+        return ops.log(energy + _FLOOR)  # (B, T, bands)
+
+    def count(self, samples):
+        """The number of frames of so many samples: an integer, or a tensor of integers."""
+        return 1 + samples // self.hop
+
+    def compute_output_shape(self, shape):
+        batch, samples = shape
+        return batch, samples if samples is None else self.count(samples), self.bands
+
+    def get_config(self):
+        own = {"rate": self.rate, "bands": self.bands, "window": self.window, "hop": self.hop}
+        return {**super().get_config(), **own}
+
+
+def of(config):
+    """The layer for a config's `sample_rate` and `bands`: 25 milliseconds every 10."""
+    rate = config.sample_rate
+    return LogMel(rate, config.bands, round(0.025 * rate), round(0.010 * rate), name="log_mel")
+
+
+def frames_of(layer, waveforms):
+    """A list of float16 arrays `(T, bands)`, the frames of each sound.
+
+    Args:
+        layer: `LogMel`.
+        waveforms: Iterable of float32 arrays.
+    """
+    frames, some = [], []
+    for samples in itertools.chain(waveforms, [None]):
+        if samples is not None:
+            some.append(samples)
+        if some and (samples is None or len(some) == _AT_ONCE):
+            longest = max(map(len, some))
+            padded = np.stack([np.pad(one, (0, longest - len(one))) for one in some])
+            for one, row in zip(some, ops.convert_to_numpy(layer(padded)), strict=True):
+                frames.append(row[: layer.count(len(one))].astype("float16"))
+            some = []
+    return frames
+
+
+def statistics(frames):
+    """Mean and variance of each band over all frames of a list, float arrays `(bands,)`."""
+    count = sum(map(len, frames))
+    mean = sum(one.sum(0, dtype="float64") for one in frames) / count
+    squares = sum(np.square(one, dtype="float64").sum(0) for one in frames) / count
+    return mean, np.maximum(squares - mean**2, 0.0)

@@ -1,0 +1,43 @@
+"""Word and character error rates of texts, by the package jiwer.
+
+The error rate is the fewest substitutions, deletions and insertions that make the true texts of the
+found ones, over all texts together, divided by the number of true words (characters).
+
+    measure(["nine five"], ["nine"])["word_error_rate"]          # 0.5
+"""
+
+
+def measure(texts, found):
+    """Error rates of words and characters, and the share of texts that are wrong, as a dict.
+
+    Args:
+        texts, found: Lists of strings; a true text has a word or more.
+
+    >>> measure(["nine five one", "two"], ["nine one", "two"])
+    {'word_error_rate': 0.25, 'character_error_rate': 0.3125, 'sentence_error_rate': 0.5}
+    """
+    import jiwer
+
+    wrong = sum(a.split() != b.split() for a, b in zip(texts, found, strict=True))
+    return {
+        "word_error_rate": float(jiwer.wer(texts, found)),
+        "character_error_rate": float(jiwer.cer(texts, found)),
+        "sentence_error_rate": wrong / len(texts),
+    }
+
+
+def counts(texts, found):
+    """How many words were substituted, deleted and inserted, and how many there are.
+
+    >>> counts(["nine five one"], ["nine one one two"])
+    {'words': 3, 'substitutions': 1, 'deletions': 0, 'insertions': 1}
+    """
+    import jiwer
+
+    said = jiwer.process_words(texts, found)
+    return {
+        "words": said.hits + said.substitutions + said.deletions,
+        "substitutions": said.substitutions,
+        "deletions": said.deletions,
+        "insertions": said.insertions,
+    }
