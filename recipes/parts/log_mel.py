@@ -1,6 +1,7 @@
 """Log-mel frames of sounds, computed in the graph: what a recognizer of speech reads."""
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -20,23 +21,22 @@ class LogMel(layers.Layer):
     Args:
         rate: Integer, samples per second.
         bands: Integer.
-        window, hop: Integers, samples of a frame, and from the start of one to that of the next.
+        window, hop: Integers, samples of a frame, a power of two, and from the start of one to that
+            of the next.
     """
 
     def __init__(self, rate, bands, window, hop, **kwargs):
         super().__init__(**kwargs)
         self.rate, self.bands, self.window, self.hop = rate, bands, window, hop
-        self.fft = 2 ** int(np.ceil(np.log2(window)))
-        bins = 1 + self.fft // 2
         self._mel = np.array(
-            layers.MelSpectrogram(fft_length=self.fft).linear_to_mel_weight_matrix(
-                bands, bins, rate, lower_edge_hertz=60.0, upper_edge_hertz=rate / 2
+            layers.MelSpectrogram(fft_length=window).linear_to_mel_weight_matrix(
+                bands, 1 + window // 2, rate, lower_edge_hertz=60.0, upper_edge_hertz=rate / 2
             )
         )  # (bins, bands)
 
     def call(self, samples):
         samples = ops.pad(samples, [[0, 0], [0, self.window]])
-        real, imaginary = ops.stft(samples, self.window, self.hop, self.fft, center=False)
+        real, imaginary = ops.stft(samples, self.window, self.hop, self.window, center=False)
         energy = ops.matmul(ops.square(real) + ops.square(imaginary), self._mel)
         return ops.log(energy + _FLOOR)  # (B, T, bands)
 
@@ -54,9 +54,10 @@ class LogMel(layers.Layer):
 
 
 def of(config):
-    """The layer for a config's `sample_rate` and `bands`: 25 milliseconds every 10."""
+    """The layer for a config's `sample_rate` and `bands`: 25 milliseconds or more, every 10."""
     rate = config.sample_rate
-    return LogMel(rate, config.bands, round(0.025 * rate), round(0.010 * rate), name="log_mel")
+    window = 2 ** math.ceil(math.log2(0.025 * rate))
+    return LogMel(rate, config.bands, window, round(0.010 * rate), name="log_mel")
 
 
 def frames_of(layer, waveforms):
