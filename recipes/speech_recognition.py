@@ -248,40 +248,25 @@ def train(config):
             # To be used, and saved without what the optimizer remembers.
             return keras.Model(model.input, model.output, name=NAME)
 
-        tested = [part for part in ("test", speech_data.LONG) if part in data.splits]
-
-        def measure(found):
-            """Figures of the texts found for each tested part, and counts of errors."""
-            figures, counts = {}, {}
-            for part, texts in zip(tested, found, strict=True):
-                true, before = data.splits[part].texts, "" if part == "test" else f"{part}_"
-                scores = error_rates.measure(true, texts)
-                figures |= {f"{before}{name}": value for name, value in scores.items()}
-                counts[part] = error_rates.counts(true, texts)
-            return figures, counts
+        tested = {part: data.splits[part].texts for part in data.tested}
 
         def write(model, beams):
+            """Figures and counts of errors of what the model writes of each tested part."""
             options = {"beams": beams, "length_penalty": config.length_penalty}
             transcribe = listener.transcriber(model, speech, **options)
-            return [transcribe(frames[part]) for part in tested]
+            return error_rates.by_part(tested, {part: transcribe(frames[part]) for part in tested})
 
         model = fit(config.attention)
-        said = write(model, config.beams)
-        scores, counts = measure(said)
-        details = {"errors": counts, "greedy": measure(write(model, 1))[0]}
+        scores, errors = write(model, config.beams)
+        details = {"errors": errors, "greedy": write(model, 1)[0]}
         details["streams"] = config.attention == "monotonic" and config.direction == "forward"
         baselines = {}
         if config.baselines:
-            usual = max(set(data.train.texts), key=data.train.texts.count)
-            always = [[usual] * len(data.splits[part]) for part in tested]
-            baselines["most frequent text"] = measure(always)[0]
-            pairs = [(frames[part], ids[part]) for part in ("train", "validation")]
-            linear = frame_classifier.recognize(*pairs, [frames[part] for part in tested])
-            texts = [[known.decode(row) for row in rows] for rows in linear]
-            baselines["linear classifier of frames"] = measure(texts)[0]
+            for name, found in frame_classifier.baselines(data, known, frames, ids).items():
+                baselines[name] = error_rates.by_part(tested, found)[0]
             if config.attention != "none":
                 name = "the same, mean of all steps"
-                baselines[name] = measure(write(fit("none", name), config.beams))[0]
+                baselines[name] = write(fit("none", name), config.beams)[0]
         records.show_scores(scores, baselines)
 
         rows = range(min(config.parity_utterances, len(data.test)))

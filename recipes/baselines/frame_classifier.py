@@ -5,6 +5,7 @@ share of its frames, then those that the classifier learned from this finds most
 (Viterbi training). A run of frames of one token counts as several if it is as long as several.
 """
 
+import collections
 import itertools
 
 import numpy as np
@@ -12,6 +13,29 @@ import numpy as np
 POOL = 4  # frames that are averaged; each is seen with two of these before and behind
 _MOST = 800  # utterances to learn from
 _PENALTIES = (1.0, 2.0, 4.0, 8.0, 16.0)  # of a change of token, in nats
+
+
+def baselines(data, known, frames, ids):
+    """What two simpler ways write of the sounds to test on.
+
+    Args:
+        data: `recipes.data.speech.Utterances`.
+        known: `recipes.text.transcripts.Transcripts`.
+        frames, ids: Dicts from the name of a split to lists of frames, and of the ids of its texts.
+
+    Returns:
+        Dict from the name of each to a dict from `test` and perhaps `long` to a list of texts.
+    """
+    usual = collections.Counter(data.train.texts).most_common(1)[0][0]
+    pairs = [(frames[part], ids[part]) for part in ("train", "validation")]
+    found = recognize(*pairs, [frames[part] for part in data.tested])
+    return {
+        "most frequent text": {part: [usual] * len(frames[part]) for part in data.tested},
+        "linear classifier of frames": {
+            part: [known.decode(row) for row in rows]
+            for part, rows in zip(data.tested, found, strict=True)
+        },
+    }
 
 
 def recognize(train, validation, tests, *, rounds=3):

@@ -67,6 +67,11 @@ class Utterances(dataset.Dataset):
     def splits(self):
         return super().splits | ({LONG: self.long} if self.long else {})
 
+    @property
+    def tested(self):
+        """Names of the splits to test on."""
+        return ["test", LONG] if self.long else ["test"]
+
     def _contents(self):
         for split in self.splits.values():
             for name, text in zip(split.names, split.texts, strict=True):

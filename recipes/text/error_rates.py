@@ -41,3 +41,27 @@ def counts(texts, found):
         "deletions": said.deletions,
         "insertions": said.insertions,
     }
+
+
+def by_part(texts, found):
+    """Rates and counts of several parts of a data set.
+
+    Args:
+        texts, found: Dicts from the name of a part to its texts.
+
+    Returns:
+        Dict of the rates, whose names begin with that of the part but for `test`; and a dict from
+        each part to its counts.
+
+    >>> rates, of_part = by_part({"test": ["a b"], "long": ["a b c d"]}, {"test": ["a b"],
+    ...     "long": ["a b c"]})
+    >>> rates["word_error_rate"], rates["long_word_error_rate"], of_part["long"]["deletions"]
+    (0.0, 0.25, 1)
+    """
+    rates, of_part = {}, {}
+    for part, true in texts.items():
+        before = "" if part == "test" else f"{part}_"
+        scores = measure(true, found[part])
+        rates |= {f"{before}{name}": value for name, value in scores.items()}
+        of_part[part] = counts(true, found[part])
+    return rates, of_part

@@ -126,7 +126,7 @@ def test_answers_have_times_and_can_be_learned_from(toy_run, sound, tmp_path, ca
     assert first["seconds"] == pytest.approx(len(TEST[0].samples) / tones.RATE, abs=1e-3)
     assert [token["token"] for token in first["tokens"]] == TEST[0].text.split()
     times = [token["time"] for token in first["tokens"]]
-    assert times == sorted(times) and 0 <= times[0] and times[-1] <= first["seconds"]
+    assert times == sorted(times) and times[0] >= 0 and times[-1] <= first["seconds"]
     table = sound[0].parent / "list.csv"  # with paths beside it
     table.write_text("id,sound\n1,0.wav\n2,1.wav\n")
     command = ["predict", toy_run, "--file", table, "--audio-column", "sound", "--format", "tsv"]
