@@ -80,7 +80,7 @@ class Config(TrainConfig):
         choices=tuple(SEPARATORS),
     )  # fmt: skip
     max_tokens: int = option(
-        200, "tokens of a text, at most; of a short sound fewer", low=4, high=2000
+        200, "tokens of a text with its end, at most; of a short sound fewer", low=4, high=2000
     )
     # Network.
     attention: str = option("location", "how the decoder attends", choices=ATTENTIONS)
@@ -196,6 +196,7 @@ def compile_model(config, model, batches):
         keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum),
         ka.SequenceCrossentropy(config.label_smoothing, ignore_class=PAD, from_logits=True),
         metrics=[ka.TokenAccuracy(ignore_class=PAD, name="accuracy")],
+        jit_compile=False,  # XLA would compile each width anew
     )
     # Now, as within the first step it would make that step be traced twice.
     model.optimizer.build(model.trainable_variables)

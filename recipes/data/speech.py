@@ -22,7 +22,7 @@ from recipes.data.toy import tones as toy_tones
 from recipes.kit.errors import UserError
 
 LONG = "long"  # the name of a split of utterances longer than those to train with
-AUDIO_COLUMNS = ("audio", "path", "file", "files")
+AUDIO_COLUMNS = ("audio", "path", "file", "files", "speech")
 TEXT_COLUMNS = ("text", "sentence", "transcript", "digits", "label")
 _WANTED = (
     "train.csv and test.csv (columns audio and text), or one table with a column split too, beside "

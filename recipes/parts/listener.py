@@ -103,8 +103,8 @@ class Speech:
     Attributes:
         transcripts: `recipes.text.transcripts.Transcripts`.
         sample_rate, bands, window, hop: As of `log_mel.LogMel`.
-        tokens_per_step: Float, tokens that are written per step of memory, at most.
-        max_tokens: Integer, tokens that are written, at most, however long the sound is.
+        tokens_per_step: Float, tokens per step of memory, at most.
+        max_tokens: Integer, tokens with the end, at most, however long the sound is.
     """
 
     transcripts: Transcripts

@@ -178,3 +178,35 @@ def test_tables_that_do_not_fit(folder):
     assert "expected a column named 'split'" in fails(folder)
     (folder / "test.csv").unlink()
     assert "train.csv and test.csv" in fails(folder)
+
+
+@pytest.mark.parametrize("kind", ["label", "text"])
+def test_sounds_of_tensorflow_datasets(tmp_path, kind):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    said = (
+        tfds.features.ClassLabel(names=["yes", "no"]) if kind == "label" else tfds.features.Text()
+    )
+    values = [0, 1, 0] if kind == "label" else ["yes", "no  no", "yes"]
+    names = ("audio", "label") if kind == "label" else ("speech", "text")
+    sounds = [np.full(400, 2**14, "int16"), np.full(300, -(2**13), "int16"), np.ones(200, "int16")]
+    rows = [(key, dict(zip(names, pair, strict=True))) for key, pair in
+            enumerate(zip(sounds, values, strict=True))]  # fmt: skip
+    audio = tfds.features.Audio(sample_rate=4000, dtype=np.int16)
+    train = "train" if kind == "label" else "train_clean100"
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=f"sounds_{kind}",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(dict(zip(names, (audio, said), strict=True))),
+        split_datasets={train: rows, "test": rows[1:2]},
+        data_dir=tmp_path,
+        disable_shuffling=True,
+    )
+    data = speech.load(f"tfds:sounds_{kind}", seed=0, data_dir=tmp_path)
+    assert data.test.texts == ["no"] if kind == "label" else ["no no"]
+    samples = first(data.test)
+    assert samples.shape == (600,)  # twice its rate
+    assert samples[300] == pytest.approx(-0.25, abs=1e-2)
+    assert sorted(data.train.names + data.validation.names) == [f"{train}/{n}" for n in range(3)]
+    assert [len(x) for x in data.train.waveforms(4000)] == [
+        len(sounds[int(name[-1])]) for name in data.train.names
+    ]

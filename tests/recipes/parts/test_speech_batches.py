@@ -76,9 +76,12 @@ def test_speed_stretches_time_and_warp_frequencies():
         lengths.add(len(altered))
         np.testing.assert_allclose(altered[:, 0], np.linspace(0, 19, len(altered)), atol=1e-4)
     assert min(lengths) < 18 and 22 < max(lengths) <= 24
-    warped = Augmentation(warp=0.2)(frames.T, 4, np.random.default_rng(1))
-    assert warped.shape == (4, 20) and abs(warped[0, 10] - 10) > 0.1
-    np.testing.assert_allclose(np.diff(warped[0, :10]), warped[0, 1], atol=1e-4)
+    places = []
+    for seed in range(5):
+        warped = Augmentation(warp=0.2)(frames.T, 4, np.random.default_rng(seed))
+        np.testing.assert_allclose(np.diff(warped[0, :10]), warped[0, 1], atol=1e-4)
+        places.append(warped[0, 10])
+    assert warped.shape == (4, 20) and min(places) < 9.5 and 10.5 < max(places) <= 12
     np.testing.assert_array_equal(Augmentation()(frames, 24, None), frames)
 
 
