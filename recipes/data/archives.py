@@ -23,12 +23,17 @@ def find(folder, contents):
     Raises:
         UserError: If there is none, or none of several has that name.
     """
-    paths = sorted(p for p in folder.iterdir() if p.is_dir() or p.suffix == ".zip")
+    paths = sorted(path for path in folder.iterdir() if is_one(path))
     paths = [path for path in paths if path.stem == contents] or paths
     if len(paths) != 1:
         shown = " and ".join(path.name for path in paths[:2]) or "none"
         raise UserError(f"Expected one folder or zip of {contents} in {folder}. Found: {shown}")
     return Folder(paths[0]) if paths[0].is_dir() else Zip(paths[0], contents)
+
+
+def is_one(path):
+    """Whether a path is a folder, but for hidden ones, or a zip."""
+    return not path.name.startswith(".") and (path.is_dir() or path.suffix == ".zip")
 
 
 class Folder:

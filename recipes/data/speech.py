@@ -304,7 +304,7 @@ class _FileSounds:
 
     def __init__(self, folder):
         self._places = [archives.Folder(folder)]
-        if any(path.is_dir() or path.suffix == ".zip" for path in folder.iterdir()):
+        if any(map(archives.is_one, folder.iterdir())):
             self._places.insert(0, archives.find(folder, "audio"))
 
     def _place(self, part):
