@@ -113,7 +113,7 @@ class Config(TrainConfig):
     # Search, and what is written.
     beams: int = option(4, "hypotheses in the beam search", low=1, high=64)
     length_penalty: float = option(
-        0.0, "exponent by which the search favours long texts", low=0.0, high=5.0
+        1.0, "exponent by which the search favours long texts", low=0.0, high=5.0
     )
     baselines: bool = option(
         True, "train a classifier of frames and the same model without attention, to compare"

@@ -51,7 +51,7 @@ def card(config):
             f"{config.sample_rate:,} a second, and the `length` of each row in samples, and "
             "searches by beams; `audio_greedy` takes the best token at each step; `frames` takes "
             f"log-mel frames `(B, T, {config.bands})` and their number, greedily. All give `ids` "
-            "`(B, L)`, 0 behind the last, and `weights` `(B, L, S)`; the SavedModel also `text`. "
+            "`(B, L)`, 0 behind the last, and `weights` `(B, L, S)`. "
             "`speech.json` has the tokens and how frames are made; it is also inside each TFLite "
             "file, which is a zip archive too."
         ),

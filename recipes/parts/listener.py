@@ -283,7 +283,6 @@ def export(model, folder, speech, waveforms, *, beams, length_penalty):
     """
     layer = speech.log_mel()
     frames = log_mel.frames_of(layer, waveforms)
-    names = tf.constant([n if i > UNKNOWN else "" for i, n in enumerate(speech.transcripts.names)])
 
     def of_audio(beams):
         def read(model, audio, length):
@@ -296,51 +295,31 @@ def export(model, folder, speech, waveforms, *, beams, length_penalty):
     def of_frames(model, frames, length):
         return search(model, frames, length, speech=speech, beams=1)
 
-    def with_text(function):
-        def read(model, **inputs):
-            outputs = function(model, **inputs)
-            tokens = tf.gather(names, outputs["ids"])
-            text = tf.strings.reduce_join(tokens, 1, separator=speech.transcripts.separator)
-            return {"text": tf.strings.strip(text), **outputs}
-
-        return exports.compiled(read)
-
     audio_spec = {"audio": ((None, None), "float32"), "length": ((None,), "int32")}
     frames_spec = {"frames": ((None, None, speech.bands), "float32"), "length": ((None,), "int32")}
     audio_rows = _one_by_one("audio", waveforms)
     frames_rows = _one_by_one("frames", [one.astype("float32") for one in frames])
-    functions = {
-        "audio": (of_audio(beams), audio_spec, audio_rows),
-        "audio_greedy": (of_audio(1), audio_spec, audio_rows),
-        "frames": (of_frames, frames_spec, frames_rows),
-    }
     # A token may change where two are as probable; then all after it do.
     exact, measured = ({"difference": None, "agreement": least} for least in (0.98, None))
-    formats = [form for form in exports.FORMS if form != "saved_model"]
-    common = {
-        "bounds": {
-            form: exact if form in ("saved_model", "tflite", "tflite_float16") else measured
+    return exports.export(
+        model,
+        folder,
+        formats=list(exports.FORMS),
+        signatures=[
+            ka.Signature(name, exports.compiled(function), spec, rows, decision=_whole_rows)
+            for name, function, spec, rows in (
+                ("audio", of_audio(beams), audio_spec, audio_rows),
+                ("audio_greedy", of_audio(1), audio_spec, audio_rows),
+                ("frames", of_frames, frames_spec, frames_rows),
+            )
+        ],
+        bounds={
+            form: measured if form in ("tflite_int8", "float32_rebuild") else exact
             for form in (*exports.FORMS, "float32_rebuild")
         },
-        "timed": {"milliseconds": "audio_greedy", "milliseconds_beam": "audio"},
-    }
-
-    def signatures(wrap):
-        return [
-            ka.Signature(name, wrap(function), spec, rows, decision=_whole_rows)
-            for name, (function, spec, rows) in functions.items()
-        ]
-
-    figures = {}
-    if "saved_model" in exports.FORMS:
-        figures = exports.export(
-            model, folder, formats="saved_model", signatures=signatures(with_text), **common
-        )
-    files = {FILE: [speech.dumps()]}
-    return figures | exports.export(
-        model, folder, formats=formats, signatures=signatures(exports.compiled), files=files,
-        adds=bool(figures), **common,
-    )  # fmt: skip
+        files={FILE: [speech.dumps()]},
+        timed={"milliseconds": "audio_greedy", "milliseconds_beam": "audio"},
+    )
 
 
 def _one_by_one(name, rows):
@@ -386,20 +365,22 @@ def draw(frames, tokens, weights, speech, path):
     from matplotlib.figure import Figure
 
     tokens = ["␣" if token == " " else token for token in tokens]
-    end = len(frames) * speech.hop / speech.sample_rate
+    hop = speech.hop / speech.sample_rate
+    first = (speech.window - speech.hop) / 2 / speech.sample_rate  # frames stand at their middles
+    end = first + len(frames) * hop
     figure = Figure(figsize=(8, 3 + 0.25 * max(1, len(tokens))), layout="constrained")
-    below = max(1, len(tokens))
-    sound, attention = figure.subplots(2, 1, sharex=True, height_ratios=[8, max(3, below)])
+    sound, attention = figure.subplots(2, 1, sharex=True, height_ratios=[8, max(3, len(tokens))])
     sound.imshow(
         np.asarray(frames, "float32").T, origin="lower", aspect="auto", cmap="magma",
-        extent=(0, end, 0, speech.bands),
+        extent=(first, end, 0, speech.bands),
     )  # fmt: skip
     sound.set(ylabel="mel band")
     if tokens:
-        step = STRIDE * speech.hop / speech.sample_rate
+        half, steps = STRIDE * hop / 2, weights.shape[1]
+        across = speech.seconds(0) - half, speech.seconds(steps - 1) + half
         attention.imshow(
             weights[: len(tokens)], aspect="auto", cmap="Blues", vmin=0, interpolation="nearest",
-            extent=(-step / 2, (weights.shape[1] - 0.5) * step, len(tokens) - 0.5, -0.5),
+            extent=(*across, len(tokens) - 0.5, -0.5),
         )  # fmt: skip
         attention.set_yticks(range(len(tokens)), tokens)
     attention.set(xlabel="seconds", ylabel="written", xlim=(0, end))
