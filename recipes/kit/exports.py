@@ -73,7 +73,7 @@ def export(model, folder, *, signatures, files=None, timed=None, adds=False, **k
     }
 
 
-def compiled(function):
+def compiled(function, inputs=None):
     """A signature's function, as one graph also where an export runs it eagerly, to compare.
 
     A loop then takes no time for each of its operations. An export traces it anew: what was
@@ -81,20 +81,27 @@ def compiled(function):
 
     Args:
         function: Function `(model, **tensors)` to a dict of tensors.
+        inputs: Dict of the signature's inputs, as for `ka.Signature`: it is then traced once, for
+            tensors of these sizes, and not for each that comes.
     """
     import tensorflow as tf
+
+    specs = {name: tf.TensorSpec(*spec, name) for name, spec in (inputs or {}).items()}
 
     @functools.cache
     def graph_of(model):
         # Nothing here is Python that AutoGraph would have to rewrite, which takes it seconds.
         return tf.function(
-            functools.partial(function, model), autograph=False, reduce_retracing=True
+            lambda tensors: function(model, **tensors),
+            input_signature=[specs] if specs else None,
+            autograph=False,
+            reduce_retracing=not specs,
         )
 
     def run(model, **tensors):
         if tf.inside_function():
             return function(model, **tensors)
-        return graph_of(model)(**tensors)
+        return graph_of(model)(tensors)
 
     return run
 
