@@ -306,7 +306,7 @@ def export(model, folder, speech, waveforms, *, beams, length_penalty):
         folder,
         formats=list(exports.FORMS),
         signatures=[
-            ka.Signature(name, exports.compiled(function), spec, rows, decision=_whole_rows)
+            ka.Signature(name, exports.compiled(function, spec), spec, rows, decision=_whole_rows)
             for name, function, spec, rows in (
                 ("audio", of_audio(beams), audio_spec, audio_rows),
                 ("audio_greedy", of_audio(1), audio_spec, audio_rows),
