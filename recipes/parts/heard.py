@@ -49,11 +49,10 @@ def card(config):
             "    python -m recipes.speech_recognition predict FOLDER a.wav\n\n"
             "`audio` takes samples in [-1, 1] as `audio` `(B, N)`, "
             f"{config.sample_rate:,} a second, and the `length` of each row in samples, and "
-            "searches by beams; `audio_greedy` takes the best token at each step; `frames` takes "
-            f"log-mel frames `(B, T, {config.bands})` and their number, greedily. All give `ids` "
-            "`(B, L)`, 0 behind the last, and `weights` `(B, L, S)`. "
-            "`speech.json` has the tokens and how frames are made; it is also inside each TFLite "
-            "file, which is a zip archive too."
+            "searches by beams; `audio_greedy` takes the best token at each step. Both give `ids` "
+            "`(B, L)`, 0 behind the last, and `weights` `(B, L, S)`. `speech.json` has the token "
+            "of each id and the length of a step; it is also inside each TFLite file, which is a "
+            "zip archive too."
         ),
     }
 

@@ -269,7 +269,7 @@ def transcriber(model, speech, *, beams=1, length_penalty=0.0, rows=32):
 
 
 def export(model, folder, speech, waveforms, *, beams, length_penalty):
-    """Writes all forms, each of waveforms and of frames.
+    """Writes all forms, each with a search by beams and a greedy one.
 
     Args:
         model: A recognizer, as above.
@@ -282,7 +282,6 @@ def export(model, folder, speech, waveforms, *, beams, length_penalty):
         As `kit.exports.export`.
     """
     layer = speech.log_mel()
-    frames = log_mel.frames_of(layer, waveforms)
 
     def of_audio(beams):
         def read(model, audio, length):
@@ -292,13 +291,8 @@ def export(model, folder, speech, waveforms, *, beams, length_penalty):
 
         return read
 
-    def of_frames(model, frames, length):
-        return search(model, frames, length, speech=speech, beams=1)
-
-    audio_spec = {"audio": ((None, None), "float32"), "length": ((None,), "int32")}
-    frames_spec = {"frames": ((None, None, speech.bands), "float32"), "length": ((None,), "int32")}
-    audio_rows = _one_by_one("audio", waveforms)
-    frames_rows = _one_by_one("frames", [one.astype("float32") for one in frames])
+    inputs = {"audio": ((None, None), "float32"), "length": ((None,), "int32")}
+    samples = _one_by_one(waveforms)
     # A token may change where two are as probable; then all after it do.
     exact, measured = ({"difference": None, "agreement": least} for least in (0.98, None))
     return exports.export(
@@ -306,12 +300,10 @@ def export(model, folder, speech, waveforms, *, beams, length_penalty):
         folder,
         formats=list(exports.FORMS),
         signatures=[
-            ka.Signature(name, exports.compiled(function, spec), spec, rows, decision=_whole_rows)
-            for name, function, spec, rows in (
-                ("audio", of_audio(beams), audio_spec, audio_rows),
-                ("audio_greedy", of_audio(1), audio_spec, audio_rows),
-                ("frames", of_frames, frames_spec, frames_rows),
+            ka.Signature(
+                name, exports.compiled(function, inputs), inputs, samples, decision=_whole_rows
             )
+            for name, function in (("audio", of_audio(beams)), ("audio_greedy", of_audio(1)))
         ],
         bounds={
             form: measured if form in ("tflite_int8", "float32_rebuild") else exact
@@ -322,14 +314,14 @@ def export(model, folder, speech, waveforms, *, beams, length_penalty):
     )
 
 
-def _one_by_one(name, rows):
-    """A dataset of arrays, each as a batch alone, with its length."""
+def _one_by_one(waveforms):
+    """A dataset of sounds, each as a batch alone, with its length."""
     specs = {
-        name: tf.TensorSpec((1, None, *rows[0].shape[1:]), tf.float32),
+        "audio": tf.TensorSpec((1, None), tf.float32),
         "length": tf.TensorSpec((1,), tf.int32),
     }
     return tf.data.Dataset.from_generator(
-        lambda: ({name: row[None], "length": np.array([len(row)], "int32")} for row in rows),
+        lambda: ({"audio": x[None], "length": np.array([len(x)], "int32")} for x in waveforms),
         output_signature=specs,
     )
 
