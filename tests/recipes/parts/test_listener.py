@@ -154,35 +154,3 @@ def test_speech_is_saved_and_what_is_broken_is_told(tmp_path):
         (tmp_path / listener.FILE).write_text(content)
         with pytest.raises(UserError, match=r"Cannot load .*speech\.json"):
             listener.Speech.load(tmp_path)
-
-
-# ------------------------------------------------------------------------------- streaming
-
-
-@pytest.fixture(scope="module")
-def monotonic():
-    model = model_of(attention="monotonic", direction="forward", layers=2)
-    model.get_layer("decoder").attention.offset.assign(-0.5)
-    return model
-
-
-def test_a_stream_writes_what_the_whole_sound_gives(monotonic):
-    from recipes.parts import listener, log_mel, streaming
-
-    speech = speech_of()
-    stream = streaming.Stream(monotonic, speech)
-    transcribe = listener.transcriber(monotonic, speech)
-    early = words = 0
-    for count in (30, 1999):
-        samples = RNG.normal(0, 0.2, count).astype("float32")
-        written = []
-        for chunk in np.array_split(samples, 13):
-            written += stream.hear(chunk)
-        early += len(written)
-        written += stream.finish()
-        words += len(written)
-        (whole,) = transcribe(log_mel.frames_of(speech.log_mel(), [samples]))
-        assert " ".join(token for token, _ in written) == whole
-        times = [time for _, time in written if time is not None]
-        assert times == sorted(times)  # it only moves forward
-    assert 0 < early <= words
