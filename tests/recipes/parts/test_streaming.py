@@ -14,7 +14,9 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def monotonic():
     model = model_of(attention="monotonic", direction="forward", layers=2)
-    model.get_layer("decoder").attention.offset.assign(-0.5)
+    attention = model.get_layer("decoder").attention
+    attention.gain.assign(3.0)  # so that it stops at some steps and goes on at others
+    attention.offset.assign(0.0)
     return model
 
 
