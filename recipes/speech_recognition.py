@@ -247,19 +247,18 @@ def train(config):
             else:
                 run.fit_baseline(name, model, batches, callbacks=watch)
             # To be used, and saved without what the optimizer remembers.
-            return keras.Model(model.input, model.output, name=NAME)
+            return keras.Model(model.input, model.output, name=NAME), transcribe
 
         tested = {part: data.splits[part].texts for part in data.tested}
 
-        def write(model, beams):
-            """Figures and counts of errors of what the model writes of each tested part."""
-            options = {"beams": beams, "length_penalty": config.length_penalty}
-            transcribe = listener.transcriber(model, speech, **options)
+        def write(transcribe):
+            """Figures and counts of errors of what is written of each tested part."""
             return error_rates.by_part(tested, {part: transcribe(frames[part]) for part in tested})
 
-        model = fit(config.attention)
-        scores, errors = write(model, config.beams)
-        details = {"errors": errors, "greedy": write(model, 1)[0]}
+        search = {"beams": config.beams, "length_penalty": config.length_penalty}
+        model, greedy = fit(config.attention)
+        scores, errors = write(listener.transcriber(model, speech, **search))
+        details = {"errors": errors, "greedy": write(greedy)[0]}
         details["streams"] = config.attention == "monotonic" and config.direction == "forward"
         baselines = {}
         if config.baselines:
@@ -267,15 +266,13 @@ def train(config):
                 baselines[name] = error_rates.by_part(tested, found)[0]
             if config.attention != "none":
                 name = "the same, mean of all steps"
-                baselines[name] = write(fit("none", name), config.beams)[0]
+                alone, _ = fit("none", name)
+                baselines[name] = write(listener.transcriber(alone, speech, **search))[0]
         records.show_scores(scores, baselines)
 
         rows = range(min(config.parity_utterances, len(data.test)))
         waveforms = list(data.test.take(rows).waveforms(config.sample_rate))
-        forms = listener.export(
-            model, run.path, speech, waveforms, beams=config.beams,
-            length_penalty=config.length_penalty,
-        )  # fmt: skip
+        forms = listener.export(model, run.path, speech, waveforms, **search)
         listener.draw_first(model, speech, frames["test"], run.path / "alignment.png")
         run.publish(
             model, data, title="Speech recognition", scores=scores, baselines=baselines,

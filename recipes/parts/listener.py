@@ -103,7 +103,8 @@ class Speech:
     Attributes:
         transcripts: `recipes.text.transcripts.Transcripts`.
         sample_rate, bands, window, hop: As of `log_mel.LogMel`.
-        tokens_per_step: Float, tokens per step of memory, at most.
+        tokens_per_100_steps: Integer, tokens per 100 steps of memory, at most. (A fraction would be
+            rounded in a float16 file, which then might write one token less or more.)
         max_tokens: Integer, tokens with the end, at most, however long the sound is.
     """
 
@@ -112,7 +113,7 @@ class Speech:
     bands: int
     window: int
     hop: int
-    tokens_per_step: float
+    tokens_per_100_steps: int
     max_tokens: int
 
     def log_mel(self):
@@ -121,11 +122,10 @@ class Speech:
 
     def most_tokens(self, frames):
         """The most tokens, with the end, of so many frames: an integer, or a tensor."""
-        steps = steps_of(frames)
-        if isinstance(steps, int):
-            return min(self.max_tokens, 2 + math.ceil(steps * self.tokens_per_step))
-        count = 2.0 + tf.math.ceil(tf.cast(steps, tf.float32) * self.tokens_per_step)
-        return tf.minimum(tf.cast(count, tf.int32), self.max_tokens)
+        count = 2 + (steps_of(frames) * self.tokens_per_100_steps + 99) // 100
+        if isinstance(count, int):
+            return min(self.max_tokens, count)
+        return tf.minimum(count, self.max_tokens)
 
     def seconds(self, step):
         """The time in the sound, in seconds, of the middle of a step of memory."""
@@ -160,7 +160,7 @@ def speech_of(config, transcripts, frames, ids):
     return Speech(
         transcripts, layer.rate, layer.bands, layer.window, layer.hop,
         # Who speaks faster than anybody in training is still written in full.
-        tokens_per_step=round(1.25 * max(rates), 4), max_tokens=config.max_tokens,
+        tokens_per_100_steps=math.ceil(125 * max(rates)), max_tokens=config.max_tokens,
     )  # fmt: skip
 
 

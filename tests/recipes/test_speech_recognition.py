@@ -72,7 +72,7 @@ class TestContract(RecipeContract):
     tfds = ("speech_commands", "speech_command")
     quick = (
         "--limit 20 --epochs 1 --units 4 --filters 2 --batch-size 10 --parity-utterances 2 "
-        "--no-baselines --max-tokens 8"
+        "--no-baselines --max-tokens 8 --beams 1 --direction forward"
     ).split()
     broken = ("model.tflite", "metrics.json", listener.FILE)
 

@@ -35,7 +35,7 @@ def speech_of(**changes):
     from recipes.text.transcripts import Transcripts
 
     facts = {"sample_rate": 2000, "bands": BANDS, "window": 64, "hop": 20}
-    facts |= {"tokens_per_step": 0.5, "max_tokens": 40, **changes}
+    facts |= {"tokens_per_100_steps": 50, "max_tokens": 40, **changes}
     return listener.Speech(Transcripts(WORDS, " "), **facts)
 
 
@@ -118,7 +118,7 @@ def test_what_is_written_does_not_depend_on_what_is_beside_it(model):
 def test_a_longer_sound_may_have_a_longer_text(model):
     head = model.get_layer("head")
     before = head.get_weights()
-    speech = speech_of(tokens_per_step=0.25, max_tokens=8)
+    speech = speech_of(tokens_per_100_steps=25, max_tokens=8)
     search = searched(model, speech, beams=2)
     try:
         # It never ends by itself.
