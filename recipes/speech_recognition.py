@@ -106,7 +106,7 @@ class Config(TrainConfig):
     warp: float = option(
         0.1, "share by which frequencies are stretched, at most", low=0.0, high=0.5
     )
-    epochs: int = default(30)
+    epochs: int = default(15)
     patience: int = default(10)
     batch_size: int = default(32)
     learning_rate: float = default(0.003)

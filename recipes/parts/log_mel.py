@@ -9,6 +9,9 @@ from keras import layers, ops
 
 _AT_ONCE = 32  # sounds
 _FLOOR = 1e-6  # added to energies, whose logarithm is taken
+# TFLite's int8 form rounds the factors of a product with a matrix of as many numbers or more to 8
+# bits: of the energies of a frame little but the strongest would be left.
+_QUANTIZED = 1024
 
 
 @keras.saving.register_keras_serializable(package="recipes")
@@ -28,17 +31,20 @@ class LogMel(layers.Layer):
     def __init__(self, rate, bands, window, hop, **kwargs):
         super().__init__(**kwargs)
         self.rate, self.bands, self.window, self.hop = rate, bands, window, hop
-        self._mel = np.array(
-            layers.MelSpectrogram(fft_length=window).linear_to_mel_weight_matrix(
-                bands, 1 + window // 2, rate, lower_edge_hertz=60.0, upper_edge_hertz=rate / 2
+        self._parts = _parts(
+            np.array(
+                layers.MelSpectrogram(fft_length=window).linear_to_mel_weight_matrix(
+                    bands, 1 + window // 2, rate, lower_edge_hertz=60.0, upper_edge_hertz=rate / 2
+                )
             )
-        )  # (bins, bands)
+        )
 
     def call(self, samples):
         samples = ops.pad(samples, [[0, 0], [0, self.window]])
         real, imaginary = ops.stft(samples, self.window, self.hop, self.window, center=False)
-        energy = ops.matmul(ops.square(real) + ops.square(imaginary), self._mel)
-        return ops.log(energy + _FLOOR)  # (B, T, bands)
+        energy = ops.square(real) + ops.square(imaginary)  # (B, T, bins)
+        bands = [ops.matmul(energy[..., bins], part) for bins, part in self._parts]
+        return ops.log(ops.concatenate(bands, axis=-1) + _FLOOR)  # (B, T, bands)
 
     def count(self, samples):
         """The number of frames of so many samples: an integer, or a tensor of integers."""
@@ -51,6 +57,29 @@ class LogMel(layers.Layer):
     def get_config(self):
         own = {"rate": self.rate, "bands": self.bands, "window": self.window, "hop": self.hop}
         return {**super().get_config(), **own}
+
+
+def _parts(mel):
+    """A matrix `(bins, bands)` as pairs: a slice of the bins, and what some bands take of these.
+
+    >>> mel = np.eye(2000, 3)
+    >>> [(bins, part.shape) for bins, part in _parts(mel)]
+    [(slice(0, 3, None), (3, 3))]
+    """
+    parts, first = [], 0
+    for end in range(1, mel.shape[1] + 1):
+        wider = _used(mel[:, first : end + 1])
+        if end == mel.shape[1] or (wider.stop - wider.start) * (end + 1 - first) >= _QUANTIZED:
+            bins = _used(mel[:, first:end])
+            parts.append((bins, mel[bins, first:end]))
+            first = end
+    return parts
+
+
+def _used(mel):
+    """The slice of the bins of which some band takes something."""
+    bins = np.flatnonzero(mel.any(axis=1))
+    return slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)
 
 
 def of(config):

@@ -27,7 +27,7 @@ run = functools.partial(call_recipe, recipe)
 def toy_run(tmp_path_factory):
     """Folder of a finished run on toy data."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    settings = {"epochs": 7, "batch_size": 16, "units": 32, "filters": 8, "dropout": 0.1}
+    settings = {"epochs": 6, "batch_size": 16, "units": 32, "filters": 8, "dropout": 0.1}
     settings |= {"learning_rate": 0.01, "beams": 2, "parity_utterances": 4, "baselines": False}
     recipe.train(recipe.Config(output=output, max_tokens=20, **settings))
     return output
@@ -52,7 +52,7 @@ class TestContract(RecipeContract):
     recipe = recipe
     files = ("alignment.png", listener.FILE)
     card = ("jiwer", "alignment.png", "tones")
-    agreement = {"tflite_int8": 0.5}
+    agreement = {"tflite_int8": 0.75}  # one of four
     bad_data = (
         ({}, "train"),
         ({"train.csv": ROWS, **SOUNDS}, "test"),
@@ -116,8 +116,7 @@ def test_every_form_writes_the_text(toy_run, sound, form, capfd):
         assert run("predict", toy_run, *sound, "--form", form, "--search", search) == 0
         lines = capfd.readouterr().out.splitlines()
         wanted = [f"{path}: {row.text}" for path, row in zip(sound, TEST, strict=False)]
-        right = sum(a == b for a, b in zip(lines, wanted, strict=True))
-        assert right >= (1 if form == "tflite_int8" else 2)
+        assert lines == wanted
 
 
 def test_answers_have_times_and_can_be_learned_from(toy_run, sound, tmp_path, capfd, monkeypatch):
