@@ -9,7 +9,7 @@ the model. Two convolutions leave a quarter of the steps; a bidirectional GRU re
 writes words, or with `--tokens characters` letters, and attends to the steps for each. `--attention
 location` sees where it looked before (location-sensitive); `content` looks for what is alike, and
 may lose its place where the same word comes twice; `monotonic` only moves forward, in training
-softly, else by hard stops. With `--direction forward` it can then write while it reads: `predict
+softly, else from stop to stop. With `--direction forward` it can then write while it reads: `predict
 --stream`. What is kept is a moving average of the weights.
 
 Figures: word and character error rates, as the package jiwer has them.
@@ -171,7 +171,7 @@ def build_model(config, vocabulary_size, statistics, attention):
     attend = {
         "location": lambda: ka.LocationSensitiveAttention(units, filters=16, kernel_size=15),
         "monotonic": lambda: ka.MonotonicAttention(
-            units, form="hard", noise=config.monotonic_noise, seed=config.seed
+            units, form="median", noise=config.monotonic_noise, seed=config.seed
         ),
         "content": lambda: ka.ContentAttention(ka.AdditiveScore(units)),
         "none": lambda: ka.ContentAttention(EqualScore()),

@@ -1,5 +1,6 @@
 """Monotonic attention, which only moves forward."""
 
+import math
 from typing import Unpack
 
 import keras
@@ -20,8 +21,8 @@ class MonotonicAttention(AdditiveRecurrentAttention):
 
     Each query goes through the steps, from the one where the last query stopped, and stops at step
     j with probability p_ij. Its weights are the probabilities to stop: in training the expected
-    ones; in the hard form, for inference, 1 for the first step with p > 1/2, so that a sequence can
-    be read while it arrives. A query that reaches the end without stopping attends to nothing: a
+    ones; in the hard and the median form, for inference, 1 for a single step, so that a sequence
+    can be read while it arrives. A query that reaches the end without stopping attends to nothing: a
     row of weights may sum to less than one, even to zero, and then so do all later rows.
 
     W: (D_query, units), V: (D_key, units), b, v: (units); g and r are scalars. Costs
@@ -35,9 +36,12 @@ class MonotonicAttention(AdditiveRecurrentAttention):
         units: Positive integer, the size of the hidden layer; `None` for the size of the key.
         form: `"parallel"` computes the expected weights of all steps at once; `"recursive"` the
             same step by step, slower, as in the definition; `"hard"` stops at the first step with
-            p > 1/2, but in training, as it has no gradient, equals `"parallel"`.
+            p > 1/2, and `"median"` at the first step at which the query has stopped, there or
+            before, with a probability above 1/2. In training, as they have no gradient, both equal
+            `"parallel"`.
         noise: Number of at least 0, the standard deviation of the noise added to the energies in
-            training. It drives p towards 0 or 1, which the hard form needs.
+            training. It drives p towards 0 or 1, which the hard form needs: it passes over steps of
+            p = 0.4 that follow each other, of which the median form stops at the second.
         initial_offset: Number, the initial value of the offset r. The longer the sequence, the
             lower it should be, or early steps get all the weight.
         dropout: As in `ContentAttention`.
@@ -69,7 +73,8 @@ class MonotonicAttention(AdditiveRecurrentAttention):
     Reference:
         Raffel et al., 2017, eq. 9 to 14 and sections 2.2 to 2.5, https://arxiv.org/abs/1704.00784
         There the parallel form divides by a cumulative product, which is zero after p = 1; here the
-        same sums are computed in log2(S) rounds, exact for any p.
+        same sums are computed in log2(S) rounds, exact for any p. The median form is not of the
+        paper.
     """
 
     def __init__(
@@ -132,7 +137,7 @@ class MonotonicAttention(AdditiveRecurrentAttention):
             )
             energy = energy + self.noise * noise
         probability = normalize.sigmoid(energy, memory.get("mask"))
-        form = "parallel" if training and self.form == "hard" else self.form
+        form = "parallel" if training and self.form in ("hard", "median") else self.form
         stops = FORMS[form](probability, state["weights"])  # (B, S)
         context, weights = self._average(stops, memory, training)
         return context, weights, {"weights": stops}
@@ -185,12 +190,33 @@ def recursive(probability, before):
 
 def hard(probability, before):
     """1 for the first step with p > 1/2 from the last stop on, both `(B, S)`: section 2.2."""
-    is_open = ops.cumsum(before, axis=1) > 0.5
-    stops = ops.cast(ops.logical_and(is_open, probability > 0.5), before.dtype)
-    return stops * ops.cast(ops.cumsum(stops, axis=1) < 1.5, before.dtype)
+    return _first(ops.logical_and(_is_open(before), probability > 0.5), before.dtype)
 
 
-FORMS = {"parallel": parallel, "recursive": recursive, "hard": hard}
+def median(probability, before):
+    """1 for the median of the stop, from the last one on, both `(B, S)`.
+
+    To have passed all steps up to j has the probability `prod_k (1 - p_k)`: the first j at which it
+    is below 1/2. A sum of logarithms: TFLite has no product over a row.
+    """
+    is_open = _is_open(before)
+    passes = ops.log(ops.maximum(1.0 - probability, 1e-20))
+    passed = ops.cumsum(ops.where(is_open, passes, ops.zeros_like(passes)), axis=1)
+    return _first(ops.logical_and(is_open, passed < math.log(0.5)), before.dtype)
+
+
+FORMS = {"parallel": parallel, "recursive": recursive, "hard": hard, "median": median}
+
+
+def _is_open(before):
+    """Which steps are not behind the last stop, `(B, S)`."""
+    return ops.cumsum(before, axis=1) > 0.5
+
+
+def _first(stops, dtype):
+    """1 for the first step of each row that is true, else 0."""
+    stops = ops.cast(stops, dtype)
+    return stops * ops.cast(ops.cumsum(stops, axis=1) < 1.5, dtype)
 
 
 def _shift(x, distance):

@@ -1,4 +1,4 @@
-"""Speech that is written while it is heard, by hard monotonic attention and an encoder that reads
+"""Speech that is written while it is heard, by monotonic attention and an encoder that reads
 forward: what is written depends on what has been heard alone.
 
 stream = load(folder)
@@ -40,7 +40,7 @@ class Stream:
 
     Args:
         model: As `listener` describes it, with an encoder that reads forward and monotonic
-            attention in its hard form.
+            attention in its median or hard form.
         speech: `listener.Speech`.
     """
 

@@ -191,6 +191,7 @@ ATTENTIONS = {
     "cumulative": lambda: ka.LocationSensitiveAttention(6, 2, 3, use_cumulative_weights=True),
     "monotonic": lambda: ka.MonotonicAttention(6, initial_offset=0.3),
     "hard monotonic": lambda: ka.MonotonicAttention(6, form="hard", initial_offset=0.3),
+    "median monotonic": lambda: ka.MonotonicAttention(6, form="median"),
     "adaptive": lambda: ka.AdaptiveAttention(6),
     "mixture": lambda: ka.GaussianMixtureAttention(3),
     "local-m": lambda: ka.LocalAttention(1, "additive", center="monotonic"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention.recurrent.monotonic_attention import hard, parallel, recursive
+from keras_attention.recurrent.monotonic_attention import hard, median, parallel, recursive
 from tests.backend import to_numpy
 from tests.contract import Case, LayerContract
 
@@ -27,6 +27,9 @@ class TestContract(LayerContract):
             ),
             is_random=True,
             **ARGUMENTS,
+        ),
+        "median": Case(
+            lambda **kw: ka.MonotonicAttention(units=6, form="median", **kw), **ARGUMENTS
         ),
     }
 
@@ -92,14 +95,15 @@ def test_parallel_and_recursive_forms_agree_to_1e_5_over_many_queries():
     assert to_numpy(rows[parallel]).sum() > 0.5  # the walk has not run out
 
 
-def test_the_hard_form_is_the_expectation_where_p_is_zero_or_one_and_never_goes_back():
+@pytest.mark.parametrize("form", [hard, median])
+def test_forms_for_inference_are_the_expectation_where_p_is_zero_or_one_and_never_go_back(form):
     rng = np.random.default_rng(2)
     row = np.eye(12, dtype="float32")[[0] * 50]
     last, moved = np.zeros(50), 0
     for _ in range(6):
         p = (rng.random((50, 12)) > 0.7).astype("float32")
         expected = to_numpy(recursive(keras.ops.array(p), keras.ops.array(row)))
-        row = to_numpy(hard(p, row))
+        row = to_numpy(form(p, row))
         np.testing.assert_array_equal(row, expected)
         stops = row.sum(1) > 0
         assert (row.argmax(1) >= last)[stops].all()
@@ -112,6 +116,20 @@ def test_the_hard_form_stops_at_the_first_likely_step_from_the_last_stop_on():
     p = np.array([[0.9, 0.4, 0.6, 0.8], [0.1, 0.2, 0.3, 0.4]], "float32")
     before = np.array([[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]], "float32")
     np.testing.assert_array_equal(hard(p, before), [[0, 0, 1, 0], [0, 0, 0, 0]])
+
+
+def test_the_median_form_stops_where_the_expected_stop_has_its_median():
+    rng = np.random.default_rng(3)
+    p = rng.random((200, 15)).astype("float32") ** 3
+    p[:9, 4] = 1.0
+    before = np.eye(15, dtype="float32")[rng.integers(0, 15, 200)]
+    before[9] = 0.0  # the query before went through to the end
+    stopped = np.cumsum([_expected_weights(*row) for row in zip(p, before, strict=True)], axis=1)
+    expected = np.where(stopped.max(1) > 0.5, (stopped > 0.5).argmax(1), -1)
+    found = to_numpy(median(p, before))
+    np.testing.assert_array_equal(found.sum(1), expected >= 0)
+    np.testing.assert_array_equal(found.argmax(1)[expected >= 0], expected[expected >= 0])
+    assert 20 < (expected < 0).sum() < 180
 
 
 def test_modified_energy_of_raffel_2017():
