@@ -147,6 +147,7 @@ COPIED = {
     "translation": "translation/alignment.png",
     "captioning": "image_captioning/attention.png",
     "language": "language_modeling/attention.png",
+    "speech": "speech_recognition/alignment.png",
 }
 
 
