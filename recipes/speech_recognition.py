@@ -9,8 +9,8 @@ the model. Two convolutions leave a quarter of the steps; a bidirectional GRU re
 writes words, or with `--tokens characters` letters, and attends to the steps for each. `--attention
 location` sees where it looked before (location-sensitive); `content` looks for what is alike, and
 may lose its place where the same word comes twice; `monotonic` only moves forward, in training
-softly, else from stop to stop. With `--direction forward` it can then write while it reads: `predict
---stream`. What is kept is a moving average of the weights.
+softly, else from stop to stop. With `--direction forward` it can then write while it reads:
+`predict --stream`. What is kept is a moving average of the weights.
 
 Figures: word and character error rates, as the package jiwer has them.
 

@@ -22,8 +22,8 @@ class MonotonicAttention(AdditiveRecurrentAttention):
     Each query goes through the steps, from the one where the last query stopped, and stops at step
     j with probability p_ij. Its weights are the probabilities to stop: in training the expected
     ones; in the hard and the median form, for inference, 1 for a single step, so that a sequence
-    can be read while it arrives. A query that reaches the end without stopping attends to nothing: a
-    row of weights may sum to less than one, even to zero, and then so do all later rows.
+    can be read while it arrives. A query that reaches the end without stopping attends to nothing:
+    a row of weights may sum to less than one, even to zero, and then so do all later rows.
 
     W: (D_query, units), V: (D_key, units), b, v: (units); g and r are scalars. Costs
     O(B S units) memory per query; queries are processed sequentially. If S is dynamic, the parallel
