@@ -114,7 +114,7 @@ class Batches(keras.utils.PyDataset):
         return next((width for width in self._widths if width >= longest), longest)
 
 
-def _swap_second(batches):
+def swap_second(batches):
     """Puts a batch of another width than the first in the second place, if there is one."""
     for index, (_, width) in enumerate(batches):
         if width != batches[0][1]:
@@ -345,7 +345,7 @@ class CaptionBatches(Batches):
         return 1 + self._STEP * int(np.ceil((longest - 1) / self._STEP))
 
     def _part_first_two(self, batches):
-        _swap_second(batches)
+        swap_second(batches)
 
 
 class StreamBatches(Batches):
@@ -475,7 +475,7 @@ class Windows(Batches):
         return [(start, start + longest) for start in starts]
 
     def _part_first_two(self, batches):
-        _swap_second(batches)
+        swap_second(batches)
 
 
 class CandidateBatches(Batches):

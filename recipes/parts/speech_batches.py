@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from recipes.data.batches import Batches, pad, widths
+from recipes.data.batches import Batches, pad, swap_second, widths
 from recipes.text.transcripts import END, START
 
 _WIDTHS = 6  # that batches are padded to, at most: XLA compiles anew for each
@@ -102,10 +102,11 @@ class SpeechBatches(Batches):
         # XLA compiles each width, which some batches alone would not pay for.
         count = min(_WIDTHS, max(1, len(frames) // batch_size // 16))
         chosen = widths(-(-lengths // 8) * 8, count)
-        self._tokens = {  # of a width the tokens of the longest text
-            width: 1 + max(len(row) for row, n in zip(ids, lengths, strict=True) if n <= width)
-            for width in chosen
-        }
+        self._tokens, most = {}, 0  # of a width the tokens of the longest text
+        for width in chosen:
+            longest = max(len(row) for row, n in zip(ids, lengths, strict=True) if n <= width)
+            # More than of the width before: two batches that differ in one size differ in both.
+            self._tokens[width] = most = max(1 + longest, most + 1)
         super().__init__(lengths, min(batch_size, len(frames)), widths=chosen, **options)
 
     def _arrays(self, rows, width):
@@ -121,5 +122,4 @@ class SpeechBatches(Batches):
         return {"frames": frames, "length": lengths, "tokens": tokens}, labels
 
     def _part_first_two(self, batches):
-        rows, width = batches[0]
-        batches[0] = rows, next((wider for wider in self._widths if wider > width), width)
+        swap_second(batches)

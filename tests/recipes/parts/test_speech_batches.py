@@ -55,6 +55,23 @@ def test_alterations_are_drawn_anew_each_epoch_and_repeat_with_the_seed():
     assert first.shape != second.shape or (first != second).any()
 
 
+def test_what_the_first_two_batches_have_in_common_all_have():
+    """Keras builds its pipeline from these two."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(10, 200, 64 * 8)
+    sounds = [np.zeros((length, 3), "float32") for length in lengths]
+    ids = [np.full(7 if length > 80 else 3, 5, "int32") for length in lengths]
+    for seed in range(8):
+        batches = SpeechBatches(sounds, ids, 8, shuffle_seed=seed)
+        shapes = [
+            (*inputs["frames"].shape, *inputs["tokens"].shape)
+            for inputs, _ in (batches[index] for index in range(len(batches)))
+        ]
+        assert len(set(shapes)) > 2
+        for axis, sizes in enumerate(zip(*shapes, strict=True)):
+            assert len(set(sizes)) == 1 or sizes[0] != sizes[1], axis
+
+
 def test_masks_cover_spans_and_bands():
     frames = np.tile(np.arange(10.0), (40, 1))
     rng = np.random.default_rng(0)
