@@ -139,14 +139,10 @@ class SpeechReader(dataset.Reader):
         rows = {}  # of each part: lines, names, texts
         for part, path in files.items():
             self._read_table(path, part, sounds, rows)
-        for part in ("train", "test"):
+        for part, whose in (("train", "of other speakers than"), ("test", "of the speaker")):
             if part not in rows:
-                raise UserError(
-                    f"{folder}: expected utterances to {part}"
-                    + (f" of other speakers than {self.unseen_speaker}" * (part == "train"))
-                    * (self.unseen_speaker is not None)
-                    + ". Received none"
-                )
+                said = "" if self.unseen_speaker is None else f" {whose} {self.unseen_speaker}"
+                raise UserError(f"{folder}: expected utterances to {part}{said}. Received none")
         splits = {
             part: Split(names, texts, sounds, origin=str(files.get(part, paths[0])), lines=lines)
             for part, (lines, names, texts) in rows.items()

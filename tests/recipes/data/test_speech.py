@@ -108,7 +108,9 @@ def test_recordings_are_joined(joined):
 def test_a_speaker_is_kept_for_the_test(joined):
     data = speech.load(joined, seed=0, unseen_speaker="bob")
     assert [split.texts for split in data.splits.values()] == [["1 2 1"], ["1"], ["2"], ["1 1 1 1"]]
-    assert "to test of" not in fails(joined, unseen_speaker="eve")
+    assert "utterances to test of the speaker eve. Received none" in fails(
+        joined, unseen_speaker="eve"
+    )
     assert "--unseen-speaker needs" in fails("toy", unseen_speaker="bob")
 
 
