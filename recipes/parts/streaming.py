@@ -94,8 +94,12 @@ class Stream:
             self._memory = np.concatenate([self._memory, ops.convert_to_numpy(output)])
 
     def _write(self, is_end):
+        frames = self._log_mel.count(len(self._samples))
         while not self._is_over and len(self._memory):
-            state = self._state(is_end)
+            left = self.speech.most_tokens(frames) - self._written
+            if not is_end and left <= 1:
+                return  # as many as so short a sound may have: it may become longer
+            state = self._state(left)
             logits, after, weights = self._step(tf.constant([self._token]), state)
             if not is_end and float(ops.sum(weights)) < 0.5:
                 return  # it goes on to the end: more may come
@@ -109,7 +113,7 @@ class Stream:
                 where = self.speech.seconds(int(ops.argmax(weights[0]))) if is_heard else None
                 yield name, where
 
-    def _state(self, is_end):
+    def _state(self, left):
         """The decoder's state, over the memory that there is now."""
         decoding = self._decoder.initial_state(self._memory[None])
         if self._decoding is not None:
@@ -117,8 +121,6 @@ class Stream:
             more = len(self._memory) - before.shape[1]
             attention = {"weights": ops.pad(before, [[0, 0], [0, more]])}
             decoding = {**self._decoding, "memory": decoding["memory"], "attention": attention}
-        frames = self._log_mel.count(len(self._samples))
-        left = self.speech.most_tokens(frames) - self._written if is_end else 2
         return {"decoder": decoding, "left": tf.constant([left])}
 
 
