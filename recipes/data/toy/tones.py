@@ -5,7 +5,7 @@ in the sound each word is. A split `long` has more words than any text to train 
 
 >>> utterance = generate(1, seed=0)[0]
 >>> utterance.text, len(utterance.segments), utterance.samples.dtype
-('fa do fa fa', 4, dtype('float32'))
+('fa mi re re do', 5, dtype('float32'))
 """
 
 import dataclasses
