@@ -24,8 +24,8 @@ those to train with.
     python -m recipes.speech_recognition train --data FOLDER --unseen-speaker theo
     python -m recipes.speech_recognition predict saved_models/speech_recognition a.wav --png a.png
 
-Score: word error rate 0.0029 on joined digits of the Free Spoken Digit Dataset after seven minutes on two
-cores (without attention 0.0928; a linear classifier of frames: 0.3521).
+Score: word error rate 0.0029 on joined digits of the Free Spoken Digit Dataset after seven minutes
+on two cores (without attention 0.0928; a linear classifier of frames: 0.3521).
 
 References: Chan et al., 2016 (listen, attend and spell), https://arxiv.org/abs/1508.01211;
 Chorowski et al., 2015 (location-sensitive), https://arxiv.org/abs/1506.07503; Raffel et al., 2017
