@@ -11,7 +11,7 @@ import numpy as np
 from recipes.data.batches import Batches, pad, swap_second, widths
 from recipes.text.transcripts import END, START
 
-_WIDTHS = 6  # that batches are padded to, at most: XLA compiles anew for each
+_WIDTHS = 6  # that batches are padded to, at most: XLA, where it is used, compiles each anew
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ class SpeechBatches(Batches):
     def __init__(self, frames, ids, batch_size, *, augmentation=None, **options):
         self._frames, self._ids, self._augmentation = frames, ids, augmentation
         lengths = np.array([len(one) for one in frames])
-        # XLA compiles each width, which some batches alone would not pay for.
+        # A width for some batches alone would not be worth its compilation.
         count = min(_WIDTHS, max(1, len(frames) // batch_size // 16))
         chosen = widths(-(-lengths // 8) * 8, count)
         self._tokens, most = {}, 0  # of a width the tokens of the longest text

@@ -1,8 +1,9 @@
-"""Tables as users have them."""
+"""Tables, and zips of files, as users have them."""
 
 import csv
 import gzip
 import json
+import zipfile
 
 
 def write(path, rows, header):
@@ -15,3 +16,12 @@ def write(path, rows, header):
             file.writelines("\t".join(row) + "\n" for row in [header, *rows])
         else:
             csv.writer(file).writerows([header, *rows])
+
+
+def move_into_zip(folder, path, prefix=""):
+    """Moves the files of a folder into a zip; their names there begin with the prefix."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, prefix + file.name)
+            file.unlink()
+    folder.rmdir()

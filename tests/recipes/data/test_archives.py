@@ -6,6 +6,7 @@ import pytest
 
 from recipes.data import archives
 from recipes.kit.errors import UserError
+from tests.recipes.data.files import move_into_zip
 
 
 @pytest.fixture
@@ -19,11 +20,7 @@ def folder(tmp_path):
 
 
 def zipped(folder):
-    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
-        for path in sorted((folder / "sounds").iterdir()):
-            archive.write(path, f"deep/{path.name}")
-            path.unlink()
-    (folder / "sounds").rmdir()
+    move_into_zip(folder / "sounds", folder / "all.zip", "deep/")
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])

@@ -3,13 +3,13 @@
 import gzip
 import io
 import json
-import zipfile
 
 import numpy as np
 import pytest
 
 from recipes.data import captions
 from recipes.kit.errors import UserError
+from tests.recipes.data.files import move_into_zip
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -46,11 +46,7 @@ def folder(tmp_path):
 
 
 def zipped(folder, prefix=""):
-    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
-        for path in sorted((folder / "images").iterdir()):
-            archive.write(path, prefix + path.name)
-            path.unlink()
-    (folder / "images").rmdir()
+    move_into_zip(folder / "images", folder / "images.zip", prefix)
     return folder
 
 

@@ -3,7 +3,6 @@
 import functools
 import io
 import wave
-import zipfile
 
 import numpy as np
 import pytest
@@ -64,11 +63,7 @@ def test_a_folder_of_tables_and_sounds(folder):
 
 
 def test_a_zip_and_paths_beside_the_table(folder):
-    with zipfile.ZipFile(folder / "recordings.zip", "w") as archive:
-        for path in sorted((folder / "audio").iterdir()):
-            archive.write(path, f"deep/{path.name}")
-            path.unlink()
-    (folder / "audio").rmdir()
+    files.move_into_zip(folder / "audio", folder / "recordings.zip", "deep/")
     (folder / "own.wav").write_bytes(tone(8192))
     write(folder / "test.csv", [("own.wav", "one"), ("c.wav", "one"), ("deep/a.wav", "two")])
     data = speech.load(folder, seed=0)

@@ -96,3 +96,7 @@ def test_a_compiled_function_is_traced_once_here_and_anew_where_it_is_exported()
     assert run(5, x=x)["y"].numpy().tolist() == [5, 15]  # another model
     tf.function(lambda x: run(2, x=x))(x)
     assert traced == [True] * 3
+    run = exports.compiled(function, {"x": ((None,), "int32")})
+    for size in (1, 2, 3):
+        assert run(2, x=tf.range(size))["y"].numpy().tolist() == [2 * n for n in range(size)]
+    assert traced == [True] * 4  # once for all sizes
