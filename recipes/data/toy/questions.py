@@ -26,13 +26,13 @@ DEEDS = {
     "praise": "commended", "visit": "toured", "paint": "coloured", "lose": "mislaid",
     "make": "built", "find": "discovered", "leave": "abandoned", "help": "assisted",
 }  # fmt: skip
-_PEOPLE = "Anna Boris Carla David Elena Felix Greta Henri Ida Jonas Karin Leo Maria Olga".split()
+PEOPLE = "Anna Boris Carla David Elena Felix Greta Henri Ida Jonas Karin Leo Maria Olga".split()
 _THINGS = "a boat;a bridge;a clock;a garden;a house;a lamp;a mill;a table;a tower;a wagon".split(
     ";"
 )
 _PLACES = "in Bergen;in Cadiz;in Delft;in Genoa;in Lyon;in Prague;in Riga;in Turin".split(";")
 _TIMES = "in spring;in summer;in autumn;in winter;on Monday;on Friday;in May;in June".split(";")
-_ASKED = {"what": _THINGS, "where": _PLACES, "when": _TIMES, "who": _PEOPLE}
+_ASKED = {"what": _THINGS, "where": _PLACES, "when": _TIMES, "who": PEOPLE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def generate(count, *, seed=0):
 def _questions(rng):
     """Yields the pairs of one question after the other: a right candidate and five others."""
     while True:
-        kind, person = rng.choice(list(_ASKED)), rng.choice(_PEOPLE)
+        kind, person = rng.choice(list(_ASKED)), rng.choice(PEOPLE)
         deed, *others = rng.sample(list(DEEDS), 5)
         # The deed is all that a question about a person has beside them, or there is a thing too.
         thing = rng.choice(_THINGS) if kind in ("when", "where") else None
