@@ -30,7 +30,7 @@ def words(text):
 def characters(text):
     """The characters of a text that are compared.
 
-    >>> characters("「ＡＢ」 の、3倍")
+    >>> characters("「AB」 の、3倍")
     ['a', 'b', 'の', '3', '倍']
     """
     return [

@@ -42,8 +42,8 @@ def is_spaced(texts):
 def fold(character):
     """A character as it is compared: wide as narrow ones, in lower case, any space as a space.
 
-    >>> "".join(map(fold, "Ｗ\\n３ﬁ"))
-    'w 3ﬁ'
+    >>> "".join(map(fold, "W\\nｱﬁ"))
+    'w アﬁ'
     """
     folded = unicodedata.normalize("NFKC", character).casefold()
     folded = folded if len(folded) == 1 else character  # each stays at its position
@@ -81,6 +81,10 @@ class Characters:
         ids = [self._ids.get(fold(character), 1) for character in text]
         return np.array(ids, "int32"), [(start, start + 1) for start in range(len(text))]
 
+    def encode_all(self, texts):
+        """The same for each of many texts, a list."""
+        return [self.encode(text) for text in texts]
+
 
 class Pieces:
     """Word pieces, see `recipes.text.wordpiece`."""
@@ -99,6 +103,10 @@ class Pieces:
     def encode(self, text):
         """Ids of a text, and for each its `(start, end)` in characters."""
         return wordpiece.piece_spans(self.tokenizer, text)
+
+    def encode_all(self, texts):
+        """The same for each of many texts, a list."""
+        return list(wordpiece.spans_of_many(self.tokenizer, texts))
 
 
 _CLASSES = {"characters": Characters, "pieces": Pieces}

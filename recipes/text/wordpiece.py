@@ -121,17 +121,25 @@ def word_weights(tokenizer, vocabulary, text, weights):
 
 def piece_spans(tokenizer, text):
     """Ids of a text's pieces, and for each its `(start, end)` in characters."""
+    ((ids, spans),) = spans_of_many(tokenizer, [text])
+    return ids, spans
+
+
+def spans_of_many(tokenizer, texts, batch=2000):
+    """Yields the same for each of many texts; `batch` texts at a time bound the memory."""
     import tensorflow as tf
 
-    raw = text.encode()
-    ids, starts, ends = (
-        ragged[0].numpy() for ragged in tokenizer.tokenize_with_offsets(tf.constant([raw]))
-    )
-    # Offsets count bytes, and may stand within a character that was normalized away.
-    before = [0]
-    for character in text:
-        before += [before[-1]] * (len(character.encode()) - 1) + [before[-1] + 1]
-    return ids, [(before[start], before[end]) for start, end in zip(starts, ends, strict=True)]
+    for start in range(0, len(texts), batch):
+        part = texts[start : start + batch]
+        found = tokenizer.tokenize_with_offsets(tf.constant([text.encode() for text in part]))
+        edges = found[0].row_splits.numpy()[1:-1]
+        columns = [np.split(ragged.values.numpy(), edges) for ragged in found]
+        for text, ids, starts, ends in zip(part, *columns, strict=True):
+            # Offsets count bytes, and may stand within a character that was normalized away.
+            before = [0]
+            for character in text:
+                before += [before[-1]] * (len(character.encode()) - 1) + [before[-1] + 1]
+            yield ids, [(before[a], before[b]) for a, b in zip(starts, ends, strict=True)]
 
 
 def encode(vocabulary, text, *, cased=False):

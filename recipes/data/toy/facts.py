@@ -1,9 +1,10 @@
 """Passages of facts, and questions of which we know which sentence answers them.
 
-A passage tells of deeds: who did what to which thing, where and when. A question asks for the thing,
-the place or the day of one of them, in another word (to buy, to purchase). Two people of a passage
-do the same two deeds, all in another place and on another day: neither the person nor the deed tells
-which sentence has the answer, and the deed is a pair of words that no text shares, `matching`.
+A passage tells of deeds: who did what to which thing, where and when. A question asks for the
+thing, the place or the day of one of them, in another word (to buy, to purchase). Two people of a
+passage do the same two deeds, each in another place and on another day: neither the person nor the
+deed tells which sentence has the answer. The deed is a pair of words that no text shares,
+`matching`.
 
 >>> row = generate(1, seed=3)[0]
 >>> row.question
