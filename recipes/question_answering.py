@@ -35,7 +35,6 @@ from pathlib import Path
 from recipes.baselines import reading as simple
 from recipes.data import reading
 from recipes.kit import answers, fitting, flags, records
-from recipes.kit.errors import UserError
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
@@ -181,14 +180,14 @@ def build_model(config, vocabulary_size):
 
     embed = layers.Embedding(vocabulary_size, config.embedding_size, name="tokens")
     project = layers.Dense(config.units, name="project")
-    encoder = blocks(config.encoder_blocks, "encoder")
+    encoder, norm = blocks(config.encoder_blocks, "encoder"), layers.LayerNormalization(name="norm")
 
     def read(ids, others, mask):
         x = drop(embed(ids))
         if config.matches:
             matches = flow.MatchFeatures(config.matches)(ids, others)
             x = layers.Concatenate()([x, matches])
-        return convolve(project(x), mask, encoder)
+        return norm(convolve(project(x), mask, encoder))
 
     asked = read(question, context, asked_mask)  # (B, S, D)
     x = read(context, question, context_mask)  # (B, T, D)
@@ -211,7 +210,8 @@ def build_model(config, vocabulary_size):
     logits = {}
     for name, count in (("start", 1), ("end", 2)):  # the end is read from what start is read from
         x = convolve(x, context_mask, blocks(count, name))
-        pointer = ka.BilinearScore(name=f"{name}_pointer")(query, drop(x))  # (B, 1, T)
+        read_from = layers.LayerNormalization(name=f"{name}_norm")(x) * config.units**-0.5
+        pointer = ka.BilinearScore(name=f"{name}_pointer")(query, drop(read_from))  # (B, 1, T)
         logits[name] = ops.where(context_mask, ops.cast(pointer[:, 0], "float32"), -1e9)
     best = flow.BestSpan(config.max_answer, name="best")(*logits.values(), context_mask)
     outputs = dict(zip(("start", "end", "score", "probability"), best, strict=True))
@@ -237,16 +237,7 @@ def train(config):
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = flags.call(reading.PassageReader, config).load(config.data)
     config = flags.settle(config, data.examples)
-    if config.units % (2 * config.heads):
-        raise UserError(
-            "--heads must divide --units into heads of an even size. "
-            f"Received: --heads {config.heads} --units {config.units}"
-        )
-    if config.max_answer >= config.max_context:
-        raise UserError(
-            "--max-answer must be smaller than --max-context. "
-            f"Received: {config.max_answer} and {config.max_context}"
-        )
+    answered.check(config)
     wordpiece.tensorflow_text()  # or an error, before anything is written
     import keras
 

@@ -13,7 +13,6 @@ import numpy as np
 from recipes.data import tables
 from recipes.kit import exports, flags, run_folder
 from recipes.kit.errors import UserError, cannot_load
-from recipes.parts import passages
 from recipes.text import offsets, wordpiece
 
 FORMATS = ("text", "tsv", "jsonl")
@@ -24,6 +23,20 @@ BOUNDS = {  # spans of nearly the same score may change places
     "tflite_int8": {"difference": None, "agreement": None},
 }
 _SIZES = ("max_context", "max_question", "max_answer")
+
+
+def check(config):
+    """Raises `UserError` for sizes of the recipe's `Config` that do not fit each other."""
+    if config.units % (2 * config.heads):
+        raise UserError(
+            "--heads must divide --units into heads of an even size. "
+            f"Received: --heads {config.heads} --units {config.units}"
+        )
+    if config.max_answer >= config.max_context:
+        raise UserError(
+            "--max-answer must be smaller than --max-context. "
+            f"Received: {config.max_answer} and {config.max_context}"
+        )
 
 
 def details(config, texts):
@@ -232,6 +245,8 @@ class Reader:
 
     def __call__(self, question, context):
         """`Said` of a question about a passage."""
+        from recipes.parts import passages  # which loads Keras
+
         (asked, asked_spans), (ids, spans) = map(self.tokens.encode, (question, context))
         sizes = {name: self.sizes[name] for name in ("max_context", "max_question")}
         overlap = self.sizes["max_answer"]

@@ -72,8 +72,10 @@ def test_no_title_and_no_paragraph_is_on_both_sides(tmp_path):
     data = reading.load(tmp_path, seed=0, validation_fraction=0.5)
     assert not {*data.train.contexts} & {*data.validation.contexts}
     # One paragraph under two titles goes with the first of them.
-    same = [(title, CONTEXT if title in ("Title 0", "Title 1") else context, f"{question}{n}", *rest)
-            for n, (title, context, question, *rest) in enumerate(ROWS)]  # fmt: skip
+    same = [
+        (title, CONTEXT if title in ("Title 0", "Title 1") else context, f"{question}{n}", *rest)
+        for n, (title, context, question, *rest) in enumerate(ROWS)
+    ]
     for seed in range(4):
         write(tmp_path / "train.csv", same, HEADER)
         data = reading.load(tmp_path, seed=seed, validation_fraction=0.5)
