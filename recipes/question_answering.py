@@ -83,7 +83,7 @@ class Config(TrainConfig):
     )
     embedding_size: int = option(64, "size of a token's vector", low=2)
     units: int | None = size_dependent(
-        96, 32, "units of a layer", unit="questions", low=8, high=1024
+        64, 32, "units of a layer", unit="questions", low=8, high=1024
     )
     convolution: str = option(
         "dilated", "convolutions over 3 steps, 1, 2, 4 or 8 apart; or separable ones over 7 steps",
@@ -93,7 +93,7 @@ class Config(TrainConfig):
         4, 2, "convolutions before the flow", unit="questions", low=1, high=32
     )
     model_blocks: int | None = size_dependent(
-        5, 2, "convolutions after the flow", unit="questions", low=1, high=32
+        5, 3, "convolutions after the flow", unit="questions", low=1, high=32
     )
     self_attention: int = option(1, "blocks of self-attention after the flow", low=0, high=8)
     heads: int = option(2, "heads of a block; they divide the units", low=1)
@@ -101,7 +101,7 @@ class Config(TrainConfig):
     # Training.
     epochs: int | None = size_dependent(8, 12, unit="questions")
     patience: int = default(4)
-    batch_size: int | None = size_dependent(16, 16, unit="questions")
+    batch_size: int = default(16)
     learning_rate: float | None = size_dependent(0.002, 0.005, unit="questions")
     averaging: float = default(0.998)
     baselines: bool = option(True, "train simpler models and the same without attention too")

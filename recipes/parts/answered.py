@@ -296,7 +296,8 @@ def figure(read, question, context, around=9):
 
     said = read(question, context)
     inside = [number for number, (a, b) in enumerate(said.spans) if a < said.end and b > said.start]
-    shown = slice(max(0, inside[0] - around), inside[-1] + 1 + around)
+    first, *_, last = [*inside, *inside] or (0, 0)  # nothing is found in an empty passage
+    shown = slice(max(0, first - around), last + 1 + around)
     words = [context[a:b] for a, b in said.spans[shown]]
     title = f"{question}  {said.answer}"
     return ka.plot_alignment(said.weights[shown], words, said.asked, title=title)

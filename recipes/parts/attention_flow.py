@@ -210,6 +210,7 @@ class ConvolutionBlock(layers.Layer):
         **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
+        self.supports_masking = True
         self._settings = {
             "units": units,
             "kernel_size": kernel_size,

@@ -25,6 +25,7 @@ DESCRIPTION = (
     "Passages of facts and questions that paraphrase one of them, generated "
     "(recipes/data/toy/facts.py)."
 )
+_DEEDS = dict(list(DEEDS.items())[:6])
 _THINGS = "boat bridge clock garden house lamp mill table tower wagon".split()
 _PLACES = "Bergen Cadiz Delft Genoa Lyon Prague Riga Turin".split()
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
@@ -82,7 +83,7 @@ def generate(count, *, seed=0):
 
 def _facts(rng):
     """Five facts: pairs of a sentence and what it tells. The last is of a third person."""
-    people, deeds = rng.sample(PEOPLE, 3), rng.sample(sorted(DEEDS), 3)
+    people, deeds = rng.sample(PEOPLE, 3), rng.sample(sorted(_DEEDS), 3)
     done = [(person, deed) for person in people[:2] for deed in deeds[:2]]
     done.append((people[2], deeds[2]))
     rng.shuffle(done)
@@ -90,7 +91,7 @@ def _facts(rng):
     facts = []
     for (person, deed), thing, place, day in zip(done, *drawn, strict=True):
         where_and_when = rng.sample([f"in {place}", f"on {day}"], 2)
-        sentence = " ".join([person, DEEDS[deed], "a", thing, *where_and_when, "."])
+        sentence = " ".join([person, _DEEDS[deed], "a", thing, *where_and_when, "."])
         facts.append((sentence, {"person": person, "deed": deed, "thing": thing, "place": place,
                                  "day": day}))  # fmt: skip
     return facts
@@ -104,4 +105,4 @@ def _questions(rng, title, context, facts):
         answer = told[kind], begin + sentence.index(f" {told[kind]} ") + 1
         deed = told["deed"]
         question = _ASKED[kind].format(**told)
-        yield Row(title, context, question, (answer,), number, (deed, DEEDS[deed]))
+        yield Row(title, context, question, (answer,), number, (deed, _DEEDS[deed]))
