@@ -7,6 +7,7 @@ An answer is found as tokens and told as a part of the text itself. `vocabulary.
 line, holds all that a phone needs.
 """
 
+import functools
 import unicodedata
 from collections import Counter
 
@@ -39,6 +40,7 @@ def is_spaced(texts):
     return letters[False] >= letters[True]
 
 
+@functools.cache
 def fold(character):
     """A character as it is compared: wide as narrow ones, in lower case, any space as a space.
 
