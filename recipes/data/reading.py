@@ -68,7 +68,10 @@ class PassageReader(dataset.Reader):
     title_column: str = "title"
 
     def __post_init__(self):
-        names = [*self._columns, self.title_column]
+        names = [
+            self.question_column, self.context_column, self.answer_column, self.start_column,
+            self.title_column,
+        ]  # fmt: skip
         if len(set(names)) < len(names) or not all(names):
             raise UserError(
                 "Expected different columns of question, context, answer, start and title. "
