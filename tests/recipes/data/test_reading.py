@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import numpy as np
 import pytest
 
 from recipes.data import reading
@@ -155,7 +156,7 @@ def test_a_folder_without_a_test(tmp_path):
 
 def test_a_set_of_tfds_with_squads_features(tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets")
-    answers = {"text": tfds.features.Text(), "answer_start": tfds.features.Scalar("int32")}
+    answers = {"text": tfds.features.Text(), "answer_start": tfds.features.Scalar(np.int32)}
     features = {name: tfds.features.Text() for name in ("title", "context", "question")}
 
     def rows(count, start):
