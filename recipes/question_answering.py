@@ -97,12 +97,14 @@ class Config(TrainConfig):
     )
     self_attention: int = option(1, "blocks of self-attention after the flow", low=0, high=8)
     heads: int = option(2, "heads of a block; they divide the units", low=1)
-    dropout: float = option(0.1, "dropout rate", low=0.0, high=0.95)
+    dropout: float | None = size_dependent(
+        0.1, 0.0, "dropout rate", unit="questions", low=0.0, high=0.95
+    )
     # Training.
-    epochs: int | None = size_dependent(8, 12, unit="questions")
+    epochs: int | None = size_dependent(8, 10, unit="questions")
     patience: int = default(4)
-    batch_size: int = default(16)
-    learning_rate: float | None = size_dependent(0.002, 0.005, unit="questions")
+    batch_size: int | None = size_dependent(16, 32, unit="questions")
+    learning_rate: float | None = size_dependent(0.002, 0.01, unit="questions")
     averaging: float = default(0.998)
     baselines: bool = option(True, "train simpler models and the same without attention too")
     # What is written.
