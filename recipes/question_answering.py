@@ -82,9 +82,7 @@ class Config(TrainConfig):
         4, "tell which runs of 1 to so many tokens both texts have; 0: none", low=0, high=8
     )
     embedding_size: int = option(64, "size of a token's vector", low=2)
-    units: int | None = size_dependent(
-        64, 32, "units of a layer", unit="questions", low=8, high=1024
-    )
+    units: int | None = size_dependent(64, 32, "units of a layer", unit="questions", low=8)
     convolution: str = option(
         "dilated", "convolutions over 3 steps, 1, 2, 4 or 8 apart; or separable ones over 7 steps",
         choices=("dilated", "separable"),
