@@ -4,12 +4,12 @@ Trains a model that reads a question and a passage and marks the answer (extract
 exports it as a SavedModel and as TFLite files. `predict` marks the answer in the passage, and tells
 which words of the passage the question looked at.
 
-Model. Question and passage are read by the same convolutions, as characters or as word pieces, each
-beside whether the other text has it and the runs of tokens around it. Attention flows both ways:
-each step of the passage attends to the question, and the question to the passage (either side can
-be switched off). Convolutions and self-attention read what was found, and two pointers, whose query
-is the question by attention pooling, give the logits of the first and the last step. The best pair
-of them is found inside of the graph.
+Model. Question and passage are read by the same convolutions, as characters or as word pieces. Each
+token is told whether the other text has it, alone and in runs with those around it, and how many of
+those near it the other text has. Attention flows both ways: each step of the passage attends to the
+question, and the question to the passage (either side can be switched off). Convolutions and
+self-attention read what was found. Two pointers, whose query is the question by attention pooling,
+give the logits of the first and the last step; the best pair of them is found inside of the graph.
 
 Data: "toy" (generated, offline); a folder with train.csv and test.csv (also tsv, jsonl, gzip;
 columns context, question, answer and start, the answer's first character, counted from 0; perhaps
@@ -29,6 +29,7 @@ an LSTM reads, in the second the model after the flow is three times as deep.
 """
 
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
 from recipes.parts import answered
-from recipes.text import offsets, wordpiece
+from recipes.text import offsets
 
 NAME = "question_answering"
 
@@ -79,17 +80,15 @@ class Config(TrainConfig):
     context_to_question: bool = option(True, "attention of the passage to the question")
     question_to_context: bool = option(True, "attention of the question to the passage")
     matches: int = option(
-        4, "tell which runs of 1 to so many tokens both texts have; 0: none", low=0, high=8
-    )
+        4, "tell which runs of 1 to so many tokens both texts have, and how many are near; 0: not",
+        low=0, high=8,
+    )  # fmt: skip
     embedding_size: int = option(64, "size of a token's vector", low=2)
     units: int | None = size_dependent(64, 32, "units of a layer", unit="questions", low=8)
-    convolution: str = option(
-        "dilated", "convolutions over 3 steps, 1, 2, 4 or 8 apart; or separable ones over 7 steps",
-        choices=("dilated", "separable"),
-    )  # fmt: skip
     encoder_blocks: int | None = size_dependent(
-        4, 2, "convolutions before the flow", unit="questions", low=1, high=32
-    )
+        4, 2, "convolutions before the flow, over 3 steps, 1, 2, 4 or 8 apart", unit="questions",
+        low=1, high=32,
+    )  # fmt: skip
     model_blocks: int | None = size_dependent(
         5, 3, "convolutions after the flow", unit="questions", low=1, high=32
     )
@@ -157,37 +156,39 @@ def build_model(config, vocabulary_size):
     inputs = {n: keras.Input((None,), dtype="int32", name=n) for n in ("question", "context")}
     question, context = inputs["question"][:, : config.max_question], inputs["context"]
     asked_mask, context_mask = ops.greater(question, 0), ops.greater(context, 0)
-    seeds = iter(range(config.seed, config.seed + 1000))
+    seeds = itertools.count(config.seed)
 
     def drop(x):
         return layers.Dropout(config.dropout, seed=next(seeds))(x)
 
-    def blocks(count, name):
+    def convolutions(count, name):
         """Convolutions, each of which reads steps further apart than the one before."""
-        is_separable = config.convolution == "separable"
-        return [
+        blocks = [
             flow.ConvolutionBlock(
-                config.units, 7 if is_separable else 3, 1 if is_separable else 2 ** (number % 4),
-                is_separable, config.dropout, next(seeds), name=f"{name}_{number + 1}",
+                config.units, 2 ** (number % 4), config.dropout, next(seeds),
+                name=f"{name}_{number + 1}",
             )
             for number in range(count)
         ]  # fmt: skip
 
-    def convolve(x, mask, convolutions):
-        for block in convolutions:
-            x = block(x, mask)
-        return x
+        def convolve(x, mask):
+            for block in blocks:
+                x = block(x, mask)
+            return x
+
+        return convolve
 
     embed = layers.Embedding(vocabulary_size, config.embedding_size, name="tokens")
     project = layers.Dense(config.units, name="project")
-    encoder, norm = blocks(config.encoder_blocks, "encoder"), layers.LayerNormalization(name="norm")
+    encode = convolutions(config.encoder_blocks, "encoder")
+    norm = layers.LayerNormalization(name="norm")
 
     def read(ids, others, mask):
         x = drop(embed(ids))
         if config.matches:
             matches = flow.MatchFeatures(config.matches)(ids, others)
             x = layers.Concatenate()([x, matches])
-        return norm(convolve(project(x), mask, encoder))
+        return norm(encode(project(x), mask))
 
     asked = read(question, context, asked_mask)  # (B, S, D)
     x = read(context, question, context_mask)  # (B, T, D)
@@ -195,7 +196,7 @@ def build_model(config, vocabulary_size):
         config.context_to_question, config.question_to_context, name="flow"
     )(x, asked, context_mask, asked_mask)
     x = layers.Dense(config.units, name="flow_project")(drop(x))
-    x = convolve(x, context_mask, blocks(config.model_blocks, "model"))
+    x = convolutions(config.model_blocks, "model")(x, context_mask)
     for number in range(1, 1 + config.self_attention):
         attention = ka.MultiHeadAttention(
             config.heads, config.units // config.heads, position=ka.RotaryPositionEmbedding(),
@@ -209,11 +210,11 @@ def build_model(config, vocabulary_size):
     query = ops.expand_dims(pool(asked, mask=asked_mask), 1)  # (B, 1, D)
     logits = {}
     for name, count in (("start", 1), ("end", 2)):  # the end is read from what start is read from
-        x = convolve(x, context_mask, blocks(count, name))
+        x = convolutions(count, name)(x, context_mask)
         read_from = layers.LayerNormalization(name=f"{name}_norm")(x) * config.units**-0.5
         pointer = ka.BilinearScore(name=f"{name}_pointer")(query, drop(read_from))  # (B, 1, T)
         logits[name] = ops.where(context_mask, ops.cast(pointer[:, 0], "float32"), -1e9)
-    best = flow.BestSpan(config.max_answer, name="best")(*logits.values(), context_mask)
+    best = flow.BestSpan(config.max_answer, dtype="float32", name="best")(*logits.values())
     outputs = dict(zip(("start", "end", "score", "probability"), best, strict=True))
     outputs |= {"weights": weights, "looked_at": looked_at}
     outputs |= {name: ops.cast(outputs[name], "float32") for name in ("weights", "looked_at")}
@@ -236,9 +237,7 @@ def train(config):
     """Train a reader, measure it beside its baselines, and export it."""
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = flags.call(reading.PassageReader, config).load(config.data)
-    config = flags.settle(config, data.examples)
-    answered.check(config)
-    wordpiece.tensorflow_text()  # or an error, before anything is written
+    config = answered.settle(config, data)  # or an error, before anything is written
     import keras
 
     from recipes.parts import passages
@@ -246,13 +245,13 @@ def train(config):
     with Run(config, NAME) as run:
         config = run.begin(config, data)
         texts = passages.read(config, data)
-        print(f"{len(texts.tokens.names):,} different {texts.tokens.kind}")
+        print(f"{len(texts.tokens.names):,} different {config.tokens}")
+        batches = texts.batches(config, shuffle_seed=config.seed, epoch=run.epochs_done)
 
-        def fit(fit_to, config, *names, epoch=0, **options):
-            """Trains a model by a method of the run; returns the one to use."""
+        def build(config):
+            """The model to train, the one to use, and callbacks that validate it."""
             keras.utils.set_random_seed(config.seed)
             training, model = build_model(config, len(texts.tokens.names))
-            batches = texts.batches(config, shuffle_seed=config.seed, epoch=epoch)
             compile_model(config, training, batches)
 
             def validate(epoch, logs):
@@ -260,32 +259,31 @@ def train(config):
                 logs |= {f"val_{name}": figure for name, figure in figures.items()}
 
             watch = keras.callbacks.LambdaCallback(on_epoch_end=validate)
-            callbacks = fitting.with_averaged_weights(watch)
-            fit_to(*names, training, batches, callbacks=callbacks, **options)
-            return model
+            return training, model, fitting.with_averaged_weights(watch)
 
-        model = fit(run.fit, config, epoch=run.epochs_done, monitor="val_f1", mode="max")
+        training, model, watch = build(config)
+        run.fit(training, batches, monitor="val_f1", mode="max", callbacks=watch)
         scores = texts.measure(config, model, "test")
         baselines = {}
         if config.baselines:
-            baselines = simple.baselines(data, texts.metric, seed=config.seed)
-            alone = dataclasses.replace(
-                config, context_to_question=False, question_to_context=False
-            )
-            alike = fit(run.fit_baseline, alone, "without attention")
+            baselines = simple.baselines(data, config.metric, seed=config.seed)
+            sides = {"context_to_question": False, "question_to_context": False}
+            training, alike, watch = build(dataclasses.replace(config, **sides))
+            batches = texts.batches(config, shuffle_seed=config.seed)
+            run.fit_baseline("without attention", training, batches, callbacks=watch)
             baselines["the same without attention"] = texts.measure(config, alike, "test")
         records.show_scores(scores, baselines)
-        forms = answered.export(model, run.path, texts, config)
+        forms = passages.export(model, run.path, texts, config)
         run.publish(
             model, data, title="Question answering", scores=scores, baselines=baselines,
-            exports=forms, card=answered.card(config, texts), plot="f1",
-            details=answered.details(config, texts),
+            exports=forms, card=card(config), plot="f1",
+            details={name: getattr(config, name) for name in answered.DETAILS},
         )  # fmt: skip
 
 
-def card(config, texts):
+def card(config):
     """The words of the model card."""
-    return answered.card(config, texts)
+    return answered.card(config)
 
 
 def predict(config):

@@ -125,6 +125,7 @@ class PassageReader(dataset.Reader):
         rows, unanswered = [], 0
         for number, article in enumerate(_listed(content, "data", f"{path}")):
             where = f"{path}: data[{number}]"
+            title = tables.json_string(article.get("title", ""), "title", "text", where)
             for paragraph in _listed(article, "paragraphs", where):
                 context = _text(paragraph, "context", where)
                 for entry in _listed(paragraph, "qas", where):
@@ -139,7 +140,6 @@ class PassageReader(dataset.Reader):
                     ]  # fmt: skip
                     unanswered += not answers
                     if answers:
-                        title = str(article.get("title", ""))
                         rows.append((question, context, tuple(answers), title))
         self._note_unanswered(unanswered, path.name)
         if not rows:
@@ -263,9 +263,7 @@ def _listed(node, name, where):
 
 
 def _text(node, name, where):
-    if not isinstance(node.get(name), str):
-        raise UserError(f"{where}: expected a string {name!r}. Received: {node.get(name)!r}")
-    return node[name]
+    return tables.json_string(node.get(name), repr(name), "text", where)
 
 
 def load(source, **options):

@@ -276,7 +276,7 @@ def _read_jsonl(path, columns):
                 raise UserError(f"{where}: expected a JSON object. Received: {short(row)}")
             for column in columns:
                 _column(row.names, column, where)
-            yield line, *(_json_string(row[name], name, columns[name], where) for name in columns)
+            yield line, *(json_string(row[name], name, columns[name], where) for name in columns)
 
 
 class _Row(dict):
@@ -287,7 +287,8 @@ class _Row(dict):
         self.names = [name for name, _ in pairs]
 
 
-def _json_string(value, column, kind, where):
+def json_string(value, column, kind, where):
+    """The string of a JSON value for a column, see `read`; if it is none, `where` is told."""
     if kind == "value" and isinstance(value, (int, float)):
         return json.dumps(value)
     if not isinstance(value, str):

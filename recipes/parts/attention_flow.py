@@ -1,15 +1,16 @@
 """Attention flow between a question and a passage, what comes before it, and the span after it.
 
-features = MatchFeatures()(context_ids, question_ids)            # which words both have
-block = ConvolutionBlock(64, dilation_rate=2)                    # reads words with those around
-flow, weights, looked_at = AttentionFlow()(context, question, ...)
-start, end, score, probability = BestSpan(30)(start_logits, end_logits, context_mask)
+features = MatchFeatures()(context_ids, question_ids)            # which words both have, and where
+block = ConvolutionBlock(64, distance=2)                         # reads words with those around
+flow, weights, looked_at = AttentionFlow()(context, question, context_mask, question_mask)
+start, end, score, probability = BestSpan(30)(start_logits, end_logits)
 """
 
 import keras
 from keras import layers, ops
 
 import keras_attention as ka
+from recipes.parts.equal_weights import EqualScore
 
 
 @keras.saving.register_keras_serializable(package="recipes.attention_flow")
@@ -79,48 +80,37 @@ class AttentionFlow(layers.Layer):
         self.question_to_context = question_to_context
 
     def build(self, context_shape, question_shape, *masks):
-        self.score = TrilinearScore(dtype=self.dtype_policy, name="score")
-        if self.context_to_question:
-            self.attend = ka.ContentAttention(self.score, dtype=self.dtype_policy, name="attend")
-            self.attend.build(context_shape, question_shape)
-        elif self.question_to_context:
+        options = {"dtype": self.dtype_policy}
+        if self.context_to_question or self.question_to_context:
+            self.score = TrilinearScore(**options, name="score")
             self.score.build(context_shape, question_shape)
-        if self.question_to_context:
-            self.pool = ka.AttentionPooling(score="dot", dtype=self.dtype_policy, name="pool")
-            one = (*context_shape[:-1], 1)
-            self.pool.build(context_shape, (context_shape[0], 1), one)
+        score = self.score if self.context_to_question else EqualScore(**options)
+        self.attend = ka.ContentAttention(score, **options, name="attend")
+        self.attend.build(context_shape, question_shape)
+        score = "dot" if self.question_to_context else EqualScore(**options)
+        self.pool = ka.AttentionPooling(score=score, **options, name="pool")
+        self.pool.build(context_shape, (context_shape[0], 1), (*context_shape[:-1], 1))
         self.built = True
 
     def call(self, context, question, context_mask, question_mask):
-        if self.context_to_question:
-            found, weights = self.attend(
-                context, question, query_mask=context_mask, value_mask=question_mask,
-                return_attention_scores=True,
-            )  # fmt: skip
-        else:
-            equal = ops.expand_dims(_equal(question_mask, context.dtype), 1)  # (B, 1, S)
-            weights = ops.ones_like(context[..., :1]) * equal  # (B, T, S)
-            found = ops.matmul(weights, question)
+        found, weights = self.attend(
+            context, question, query_mask=context_mask, value_mask=question_mask,
+            return_attention_scores=True,
+        )  # fmt: skip
         if self.question_to_context:
             scores = self.score(context, question)  # (B, T, S)
             # Small enough for 16 bits.
             scores = ops.where(ops.expand_dims(question_mask, 1), scores, -3e4)
             best = ops.max(scores, axis=-1, keepdims=True)  # (B, T, 1)
-            told, looked_at = self.pool(
-                context, ops.ones_like(best[:, 0]), key=best, value_mask=context_mask,
-                return_attention_scores=True,
-            )  # fmt: skip
         else:
-            looked_at = _equal(context_mask, context.dtype)
-            told = ops.matmul(ops.expand_dims(looked_at, 1), context)[:, 0]
+            best = context[..., :1]  # whatever: all score alike
+        told, looked_at = self.pool(
+            context, ops.ones_like(best[:, 0]), key=best, value_mask=context_mask,
+            return_attention_scores=True,
+        )  # fmt: skip
         told = ops.expand_dims(told, 1)  # (B, 1, D)
         flow = [context, found, context * found, context * told]
         return ops.concatenate(flow, axis=-1), weights, looked_at
-
-    def compute_output_spec(self, context, question, context_mask, question_mask):
-        pairs = (*context.shape[:2], question.shape[1])
-        shapes = (*context.shape[:2], 4 * context.shape[2]), pairs, context.shape[:2]
-        return tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
 
     def get_config(self):
         return {
@@ -130,15 +120,12 @@ class AttentionFlow(layers.Layer):
         }
 
 
-def _equal(mask, dtype):
-    """The same weight for all steps of a mask `(B, T)`."""
-    known = ops.cast(mask, dtype)
-    return known / ops.maximum(ops.sum(known, axis=-1, keepdims=True), 1)
-
-
 @keras.saving.register_keras_serializable(package="recipes.attention_flow")
 class MatchFeatures(layers.Layer):
-    """For each step of a text whether it stands in a run of 1 to N words that another text has.
+    """For each step of a text what it has in common with another text: itself, and those near it.
+
+    Features say whether the step stands in a run of 1 to N words that the other text has, and which
+    share of the 9, 25 and 65 steps around it does.
 
     Args:
         runs: Integer N.
@@ -147,12 +134,14 @@ class MatchFeatures(layers.Layer):
         ids, others: int32 `(B, T)` and `(B, S)`. Ids 0 and 1, padding and unknown, match nothing.
 
     Returns:
-        Zeros and ones `(B, T, N)`.
+        Numbers from 0 to 1, `(B, T, 4 N)`.
 
     Reference:
         Chen et al., 2017, section 3.2 (exact match), https://arxiv.org/abs/1704.00051
-        There single words; here runs of words too.
+        There single words, and none near; here runs of words too.
     """
+
+    WINDOWS = (9, 25, 65)
 
     def __init__(self, runs=4, **kwargs):
         super().__init__(**kwargs)
@@ -175,10 +164,13 @@ class MatchFeatures(layers.Layer):
             for shift in range(1, length):
                 inside = ops.maximum(inside, begins[:, shift : shift + T])
             features.append(inside)
-        return ops.stack(features, axis=-1)
-
-    def compute_output_spec(self, ids, others):
-        return keras.KerasTensor((*ids.shape, self.runs), self.compute_dtype)
+        here = ops.stack(features, axis=-1)  # (B, T, N)
+        near = [
+            # Not "same": padding of other lengths would count otherwise.
+            ops.average_pool(ops.pad(here, [[0, 0], [size // 2, size // 2], [0, 0]]), size, 1)
+            for size in self.WINDOWS
+        ]
+        return ops.concatenate([here, *near], axis=-1)
 
     def get_config(self):
         return {**super().get_config(), "runs": self.runs}
@@ -186,13 +178,16 @@ class MatchFeatures(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="recipes.attention_flow")
 class ConvolutionBlock(layers.Layer):
-    """A residual convolution over a text: x + dropout(relu(convolution(norm(x)))).
+    """A residual convolution over three steps of a text, which may lie apart.
+
+        y_t = x_t + dropout(relu(W [n_{t-r}; n_t; n_{t+r}] + b)),    n = norm(x), 0 in padding
+
+    It is computed as one product of matrices: the gradient of `layers.Conv1D` is slow on CPUs if
+    steps lie apart.
 
     Args:
         units: Integer D, of the input and the output.
-        kernel_size: Integer, steps that a convolution sees.
-        dilation_rate: Integer, the distance of these steps.
-        separable: Whether the convolution is depthwise separable.
+        distance: Integer r.
         dropout: Float, the dropout rate.
         seed: Integer.
 
@@ -202,45 +197,37 @@ class ConvolutionBlock(layers.Layer):
 
     Reference:
         Yu et al., 2018, section 2.2, https://arxiv.org/abs/1804.09541
-        There all convolutions are separable, and none is dilated.
+        There convolutions are separable, over seven steps, and none lie apart.
     """
 
-    def __init__(
-        self, units, kernel_size=3, dilation_rate=1, separable=False, dropout=0.0, seed=None,
-        **kwargs,
-    ):  # fmt: skip
+    def __init__(self, units, distance=1, dropout=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.supports_masking = True
-        self._settings = {
-            "units": units,
-            "kernel_size": kernel_size,
-            "dilation_rate": dilation_rate,
-            "separable": separable,
-            "dropout": dropout,
-            "seed": seed,
-        }
-        convolution = layers.SeparableConv1D if separable else layers.Conv1D
+        self.units, self.distance, self.dropout, self.seed = units, distance, dropout, seed
         self.norm = layers.LayerNormalization(dtype=self.dtype_policy)
-        self.convolution = convolution(
-            units, kernel_size, padding="same", dilation_rate=dilation_rate, activation="relu",
-            dtype=self.dtype_policy,
-        )  # fmt: skip
+        self.dense = layers.Dense(units, activation="relu", dtype=self.dtype_policy)
         self.drop = layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
 
     def build(self, x_shape, known_shape=None):
         self.norm.build(x_shape)
-        self.convolution.build(x_shape)
+        self.dense.build((*x_shape[:-1], 3 * x_shape[-1]))
         self.built = True
 
     def call(self, x, known, training=None):
-        read = self.norm(x) * ops.cast(ops.expand_dims(known, -1), x.dtype)
-        return x + self.drop(self.convolution(read), training=training)
-
-    def compute_output_spec(self, x, known, training=None):
-        return keras.KerasTensor(x.shape, self.compute_dtype)
+        T, apart = ops.shape(x)[1], self.distance
+        read = self.norm(x) * ops.cast(ops.expand_dims(known, -1), x.dtype)  # (B, T, D)
+        padded = ops.pad(read, [[0, 0], [apart, apart], [0, 0]])  # (B, T + 2 r, D)
+        steps = [padded[:, :T], read, padded[:, 2 * apart :]]
+        read = self.dense(ops.concatenate(steps, axis=-1))  # (B, T, D)
+        return x + self.drop(read, training=training)
 
     def get_config(self):
-        return {**super().get_config(), **self._settings}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "distance": self.distance,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }
 
 
 @keras.saving.register_keras_serializable(package="recipes.attention_flow")
@@ -251,8 +238,7 @@ class BestSpan(layers.Layer):
         max_length: Integer L, the most steps of a span.
 
     Call arguments:
-        start, end: Float tensors `(B, T)`, the logits of each step.
-        known: Boolean `(B, T)`, True for what is no padding.
+        start, end: Float tensors `(B, T)`, the logits of each step; in padding below -1e8.
 
     Returns:
         int32 `(B,)` twice, the first and the last step; the sum of their logits `(B,)`, and its
@@ -263,30 +249,19 @@ class BestSpan(layers.Layer):
         super().__init__(**kwargs)
         self.max_length = max_length
 
-    def call(self, start, end, known):
-        start, end = (ops.where(known, ops.cast(x, "float32"), -1e9) for x in (start, end))
-        T = ops.shape(start)[1]
+    def call(self, start, end):
+        T, length = ops.shape(start)[1], self.max_length
         # The logits of the ends that each start may have: (B, T, L).
-        spare = ops.full_like(start[:, :1], -1e9) * ops.ones((1, self.max_length - 1))
-        behind = ops.expand_dims(ops.arange(T), 1) + ops.arange(self.max_length)
-        ends = ops.take(ops.concatenate([end, spare], axis=1), behind, axis=1)
-        sums = ops.expand_dims(start, -1) + ends
-        sums = ops.reshape(sums, (-1, T * self.max_length))
+        end = ops.pad(end, [[0, 0], [0, length - 1]], constant_values=-1e9)
+        ends = ops.take(end, ops.arange(T)[:, None] + ops.arange(length), axis=1)
+        sums = ops.reshape(start[..., None] + ends, (-1, T * length))
         # `argmax` of floats has no TFLite operator.
-        best, index = ops.top_k(sums, 1)
-        first = index[:, 0] // self.max_length
-        total = ops.logsumexp(sums, axis=-1)
+        best, index = (x[:, 0] for x in ops.top_k(sums, 1))
         return (
-            ops.cast(first, "int32"),
-            ops.cast(first + index[:, 0] % self.max_length, "int32"),
-            best[:, 0],
-            ops.exp(best[:, 0] - total),
-        )
-
-    def compute_output_spec(self, start, end, known):
-        return tuple(
-            keras.KerasTensor(start.shape[:1], dtype)
-            for dtype in ("int32", "int32", "float32", "float32")
+            ops.cast(index // length, "int32"),
+            ops.cast(index // length + index % length, "int32"),
+            best,
+            ops.exp(best - ops.logsumexp(sums, axis=-1)),
         )
 
     def get_config(self):

@@ -1,18 +1,26 @@
-"""Questions and passages as ids: batches to train on, windows of long passages, answers found.
+"""Questions and passages as ids: batches to train on, windows of long passages, answers, exports.
 
 texts = read(config, data)             # `config` of the recipe, `data` as `reading.load` gives it
 batches = texts.batches(config, shuffle_seed=0)
 figures = texts.measure(config, model, "validation")
+forms = export(model, folder, texts, config)
 """
 
 import dataclasses
 
 import numpy as np
+from keras import ops
 
 from recipes.data.batches import Batches, pad
-from recipes.kit import answers
+from recipes.kit import answers, exports, flags
 from recipes.text import offsets
 
+BOUNDS = {  # spans of nearly the same score may change places
+    "saved_model": {"difference": 1e-3, "agreement": 0.98},
+    "tflite": {"difference": 1e-3, "agreement": 0.98},
+    "tflite_float16": {"difference": None, "agreement": 0.95},
+    "tflite_int8": {"difference": None, "agreement": None},
+}
 _STEPS = 64  # to which lengths are rounded where a model only answers: each is traced anew
 
 
@@ -37,13 +45,14 @@ class SpanBatches(Batches):
     ):
         self._questions = [row[:max_question] for row in questions]
         self._contexts, self._targets, self._longest = contexts, targets, max_context
-        self._question_width = max(1, *map(len, self._questions))  # one for all: they are short
+        # One for all: they are short.
+        self._question_width = max(map(len, self._questions), default=1)
         lengths = [min(len(row), max_context) for row in contexts]
         super().__init__(lengths, batch_size, **options)
 
     def _arrays(self, rows, width):
         rng = np.random.default_rng((self._seed or 0, self._epoch, int(rows[0])))
-        begins = [self._begin(row, rng) for row in rows]
+        begins = np.array([self._begin(row, rng) for row in rows])
         contexts = [
             self._contexts[row][begin : begin + self._longest]
             for row, begin in zip(rows, begins, strict=True)
@@ -52,16 +61,18 @@ class SpanBatches(Batches):
             "question": pad([self._questions[row] for row in rows], self._question_width),
             "context": pad(contexts, width),
         }
-        targets = self._targets[rows] - np.array(begins, "int32")[:, None]
-        targets = np.minimum(targets, [[len(context) - 1] for context in contexts])
-        return inputs, {"start": targets[:, 0], "end": targets[:, 1]}
+        targets = self._targets[rows] - begins[:, None]
+        start, end = np.minimum(targets, [[len(context) - 1] for context in contexts]).T
+        return inputs, {"start": start.astype("int32"), "end": end.astype("int32")}
 
     def _begin(self, row, rng):
-        """Where the window of a passage begins."""
+        """Where the window of a passage begins; with the answer's start if it has no room for all.
+
+        All of the answer is inside otherwise.
+        """
         first, last = self._targets[row]
-        spare = max(0, len(self._contexts[row]) - self._longest)
-        low, high = max(0, last + 1 - self._longest), min(spare, first)
-        return int(rng.integers(low, high + 1)) if low <= high else int(high)
+        high = min(first, max(0, len(self._contexts[row]) - self._longest))
+        return rng.integers(min(high, max(0, last + 1 - self._longest)), high + 1)
 
 
 def windows(length, size, overlap):
@@ -96,7 +107,7 @@ class Found:
     weights: np.ndarray
 
 
-def find(run, questions, contexts, *, max_context, max_question, overlap, batch_size=32):
+def find(run, questions, contexts, *, max_context, max_question, max_answer, at_once=32):
     """Yields the best span of each passage for its question; a long one is read in windows.
 
     Args:
@@ -104,26 +115,26 @@ def find(run, questions, contexts, *, max_context, max_question, overlap, batch_
             see `recipes.question_answering.build_model`.
         questions, contexts: Lists of int32 arrays.
         max_context, max_question: Integers, steps that are read at once.
-        overlap: Integer, steps that two windows share, at least.
-        batch_size: Integer, windows that are read at once.
+        max_answer: Integer, steps that two windows share, at least: one of them has all of it.
+        at_once: Integer, windows in a batch.
 
     Yields:
         Pairs of a row and its `Found`, in any order.
     """
     questions = [row[:max_question] for row in questions]
-    begins = [windows(len(row), max_context, overlap) for row in contexts]
+    begins = [windows(len(row), max_context, max_answer) for row in contexts]
     # By length, and all windows of a passage in one batch.
     order = sorted(range(len(contexts)), key=lambda row: (len(begins[row]), len(contexts[row])))
     while order:
         rows = [order.pop()]
         count = len(begins[rows[0]])
-        while order and count + len(begins[order[-1]]) <= batch_size:
+        while order and count + len(begins[order[-1]]) <= at_once:
             rows.append(order.pop())
             count += len(begins[rows[-1]])
         pairs = [(row, begin) for row in rows for begin in begins[row]]
-        parts = [contexts[row][begin : begin + max_context] for row, begin in pairs]
         outputs = run(
-            question=_rounded([questions[row] for row, _ in pairs]), context=_rounded(parts)
+            question=_rounded([questions[row] for row, _ in pairs]),
+            context=_rounded([contexts[row][begin : begin + max_context] for row, begin in pairs]),
         )
         for row in rows:
             numbers = [number for number, (other, _) in enumerate(pairs) if other == row]
@@ -152,6 +163,16 @@ def _best(outputs, begins, length, question_length):
     return Found(start, end, float(1 / totals.sum()), looked_at, weights)
 
 
+def characters(context, spans, found):
+    """Where a `Found` starts and ends in characters, without spaces around it."""
+    if not len(spans):
+        return 0, 0
+    start, end = int(spans[found.start, 0]), int(spans[found.end, 1])
+    text = context[start:end]
+    start += len(text) - len(text.lstrip())
+    return start, start + len(text.strip())
+
+
 @dataclasses.dataclass(frozen=True)
 class Texts:
     """What a model that reads is given.
@@ -159,107 +180,131 @@ class Texts:
     Attributes:
         data: `recipes.data.reading.Passages`.
         tokens: `recipes.text.offsets` tokens.
-        metric: One of `recipes.kit.answers.METRICS`.
         questions, contexts: Dicts from the name of a part to lists of int32 arrays.
-        spans: Dict from the name of a part to a list, the spans of each passage's tokens.
+        spans: Dict from the name of a part to a list of int32 arrays `(T, 2)`, the start and the
+            end of each of a passage's tokens, in characters.
     """
 
     data: object
     tokens: object
-    metric: str
     questions: dict
     contexts: dict
     spans: dict
 
     def batches(self, config, **options):
         """The training batches: all questions of which some token stands for the answer."""
-        train = self.data.train
-        targets = np.array(
-            [
-                token_span(spans, start, start + len(text))
-                for spans, ((text, start), *_) in zip(
-                    self.spans["train"], train.answers, strict=True
-                )
-            ],
-            "int32",
-        )
-        kept = np.flatnonzero(targets[:, 0] >= 0)
-        return SpanBatches(
-            [self.questions["train"][row] for row in kept],
-            [self.contexts["train"][row] for row in kept],
-            targets[kept],
-            config.batch_size,
-            max_context=config.max_context,
-            max_question=config.max_question,
+        rows, targets = [], []
+        for row, (spans, ((text, start), *_)) in enumerate(
+            zip(self.spans["train"], self.data.train.answers, strict=True)
+        ):
+            inside = tokens_inside(spans, start, start + len(text))
+            if len(inside):
+                rows.append(row)
+                targets.append((inside[0], inside[-1]))
+        return flags.call(
+            SpanBatches,
+            config,
+            [self.questions["train"][row] for row in rows],
+            [self.contexts["train"][row] for row in rows],
+            np.array(targets, "int32"),
             **options,
         )
 
-    def found(self, config, model, part):
+    def predict(self, config, model, part):
         """The answers of a model to use to the questions of a part, a list of strings."""
-        split = self.data.splits[part]
-        texts = [""] * len(split)
-        sizes = {"max_context": config.max_context, "max_question": config.max_question}
-        rows = self.questions[part], self.contexts[part]
 
         def run(**inputs):
             return model.predict_on_batch(inputs)
 
-        for row, found in find(run, *rows, overlap=config.max_answer, **sizes):
-            texts[row] = told(split.contexts[row], self.spans[part][row], found)[2]
+        contexts, spans = self.data.splits[part].contexts, self.spans[part]
+        texts = [""] * len(contexts)
+        rows = self.questions[part], self.contexts[part]
+        for row, found in flags.call(find, config, run, *rows):
+            start, end = characters(contexts[row], spans[row], found)
+            texts[row] = contexts[row][start:end]
         return texts
 
     def measure(self, config, model, part):
         """The figures of a model to use on a part."""
-        found = self.found(config, model, part)
-        return answers.measure(self.data.splits[part].right, found, self.metric)
+        right = self.data.splits[part].right
+        return answers.measure(right, self.predict(config, model, part), config.metric)
+
+
+def tokens_inside(spans, start, end):
+    """The tokens that overlap some characters of a text.
+
+    >>> tokens_inside(np.array([(0, 2), (3, 5), (5, 9)]), 4, 6).tolist()
+    [1, 2]
+    """
+    return np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start))
 
 
 def read(config, data):
     """The `Texts` of a data set; tokens are learned from the training texts."""
-    is_spaced = offsets.is_spaced(dict.fromkeys(data.train.contexts))
-    kind = config.tokens or ("pieces" if is_spaced else "characters")
-    metric = config.metric or ("words" if is_spaced else "characters")
     texts = [*dict.fromkeys(data.train.contexts), *dict.fromkeys(data.train.questions)]
-    tokens = offsets.learn(kind, texts, config.vocabulary_size)
-    known = list(
-        dict.fromkeys(
-            text for split in data.splits.values() for text in (*split.contexts, *split.questions)
-        )
-    )
-    known = dict(zip(known, tokens.encode_all(known), strict=True))
+    tokens = offsets.learn(config.tokens, texts, config.vocabulary_size)
 
     def encode(column):
-        return [known[text] for text in column]
+        """Two lists, ids and spans of each text; a text that comes again is read once."""
+        known = list(dict.fromkeys(column))
+        encoded = dict(zip(known, tokens.encode_all(known), strict=True))
+        return zip(*(encoded[text] for text in column), strict=True)
 
-    contexts = {part: encode(split.contexts) for part, split in data.splits.items()}
-    return Texts(
-        data,
-        tokens,
-        metric,
-        {part: [ids for ids, _ in encode(split.questions)] for part, split in data.splits.items()},
-        {part: [ids for ids, _ in rows] for part, rows in contexts.items()},
-        {part: [spans for _, spans in rows] for part, rows in contexts.items()},
-    )
+    questions, contexts, spans = {}, {}, {}
+    for part, split in data.splits.items():
+        questions[part], _ = encode(split.questions)
+        contexts[part], spans[part] = encode(split.contexts)
+    return Texts(data, tokens, questions, contexts, spans)
 
 
-def token_span(spans, start, end):
-    """The first and the last token that overlap some characters of a text; -1 if none does.
+def export(model, folder, texts, config):
+    """Writes all forms of a reader, with one signature, `ids`.
 
-    >>> token_span([(0, 2), (3, 5), (5, 9)], 4, 6), token_span([(0, 2)], 2, 3)
-    ((1, 2), (-1, -1))
+    Args:
+        model: The model to use, see `recipes.question_answering.build_model`.
+        folder: Path.
+        texts: `Texts`, on whose test part the forms are compared.
+        config: A `Config` of the recipe.
+
+    Returns:
+        As `kit.exports.export`; the forms agree where the span is the same.
     """
-    inside = [n for n, (first, last) in enumerate(spans) if first < end and last > start]
-    return (inside[0], inside[-1]) if inside else (-1, -1)
+    import tensorflow as tf
 
+    import keras_attention as ka
 
-def told(context, spans, found):
-    """Start and end of a `Found` in characters, and its text without spaces around it."""
-    if not spans:
-        return 0, 0, ""
-    start, end = (
-        spans[min(found.start, len(spans) - 1)][0],
-        spans[min(found.end, len(spans) - 1)][1],
+    count = config.parity_questions
+    rows = texts.questions["test"][:count], texts.contexts["test"][:count]
+
+    def samples():
+        for question, context in zip(*rows, strict=True):
+            yield {
+                "question": question[None, : config.max_question],
+                "context": context[None, : config.max_context],
+            }
+
+    def with_a_step(ids):
+        # Of an empty text: TFLite's kernels do not all take none.
+        return ops.pad(ids, [[0, 0], [0, ops.maximum(1 - ops.shape(ids)[1], 0)]])
+
+    def read_ids(model, question, context):
+        inputs = {"question": with_a_step(question), "context": with_a_step(context)}
+        return model(inputs, training=False)
+
+    names = ("question", "context")
+    spec = dict.fromkeys(names, tf.TensorSpec((1, None), tf.int32))
+    signature = ka.Signature(
+        "ids",
+        read_ids,
+        dict.fromkeys(names, ((None, None), "int32")),
+        tf.data.Dataset.from_generator(samples, output_signature=spec),
+        decision=lambda outputs: np.stack([outputs["start"], outputs["end"]], axis=-1),
     )
-    text = context[start:end]
-    start += len(text) - len(text.lstrip())
-    return start, start + len(text.strip()), text.strip()
+    return exports.export(
+        model,
+        folder,
+        formats=list(exports.FORMS),
+        signatures=[signature],
+        bounds=BOUNDS,
+        files={offsets.FILE: texts.tokens.names},
+    )

@@ -1,7 +1,7 @@
 """Tokens of a text and the characters that each stands for: characters, or word pieces.
 
     tokens = learn("characters", texts, size=8000)
-    ids, spans = tokens.encode("Köln, 1945")        # int32 `(T,)`, and T pairs (start, end)
+    ids, spans = tokens.encode("Köln, 1945")        # int32 `(T,)` and `(T, 2)`: start, end
 
 An answer is found as tokens and told as a part of the text itself. `vocabulary.txt`, a token per
 line, holds all that a phone needs.
@@ -60,11 +60,9 @@ class Characters:
 
     >>> tokens = Characters.learn(["ab ab", "c"])
     >>> ids, spans = tokens.encode("Ba c")
-    >>> ids.tolist(), spans[0]
-    ([3, 2, 1, 1], (0, 1))
+    >>> ids.tolist(), spans[0].tolist()
+    ([3, 2, 1, 1], [0, 1])
     """
-
-    kind = "characters"
 
     def __init__(self, names):
         self.names = list(names)
@@ -79,9 +77,10 @@ class Characters:
         return cls([PADDING, UNKNOWN, *sorted(x for x, count in counts.items() if count > 1)])
 
     def encode(self, text):
-        """Ids of a text, and for each its `(start, end)` in characters."""
+        """Ids of a text `(T,)`, and the start and end of each in characters `(T, 2)`."""
         ids = [self._ids.get(fold(character), 1) for character in text]
-        return np.array(ids, "int32"), [(start, start + 1) for start in range(len(text))]
+        starts = np.arange(len(ids), dtype="int32")
+        return np.array(ids, "int32"), np.stack([starts, starts + 1], axis=1)
 
     def encode_all(self, texts):
         """The same for each of many texts, a list."""
@@ -90,8 +89,6 @@ class Characters:
 
 class Pieces:
     """Word pieces, see `recipes.text.wordpiece`."""
-
-    kind = "pieces"
 
     def __init__(self, names):
         self.names = list(names)
@@ -103,12 +100,16 @@ class Pieces:
         return cls(wordpiece.learn_vocabulary(texts, size))
 
     def encode(self, text):
-        """Ids of a text, and for each its `(start, end)` in characters."""
-        return wordpiece.piece_spans(self.tokenizer, text)
+        """Ids of a text `(T,)`, and the start and end of each in characters `(T, 2)`."""
+        (encoded,) = self.encode_all([text])
+        return encoded
 
     def encode_all(self, texts):
         """The same for each of many texts, a list."""
-        return list(wordpiece.spans_of_many(self.tokenizer, texts))
+        return [
+            (ids, np.array(spans, "int32").reshape(-1, 2))
+            for ids, spans in wordpiece.spans_of_many(self.tokenizer, texts)
+        ]
 
 
 _CLASSES = {"characters": Characters, "pieces": Pieces}

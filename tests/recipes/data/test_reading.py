@@ -138,6 +138,8 @@ def test_what_is_wrong_with_a_row_is_told(tmp_path, row, pattern):
         ("[]", r"train\.json: expected SQuAD's layout.*'data'"),
         ('{"data": [{}]}', r"train\.json: data\[0\]: expected SQuAD's layout.*'paragraphs'"),
         (squad(("t", [asked("q7", ("boat", 11))])), r"the question 'q7': expected the answer"),
+        (squad(("t", [asked("\ud800", ("boat", 12))])), "text that can be written in UTF-8"),
+        (squad((3, [asked("q7", ("boat", 12))])), r"data\[0\]: expected a string as title"),
         (squad(("t", [asked("q7")])), r"train\.json: expected a question with an answer"),
     ],
 )

@@ -92,7 +92,7 @@ def test_a_side_that_is_off_finds_means(texts):
 
 def test_padding_is_invisible(texts):
     h, u = texts
-    layer, block = flow.AttentionFlow(), flow.ConvolutionBlock(D, dilation_rate=2)
+    layer, block = flow.AttentionFlow(), flow.ConvolutionBlock(D, distance=2)
     before = layer(h, u, CONTEXT_MASK, QUESTION_MASK), block(h, CONTEXT_MASK)
     h, u = h.copy(), u.copy()
     h[~CONTEXT_MASK], u[~QUESTION_MASK] = 1e3, 1e3
@@ -103,22 +103,39 @@ def test_padding_is_invisible(texts):
         np.testing.assert_allclose(new[rows], old[rows], rtol=1e-5, atol=1e-6)
 
 
+def test_a_convolution_is_that_of_keras(texts):
+    h, _ = texts
+    block, same = (
+        flow.ConvolutionBlock(D, distance=2),
+        keras.layers.Conv1D(D, 3, padding="same", dilation_rate=2, activation="relu"),
+    )
+    found = ops.convert_to_numpy(block(h, CONTEXT_MASK))
+    read = block.norm(h) * CONTEXT_MASK[..., None]
+    same(read)
+    kernel, bias = block.dense.get_weights()
+    same.set_weights([kernel.reshape(3, D, D), bias])
+    np.testing.assert_allclose(found, h + ops.convert_to_numpy(same(read)), rtol=1e-4, atol=1e-5)
+
+
 def test_runs_of_words_that_both_texts_have():
     ids, others = np.array([[5, 6, 7, 9, 1, 0]]), np.array([[6, 7, 9, 5, 0, 1]])
     features = ops.convert_to_numpy(flow.MatchFeatures(4)(ids, others))[0].T
-    assert features.tolist() == [
-        [1, 1, 1, 1, 0, 0],
-        [0, 1, 1, 1, 0, 0],
-        [0, 1, 1, 1, 0, 0],
-        [0, 0, 0, 0, 0, 0],
-    ]
+    here = [[1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]]
+    assert features[:4].tolist() == here
+    for number, size in enumerate(flow.MatchFeatures.WINDOWS):
+        near = [
+            [sum(row[max(0, t - size // 2) : t + size // 2 + 1]) / size for t in range(6)]
+            for row in here
+        ]
+        np.testing.assert_allclose(features[4 * number + 4 : 4 * number + 8], near, rtol=1e-5)
 
 
 def test_the_best_span_is_that_of_all_pairs():
     rng = np.random.default_rng(3)
     start, end = rng.normal(size=(2, 40, 7)).astype("float32")
     known = np.arange(7) < rng.integers(1, 8, (40, 1))
-    first, last, score, probability = map(ops.convert_to_numpy, flow.BestSpan(3)(start, end, known))
+    start, end = (np.where(known, x, -1e9).astype("float32") for x in (start, end))
+    first, last, score, probability = map(ops.convert_to_numpy, flow.BestSpan(3)(start, end))
     for row in range(40):
         pairs = {
             (a, b): start[row, a] + end[row, b]
@@ -137,7 +154,7 @@ def test_the_best_span_is_that_of_all_pairs():
     [
         flow.AttentionFlow(True, False),
         flow.MatchFeatures(3),
-        flow.ConvolutionBlock(8, 7, separable=True, dropout=0.1, seed=3),
+        flow.ConvolutionBlock(8, 4, dropout=0.1, seed=3),
         flow.BestSpan(4),
         flow.TrilinearScore(),
     ],

@@ -5,7 +5,7 @@ import pytest
 
 from recipes.parts import passages
 
-SIZES = {"max_context": 10, "max_question": 4, "overlap": 3}
+SIZES = {"max_context": 10, "max_question": 4, "max_answer": 3}
 
 
 def batches_of(targets, lengths=(8, 30, 25), **options):
@@ -65,7 +65,7 @@ def run(question, context):
 def test_the_best_of_all_windows_is_found():
     contexts = [np.array(row, "int32") for row in ([1, 5, 2], range(1, 33), [], [9] + [1] * 40)]
     questions = [np.array([3] * 9, "int32")] * 4
-    found = dict(passages.find(run, questions, contexts, batch_size=4, **SIZES))
+    found = dict(passages.find(run, questions, contexts, at_once=4, **SIZES))
     assert sorted(found) == [0, 1, 2, 3]
     assert [found[row].start for row in range(4)] == [1, 31, 0, 0]
     assert found[1].looked_at.tolist() == [0] * 31 + [1]
@@ -76,7 +76,8 @@ def test_the_best_of_all_windows_is_found():
     assert found[3].probability == pytest.approx(1 / total, rel=1e-3)
 
 
-def test_tokens_are_told_as_the_text_itself():
+def test_tokens_are_told_as_characters_of_the_text():
     found = passages.Found(1, 2, 1.0, None, None)
-    assert passages.told("a big  cat.", [(0, 1), (1, 5), (5, 11)], found) == (2, 11, "big  cat.")
-    assert passages.told("", [], found) == (0, 0, "")
+    spans = np.array([(0, 1), (1, 5), (5, 11)])
+    assert passages.characters("a big  cat.", spans, found) == (2, 11)  # not the space before it
+    assert passages.characters("", np.zeros((0, 2), int), found) == (0, 0)
