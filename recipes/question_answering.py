@@ -212,8 +212,8 @@ def build_model(config, vocabulary_size):
     for name, count in (("start", 1), ("end", 2)):  # the end is read from what start is read from
         x = convolutions(count, name)(x, context_mask)
         read_from = layers.LayerNormalization(name=f"{name}_norm")(x) * config.units**-0.5
-        pointer = ka.BilinearScore(name=f"{name}_pointer")(query, drop(read_from))  # (B, 1, T)
-        logits[name] = ops.where(context_mask, ops.cast(pointer[:, 0], "float32"), -1e9)
+        point = ka.BilinearScore(dtype="float32", name=f"{name}_pointer")
+        logits[name] = ops.where(context_mask, point(query, drop(read_from))[:, 0], -1e9)  # (B, T)
     best = flow.BestSpan(config.max_answer, dtype="float32", name="best")(*logits.values())
     outputs = dict(zip(("start", "end", "score", "probability"), best, strict=True))
     outputs |= {"weights": weights, "looked_at": looked_at}
