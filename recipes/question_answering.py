@@ -69,8 +69,8 @@ class Config(TrainConfig):
     vocabulary_size: int | None = size_dependent(
         8_000, 2_000, "word pieces to learn, at most", unit="questions", low=100, high=100_000
     )
-    max_context: int = option(512, "tokens of a passage read at once; more in windows", low=16)
-    max_question: int = option(64, "tokens of a question that are read", low=4)
+    max_context: int = option(1024, "tokens of a passage read at once; more in windows", low=16)
+    max_question: int = option(96, "tokens of a question that are read", low=4)
     max_answer: int = option(30, "tokens of an answer, at most", low=2, high=500)
     metric: str | None = option(
         None, "how answers are compared (default: words, characters of scripts without spaces)",

@@ -202,6 +202,7 @@ class ConvolutionBlock(layers.Layer):
 
     def __init__(self, units, distance=1, dropout=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.units, self.distance, self.dropout, self.seed = units, distance, dropout, seed
         self.norm = layers.LayerNormalization(dtype=self.dtype_policy)
         self.dense = layers.Dense(units, activation="relu", dtype=self.dtype_policy)
@@ -253,8 +254,8 @@ class BestSpan(layers.Layer):
         T, length = ops.shape(start)[1], self.max_length
         # The logits of the ends that each start may have: (B, T, L).
         end = ops.pad(end, [[0, 0], [0, length - 1]], constant_values=-1e9)
-        ends = ops.take(end, ops.arange(T)[:, None] + ops.arange(length), axis=1)
-        sums = ops.reshape(start[..., None] + ends, (-1, T * length))
+        ends = ops.take(end, ops.expand_dims(ops.arange(T), 1) + ops.arange(length), axis=1)
+        sums = ops.reshape(ops.expand_dims(start, 2) + ends, (-1, T * length))
         # `argmax` of floats has no TFLite operator.
         best, index = (x[:, 0] for x in ops.top_k(sums, 1))
         return (

@@ -45,8 +45,7 @@ class SpanBatches(Batches):
     ):
         self._questions = [row[:max_question] for row in questions]
         self._contexts, self._targets, self._longest = contexts, targets, max_context
-        # One for all: they are short.
-        self._question_width = max(map(len, self._questions), default=1)
+        self._widest = max(map(len, self._questions), default=1)
         lengths = [min(len(row), max_context) for row in contexts]
         super().__init__(lengths, batch_size, **options)
 
@@ -57,10 +56,12 @@ class SpanBatches(Batches):
             self._contexts[row][begin : begin + self._longest]
             for row, begin in zip(rows, begins, strict=True)
         ]
-        inputs = {
-            "question": pad([self._questions[row] for row in rows], self._question_width),
-            "context": pad(contexts, width),
-        }
+        questions = [self._questions[row] for row in rows]
+        asked = max(1, *map(len, questions))
+        if rows is self._batches[0][0]:
+            # As wide as no other: Keras expects of all batches what the first two have in common.
+            asked = self._widest + 1
+        inputs = {"question": pad(questions, asked), "context": pad(contexts, width)}
         targets = self._targets[rows] - begins[:, None]
         start, end = np.minimum(targets, [[len(context) - 1] for context in contexts]).T
         return inputs, {"start": start.astype("int32"), "end": end.astype("int32")}

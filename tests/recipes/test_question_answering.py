@@ -30,7 +30,7 @@ run = functools.partial(call_recipe, recipe)
 def toy_run(tmp_path_factory):
     """Folder of a finished run on the toy facts."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    settings = {"epochs": 8, "parity_questions": 20, "baselines": False}
+    settings = {"epochs": 4, "parity_questions": 20, "baselines": False}
     recipe.train(recipe.Config(data="toy", output=output, **settings))
     return output
 
@@ -138,7 +138,7 @@ def test_questions_of_standard_input_about_a_file(toy_run, tmp_path, capfd, monk
 
 
 def test_a_long_passage_is_read_in_windows(read):
-    before = " ".join(f"Leo repaired a tower in Riga on {day} ." for day in ["sunday"] * 90)
+    before = " ".join(f"Leo repaired a tower in Riga on {day} ." for day in ["sunday"] * 130)
     context = f"{before} {CONTEXT}"
     assert len(read.tokens.encode(context)[0]) > read.sizes["max_context"]
     said = read(QUESTION, context)
