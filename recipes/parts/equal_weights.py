@@ -9,8 +9,9 @@ import keras_attention as ka
 @keras.saving.register_keras_serializable(package="recipes")
 def equal_weights(scores, mask=None):
     """A normalizer that weighs all steps alike, for layers whose scores are given."""
-    allowed = ops.ones_like(scores) if mask is None else ops.cast(mask, scores.dtype)
-    allowed = allowed * ops.ones_like(scores)
+    # Not `ones_like` alone: Keras would warn that the scores have no gradient.
+    equal = ops.ones_like(scores) + 0.0 * ops.nan_to_num(scores)
+    allowed = equal if mask is None else ops.where(mask, equal, 0.0)
     return allowed / ops.maximum(ops.sum(allowed, axis=-1, keepdims=True), 1.0)
 
 
