@@ -30,7 +30,7 @@ run = functools.partial(call_recipe, recipe)
 def toy_run(tmp_path_factory):
     """Folder of a finished run on the toy facts."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    settings = {"epochs": 4, "parity_questions": 20, "baselines": False}
+    settings = {"epochs": 8, "parity_questions": 20, "baselines": False}
     recipe.train(recipe.Config(data="toy", output=output, **settings))
     return output
 
