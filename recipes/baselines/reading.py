@@ -69,7 +69,7 @@ def sliding_window(split, is_spaced):
         scores = []
         for start, end in passage.candidates:
             first, last = np.searchsorted(passage.places, (start, end))
-            near = windows[max(0, first - size) : last + 1]
+            near = windows[max(0, first - size + 1) : max(1, last)]
             is_asked = total[last] > total[first]
             scores.append(-1.0 if is_asked else near.max(initial=0.0) + 1e-6 * (end - start))
         found.append(passage.text(scores))
