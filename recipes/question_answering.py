@@ -159,7 +159,7 @@ def build_model(config, vocabulary_size):
     seeds = itertools.count(config.seed)
 
     def drop(x):
-        return layers.Dropout(config.dropout, seed=next(seeds))(x)
+        return layers.SpatialDropout1D(config.dropout, seed=next(seeds))(x)
 
     def convolutions(count, name):
         """Convolutions, each of which reads steps further apart than the one before."""
