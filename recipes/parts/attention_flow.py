@@ -208,6 +208,7 @@ class ConvolutionBlock(layers.Layer):
         self.supports_masking = True
         self.units, self.distance, self.dropout, self.seed = units, distance, dropout, seed
         self.norm = layers.RMSNormalization(dtype=self.dtype_policy)
+        self.norm.supports_masking = True  # it reads each step alone; Keras would warn
         self.dense = layers.Dense(units, activation="relu", dtype=self.dtype_policy)
         self.drop = layers.SpatialDropout1D(dropout, seed=seed, dtype=self.dtype_policy)
 
