@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from recipes import question_answering as recipe
+from recipes.data import reading
 from recipes.data.toy import facts
 from recipes.kit import exports
-from recipes.parts import answered
+from recipes.parts import answered, passages
 from tests.recipes.command import call_recipe, one_line
 from tests.recipes.contract import RecipeContract
 
@@ -23,6 +24,12 @@ GOOD = HEADER + "".join(
 CONTEXT = "Ida toured a mill in Riga on friday . Olga purchased a lamp on monday in Lyon ."
 QUESTION = "where did Olga buy something ?"
 
+# What the toy facts need, in a few seconds.
+SETTINGS = {
+    "epochs": 2, "encoder_blocks": 1, "self_attention": 0, "parity_questions": 5,
+    "baselines": False,
+}  # fmt: skip
+
 run = functools.partial(call_recipe, recipe)
 
 
@@ -30,8 +37,7 @@ run = functools.partial(call_recipe, recipe)
 def toy_run(tmp_path_factory):
     """Folder of a finished run on the toy facts."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    settings = {"epochs": 8, "parity_questions": 20, "baselines": False}
-    recipe.train(recipe.Config(data="toy", output=output, **settings))
+    recipe.train(recipe.Config(data="toy", output=output, **SETTINGS))
     return output
 
 
@@ -65,7 +71,7 @@ class TestContract(RecipeContract):
     )
     tfds = ("squad", "squat")
     quick = (
-        "--no-baselines --limit 32 --epochs 1 --units 8 --encoder-blocks 1 --model-blocks 1 "
+        "--no-baselines --limit 12 --epochs 1 --units 8 --encoder-blocks 1 --model-blocks 1 "
         "--self-attention 0 --tokens characters --max-context 64 --parity-questions 2"
     ).split()
     asked = (QUESTION, "--context", CONTEXT)
@@ -174,8 +180,7 @@ def test_without_attention_means_are_read(tmp_path, monkeypatch, capfd, eagerly)
     assert of_other == metrics["scores"]  # the same network, seed and batches
 
 
-def test_scripts_without_spaces_are_read_as_characters(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(exports, "FORMS", {"tflite": "model.tflite"})
+def test_scripts_without_spaces_are_read_as_characters(tmp_path):
     rows = [
         {"context": f"手塚治虫は{year}年に生まれた。", "question": "いつ生まれた?",
          "answer": f"{year}年", "start": 5}
@@ -184,13 +189,16 @@ def test_scripts_without_spaces_are_read_as_characters(tmp_path, monkeypatch, ca
     for name in ("train", "test"):
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    quick = [flag for flag in TestContract.quick if flag not in ("--tokens", "characters")]
-    assert run("train", *quick, "--data", tmp_path, "--output", tmp_path / "out") == 0
-    details = json.loads((tmp_path / "out" / "metrics.json").read_text())["details"]
-    assert (details["tokens"], details["metric"]) == ("characters", "characters")
-    capfd.readouterr()
+    data = reading.load(str(tmp_path), seed=0)
+    small = {"units": 8, "encoder_blocks": 1, "model_blocks": 1}
+    config = answered.settle(recipe.Config(**small), data)
+    assert (config.tokens, config.metric) == ("characters", "characters")
+    texts = passages.read(config, data)
+    _, model = recipe.build_model(config, len(texts.tokens.names))
+    sizes = {name: getattr(config, name) for name in answered.SIZES}
+    read = answered.Reader(texts.tokens, sizes, lambda **inputs: model(inputs, training=False))
     context = rows[0]["context"]
-    assert run("predict", tmp_path / "out", "いつ?", "--context", context, "--format", "jsonl") == 0
-    said = json.loads(capfd.readouterr().out)
-    assert said["answer"] and said["answer"] in context
-    assert "".join(word["word"] for word in said["words"]) == context
+    said = read("いつ?", context)
+    assert said.answer and said.answer == context[said.start : said.end]
+    assert [context[start:end] for start, end in said.spans] == [*context]
+    assert said.asked == [*"いつ?"] and said.weights.shape == (len(context), 3)
