@@ -165,7 +165,8 @@ class _Passage:
             (*match.span(), _shape(match[0]) if is_spaced else match.lastgroup)
             for match in (_WORDS if is_spaced else _RUNS).finditer(context)
         ]
-        self.candidates, self.shapes = [], []
+        self.candidates, self.shapes, self.around = [], [], []
+        texts = ["", *(context[start:end] for start, end, _ in units), ""]
         for first, (start, before, shape) in enumerate(units):
             shapes = []
             for at, end, shape in units[first : first + _MOST[is_spaced]]:
@@ -177,6 +178,7 @@ class _Passage:
                 if len(shapes) == 1 or "hiragana" not in (shapes[0], shapes[-1]):
                     self.candidates.append((start, end))
                     self.shapes.append("+".join(shapes))
+                    self.around.append((texts[first], texts[first + len(shapes) + 1]))
 
     def text(self, scores):
         """The candidate with the best score; of equal ones the first."""
@@ -187,31 +189,37 @@ class _Passage:
 
     def features(self, question, rows, idf, cues):
         """A list of pairs of a name and a number for each of some candidates."""
+        if not self.candidates:
+            return []
         asked = {gram for gram, _ in _grams(question, self.is_spaced)}
-        all_asked = sum(idf.get(gram, 8.0) for gram in asked) + 1e-6
         told = np.zeros(len(self.context) + 1)  # the weight of the grams that begin here
         for gram, place in zip(self.grams, self.places, strict=True):
-            told[place] = idf.get(gram, 8.0) * (gram in asked) / all_asked
+            told[place] = idf.get(gram, 8.0) * (gram in asked)
         told = np.concatenate([[0], np.cumsum(told)])
+        starts, ends = np.array(self.candidates).T
+        stops = [match.end() for match in re.finditer(r"[.!?\u3002\uff01\uff1f\n]", self.context)]
+        sentences = np.array([0, *stops, len(self.context)])
+        number = np.searchsorted(sentences[:-1], starts, side="right")
+        own = told[ends] - told[starts]
+        numbers = {"sentence": told[sentences[number]] - told[sentences[number - 1]] - own}
+        for size in _WINDOWS[self.is_spaced]:
+            numbers[f"before {size}"] = told[starts] - told[np.maximum(starts - size, 0)]
+            numbers[f"after {size}"] = told[np.minimum(ends + size, len(self.context))] - told[ends]
+            numbers[f"near {size}"] = numbers[f"before {size}"] + numbers[f"after {size}"]
+        # One candidate is taken: what counts is how far it is behind the best.
+        numbers = {name: x / max(x.max(), 1e-6) for name, x in numbers.items()}
+        numbers["length"] = np.log1p(ends - starts) / 4
         asked_with = sorted(asked & cues)
-        ends = [match.end() for match in re.finditer(r"[.!?\u3002\uff01\uff1f\n]", self.context)]
-        sentences = np.array([0, *ends, len(self.context)])
         features = []
         for row in rows:
-            (start, end), shape = self.candidates[row], self.shapes[row]
-            number = np.searchsorted(sentences, start, side="right")
-            around = sentences[number - 1], sentences[min(number, len(sentences) - 1)]
-            own = told[end] - told[start]
-            pairs = [("own", own), ("sentence", told[around[1]] - told[around[0]] - own)]
-            for size in _WINDOWS[self.is_spaced]:
-                near = told[min(len(told) - 1, end + size)] - told[max(0, start - size)] - own
-                pairs.append((f"near {size}", near))
-            pairs.append(("length", np.log1p(end - start) / 4))
-            text = self.context
-            names = [shape, f"before {text[start - 2 : start]}", f"after {text[end : end + 2]}"]
-            names += [f"begins {text[start]}", f"ends {text[end - 1]}"]
-            names += [f"{cue} {what}" for cue in asked_with for what in (shape, text[end - 1])]
-            features.append(pairs + [(name, 0.5) for name in names])
+            (before, after), shape = self.around[row], self.shapes[row]
+            first, last = self.context[starts[row]], self.context[ends[row] - 1]
+            names = [shape, f"before {before}", f"after {after}", f"begins {first}", f"ends {last}"]
+            names += [f"asked {own[row] > 0}"]
+            names += [f"{cue} {x}" for cue in asked_with for x in (shape, last, f"after {after}")]
+            features.append(
+                [(name, x[row]) for name, x in numbers.items()] + [(name, 0.5) for name in names]
+            )
         return features
 
 
