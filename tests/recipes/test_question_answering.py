@@ -26,7 +26,7 @@ QUESTION = "where did Olga buy something ?"
 
 # What the toy facts need, in a few seconds.
 SETTINGS = {
-    "epochs": 2, "encoder_blocks": 1, "self_attention": 0, "parity_questions": 5,
+    "epochs": 3, "encoder_blocks": 1, "self_attention": 0, "parity_questions": 5,
     "baselines": False,
 }  # fmt: skip
 
@@ -77,6 +77,14 @@ class TestContract(RecipeContract):
     asked = (QUESTION, "--context", CONTEXT)
     broken = ("model.tflite", "metrics.json", "vocabulary.txt")
     toy = {"scores": {"exact_match": 1.0, "f1": 1.0}}
+
+    @pytest.mark.filterwarnings("ignore:Even though the `tf.config")
+    def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(
+        self, tmp_path, capfd, monkeypatch, eagerly
+    ):
+        super().test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(
+            tmp_path, capfd, monkeypatch
+        )
 
 
 def test_scores_are_above_those_of_simple_models(toy_run):
