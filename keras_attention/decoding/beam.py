@@ -29,6 +29,7 @@ def beam_search(
     coverage_penalty: float = 0.0,
     memory_mask: Tensor | None = None,
     early_stop: bool = False,
+    no_repeat_ngram_size: int = 0,
     pad_token: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Beam search: decodes the `num_beams` most probable hypotheses of each row in parallel.
@@ -48,8 +49,14 @@ def beam_search(
     when its `n_best` finished hypotheses reach that bound for all live ones: the result is that of
     the full search. The loop stops with its last row; no row depends on the others.
 
+    **N-gram blocking.** With `no_repeat_ngram_size` n no hypothesis contains n tokens in a row
+    twice: a token that would complete such a repeat is not a candidate. The start token is no part
+    of a hypothesis, and the end token is always allowed. Log P stays the model's own: the remaining
+    probabilities are not renormalized. A hypothesis without any allowed token is dropped.
+
     One `ops.while_loop`: compiles under XLA and exports to SavedModel and TFLite, with an unknown
-    batch size. Each step runs on B * K rows; the search itself costs O(B K V) per step.
+    batch size. Each step runs on B * K rows; the search itself costs O(B K V) per step, and
+    blocking O(B K (V + n L)).
 
     Args:
         step: As in `greedy_search`, called with B * K rows: every tensor with one entry per row
@@ -66,6 +73,8 @@ def beam_search(
             required with `coverage_penalty`, an error without.
         early_stop: Whether a row stops as soon as `num_beams` of its hypotheses have finished, as
             in many libraries. Saves steps, but may miss a better hypothesis.
+        no_repeat_ngram_size: Integer n of at least 0, the length of the n-grams that may occur
+            once only in a hypothesis, usually 3; 0 for none.
 
     Returns:
         A tuple of the tokens, int32 `(B, N, L)`, best hypothesis first; their scores, float32
@@ -73,9 +82,10 @@ def beam_search(
         than N hypotheses, the missing ones have score -inf and length 0.
 
     Raises:
-        ValueError: As in `greedy_search`; if `n_best` is above `num_beams`; if a penalty is
-            negative; unless `coverage_penalty` and `memory_mask` are given together; if the mask is
-            not boolean with two axes; if `step` returns no weights that fit it.
+        ValueError: As in `greedy_search`; if `n_best` is above `num_beams`; if a penalty or
+            `no_repeat_ngram_size` is negative; unless `coverage_penalty` and `memory_mask` are
+            given together; if the mask is not boolean with two axes; if `step` returns no weights
+            that fit it.
 
     Example:
         >>> first = keras.ops.log(keras.ops.array([[0.0, 0.6, 0.4, 0.0]]))
@@ -94,6 +104,8 @@ def beam_search(
 
     Reference:
         Wu et al., 2016, section 7 and eq. 14, https://arxiv.org/abs/1609.08144
+        Paulus, Xiong & Socher, 2018, section 2.5 (no trigram twice),
+        https://arxiv.org/abs/1705.04304
         Differences: no pruning by a distance from the best, and a memory step without any weight
         counts as covered by 1e-20, as its logarithm would be infinite.
     """
@@ -108,6 +120,8 @@ def beam_search(
         )
     checks.non_negative("length_penalty", length_penalty)
     checks.non_negative("coverage_penalty", coverage_penalty)
+    no_repeat_ngram_size = integer("no_repeat_ngram_size", no_repeat_ngram_size)
+    checks.non_negative("no_repeat_ngram_size", no_repeat_ngram_size)
     if (coverage_penalty > 0) != (memory_mask is not None):
         raise ValueError(
             "`coverage_penalty` and `memory_mask` go together. Received: "
@@ -131,6 +145,7 @@ def beam_search(
         length_penalty=length_penalty,
         coverage_penalty=coverage_penalty,
         early_stop=early_stop,
+        no_repeat_ngram_size=no_repeat_ngram_size,
     )
     return search.run(pad_token, memory_mask)
 
@@ -155,6 +170,7 @@ class _BeamSearch:
     length_penalty: float
     coverage_penalty: float
     early_stop: bool
+    no_repeat_ngram_size: int
 
     def run(self, pad_token, memory_mask):
         batch, beams = ops.shape(self.stepper.token)[0], self.num_beams
@@ -197,6 +213,8 @@ class _BeamSearch:
         log_p, state, weights = self.stepper(rows, state)
         if self.coverage_penalty:
             live = live | {"coverage": live["coverage"] + self._by_beam(weights, live["coverage"])}
+        if 0 < self.no_repeat_ngram_size < self.max_length:
+            log_p = ops.where(self._repeats(i, live["tokens"], log_p), _NONE, log_p)
         score, parent, token = self._candidates(live["score"], log_p)  # (B, C)
         ends = ops.zeros_like(token, dtype="bool")
         if self.end_token is not None:
@@ -213,6 +231,29 @@ class _BeamSearch:
         state = self._reorder(state, parent)
         done = ops.logical_or(done, self._is_done(score, finished["score"]))
         return i + 1, live, finished, done, state
+
+    def _repeats(self, i, tokens, log_p):
+        """Which tokens would complete an n-gram that a hypothesis has already, `(B K, V)`."""
+        n, vocabulary = self.no_repeat_ngram_size, log_p.shape[-1]
+        tokens = ops.reshape(tokens, (-1, self.max_length))  # (B K, L)
+        # An n-gram has n - 1 tokens, here compared with the last of the hypothesis, and its end.
+        ends = tokens[:, n - 1 :]  # (B K, E)
+        positions = ops.arange(n - 1, self.max_length, dtype="int32")
+        matches = ops.broadcast_to(ops.expand_dims(positions < i, 0), ops.shape(ends))
+        for offset in range(n - 1):
+            last = ops.take(tokens, [ops.maximum(i - (n - 1) + offset, 0)], axis=1)  # (B K, 1)
+            matches = ops.logical_and(
+                matches, ops.equal(tokens[:, offset:][:, : ends.shape[1]], last)
+            )
+        rows = ops.expand_dims(ops.arange(ops.shape(tokens)[0], dtype="int32"), -1)
+        # A pad token may be no token of the vocabulary.
+        index = rows * vocabulary + ops.where(matches, ends, 0)
+        count = ops.scatter(
+            ops.reshape(index, (-1, 1)),
+            ops.reshape(ops.cast(matches, "float32"), (-1,)),
+            (ops.shape(tokens)[0] * vocabulary,),
+        )
+        return ops.reshape(count, ops.shape(log_p)) > 0
 
     def _candidates(self, score, log_p):
         """The best continuations: log P, the beam they come from, and their token.

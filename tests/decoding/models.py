@@ -163,6 +163,14 @@ def beam(model, memory, mask):
     return {"tokens": tokens, "scores": scores, "lengths": lengths}
 
 
+def blocked(model, memory, mask):
+    state = model.initial_state(memory, mask)
+    tokens, scores, lengths = ka.beam_search(
+        *(model.step, 1, state, 8, 2), num_beams=3, no_repeat_ngram_size=2
+    )
+    return {"tokens": tokens, "scores": scores, "lengths": lengths}
+
+
 def sampled(model, memory, mask):
     state = model.initial_state(memory, mask)
     tokens, scores, lengths = ka.sample(

@@ -33,7 +33,10 @@ def _score(table, row, tokens, length_penalty=0.0, coverage_penalty=0.0):
     return log_p / lp + coverage_penalty * cp
 
 
-def _oracle(table, row, num_beams, n_best=1, max_length=STEPS, early_stop=False, **penalties):
+def _oracle(
+    table, row, num_beams, n_best=1, max_length=STEPS, early_stop=False, no_repeat_ngram_size=0,
+    **penalties,
+):  # fmt: skip
     """Beam search with lists, and without a thought of stopping before `max_length`."""
     live, finished = [(0.0, ())], []
     for i in range(max_length):
@@ -42,6 +45,7 @@ def _oracle(table, row, num_beams, n_best=1, max_length=STEPS, early_stop=False,
                 (score + table.log_p(row, tokens)[token], (*tokens, token))
                 for score, tokens in live
                 for token in range(table.words)
+                if not _repeats((*tokens, token), no_repeat_ngram_size)
             ),
             reverse=True,
         )
@@ -52,6 +56,12 @@ def _oracle(table, row, num_beams, n_best=1, max_length=STEPS, early_stop=False,
             break
         live = [x for x in candidates if x[1][-1] != END][:num_beams]
     return sorted(finished, reverse=True)[:n_best]
+
+
+def _repeats(tokens, n):
+    """Whether the last n tokens, none of which ends, stand together before too."""
+    last = tokens[len(tokens) - n :]
+    return 0 < n <= len(tokens) and any(tokens[i : i + n] == last for i in range(len(tokens) - n))
 
 
 def _search(table, max_length=STEPS, jit=False, **kwargs):
@@ -88,6 +98,54 @@ def test_equals_a_search_in_plain_python(kwargs, jit):
         table = Table(seed)
         expected = [_oracle(table, row, **kwargs) for row in range(ROWS)]
         check(_search(table, jit=jit, **kwargs), expected)
+
+
+@pytest.mark.parametrize(
+    "kwargs, jit",
+    [
+        ({"num_beams": 1, "no_repeat_ngram_size": 1}, False),
+        ({"num_beams": 3, "n_best": 3, "no_repeat_ngram_size": 2}, False),
+        ({"num_beams": 3, "n_best": 2, "no_repeat_ngram_size": 2, "length_penalty": 1.0}, True),
+        ({"num_beams": 2, "no_repeat_ngram_size": 3, "coverage_penalty": 0.3}, False),
+    ],
+    ids=str,
+)
+def test_no_ngram_occurs_twice(kwargs, jit):
+    steps, n, differs = 9, kwargs["no_repeat_ngram_size"], False
+    for seed in range(1 if jit else 3):
+        table = Table(seed, scale=3.0)
+        table.bias[:, END] = -6.0  # so that hypotheses are long enough to repeat something
+        expected = [_oracle(table, row, max_length=steps, **kwargs) for row in range(ROWS)]
+        got = to_numpy(_search(table, steps, jit, **kwargs))
+        check(got, expected)
+        for row, (count, *_) in zip(got[0][:, 0], got[2], strict=True):
+            grams = list(zip(*(row[i:count] for i in range(n)), strict=False))
+            assert len(set(grams)) == len(grams) > 1
+        free = to_numpy(_search(table, steps, jit, **kwargs | {"no_repeat_ngram_size": 0}))
+        differs |= not np.array_equal(free[0], got[0])
+    assert differs
+
+
+def test_a_hypothesis_without_an_allowed_token_is_dropped():
+    def step(token, state):
+        return ops.zeros((4, 2)), state
+
+    arguments = {"num_beams": 2, "n_best": 2, "no_repeat_ngram_size": 1}
+    tokens, scores, lengths = to_numpy(ka.beam_search(step, [0, 0], None, 2, **arguments))
+    assert sorted(tokens[0].tolist()) == [[0, 1], [1, 0]]  # the start token counts for nothing
+    assert (lengths == 2).all()
+    assert np.exp(scores) == pytest.approx(0.25, rel=1e-5)  # not renormalized
+    tokens, scores, lengths = to_numpy(ka.beam_search(step, [0, 0], None, 3, **arguments))
+    assert (scores == -np.inf).all() and (lengths == 0).all() and (tokens == 0).all()
+
+
+def test_an_ngram_as_long_as_the_hypothesis_blocks_nothing():
+    table = Table()
+    free = to_numpy(_search(table, num_beams=3))
+    for n in (STEPS, 99):
+        blocked = to_numpy(_search(table, num_beams=3, no_repeat_ngram_size=n))
+        for a, b in zip(blocked, free, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -296,6 +354,11 @@ def test_a_vocabulary_of_one():
         ({"n_best": 3}, "`n_best` must be at most `num_beams`.*n_best=3, num_beams=2"),
         ({"length_penalty": -1}, "`length_penalty` must be a number of at least 0.*=-1"),
         ({"coverage_penalty": -1}, "`coverage_penalty` must be a number of at least 0.*=-1"),
+        (
+            {"no_repeat_ngram_size": -1},
+            "`no_repeat_ngram_size` must be a number of at least 0.*=-1",
+        ),
+        ({"no_repeat_ngram_size": 1.5}, "`no_repeat_ngram_size` must be an integer.*=1.5"),
         ({"coverage_penalty": 0.2}, "go together.*coverage_penalty=0.2, memory_mask=None"),
         ({"memory_mask": np.ones((3, 6))}, "go together.*coverage_penalty=0.0, memory_mask=a m"),
         (

@@ -7,17 +7,17 @@ import pytest
 import keras_attention as ka
 from keras_attention.export import parity
 from tests.backend import needs_tensorflow, to_numpy
-from tests.decoding.models import CachedDecoder, Decoder, beam, greedy, memories, sampled
+from tests.decoding.models import CachedDecoder, Decoder, beam, blocked, greedy, memories, sampled
 
 pytestmark = needs_tensorflow
 INPUTS = {"memory": ((None, None, 5), "float32"), "mask": ((None, None), "bool")}
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_one_file_holds_greedy_and_beam_search(tmp_path_factory, exported, batch):
+def test_one_file_holds_three_searches(tmp_path_factory, exported, batch):
     folder, model, signatures = exported
     inputs = memories(batch, steps=9, seed=batch)
-    for signature, search in zip(signatures, (greedy, beam), strict=True):
+    for signature, search in zip(signatures, (greedy, beam, blocked), strict=True):
         expected = to_numpy(search(model, **inputs))
         for plain_kernels in (False, True):
             run = parity.tflite_runner(signature, folder / "model.tflite", plain_kernels)
@@ -34,7 +34,7 @@ def exported(request, tmp_path_factory):
     model = request.param()
     signatures = [
         ka.Signature(name, search, INPUTS, memories(6), decision="tokens")
-        for name, search in [("greedy", greedy), ("beam", beam)]
+        for name, search in [("greedy", greedy), ("beam", beam), ("blocked", blocked)]
     ]
     ka.export_model(model, folder, signatures=signatures, formats=["saved_model", "tflite"])
     return folder, model, signatures
