@@ -95,15 +95,18 @@ def read(path, columns):
     Args:
         path: Path.
         columns: Dict from the name of each column to read to what it holds: `"text"`, strings
-            kept as they are, perhaps empty; or `"value"`, strings or numbers, of which spaces
-            around them are dropped and something is left.
+            kept as they are, perhaps empty; `"texts"`, a string or, in jsonl, a list of them,
+            read as a list; or `"value"`, strings or numbers, of which spaces around them are
+            dropped and something is left.
 
     Yields:
-        Tuples of the line, from 1, where the row begins, and a string for each column.
+        Tuples of the line, from 1, where the row begins, and the value of each column.
     """
     read_rows = _read_jsonl if ".jsonl" in path.suffixes else _read_csv
     for line, *values in _rows(path, read_rows(path, columns)):
         for index, (column, kind) in enumerate(columns.items()):
+            if kind == "texts" and isinstance(values[index], str):
+                values[index] = [values[index]]
             if kind == "value":
                 values[index] = values[index].strip()
                 if not values[index]:
@@ -289,10 +292,14 @@ class _Row(dict):
 
 def json_string(value, column, kind, where):
     """The string of a JSON value for a column, see `read`; if it is none, `where` is told."""
+    if kind == "texts" and isinstance(value, list) and value:
+        return [json_string(one, column, "text", where) for one in value]
     if kind == "value" and isinstance(value, (int, float)):
         return json.dumps(value)
     if not isinstance(value, str):
-        wanted = "a string" if kind == "text" else "a string or a number"
+        wanted = {"text": "a string", "texts": "a string or a list of strings"}.get(
+            kind, "a string or a number"
+        )
         raise UserError(f"{where}: expected {wanted} as {column}. Received: {short(value)}")
     try:
         value.encode()
