@@ -258,6 +258,60 @@ class PairBatches(Batches):
         batches[0] = pairs, next((wider for wider in self._widths if wider > width), width + 1)
 
 
+class SummaryBatches(Batches):
+    """Documents and their summaries in few shapes, and what is to be predicted at each step.
+
+    XLA compiles anew for each shape. So each batch is full, and where pairs are missing for that,
+    rows of padding stand in, which no loss counts.
+
+    Args:
+        sources, targets: Lists of int32 arrays, the words of each pair; a target with its end.
+        batch_size: Integer, pairs in a batch.
+        start: Integer, the word before the first of a summary.
+        shapes: List of pairs of integers, the lengths of source and target to pad to; a longer pair
+            adds its own.
+        **options: As for `Batches`.
+
+    Each batch is `({"source": (B, S), "target": (B, T), "labels": (B, T)}, labels)`.
+    """
+
+    def __init__(self, sources, targets, batch_size, *, start, shapes, **options):
+        self._sources, self._targets, self._start = sources, targets, start
+        lengths = np.array([(len(s), len(t)) for s, t in zip(sources, targets, strict=True)])
+        most = np.maximum(lengths.max(axis=0), np.max(shapes, axis=0))
+        self._shapes = sorted({*shapes, tuple(most.tolist())})
+        super().__init__(lengths, batch_size, **options)
+
+    def _arrays(self, rows, shape):
+        count = self._batch_size
+        source = pad([self._sources[row] for row in rows], shape[0], count)
+        targets = [self._targets[row] for row in rows]
+        labels = pad(targets, shape[1], count)
+        target = pad([[self._start, *ids[:-1]] for ids in targets], shape[1], count)
+        return {"source": source, "target": target, "labels": labels}, labels
+
+    def _compose(self):
+        super()._compose()
+        # Keras expects of all batches what the first two have in common, such as a length.
+        longest = self._shapes[-1]
+        self._batches[0] = self._batches[0][0], (longest[0] + 1, longest[1] + 1)
+
+    def _part_first_two(self, batches):
+        pass  # `_compose` does, for a batch of two lengths
+
+    def _bucket(self, rng):
+        left = np.arange(len(self._lengths))
+        if rng is not None:
+            left = rng.permutation(left)
+        batches = []
+        for shape in self._shapes:
+            fits = (self._lengths[left] <= shape).all(axis=1)
+            starts = range(0, fits.sum(), self._batch_size)
+            batches += [(left[fits][n : n + self._batch_size], shape) for n in starts]
+            left = left[~fits]
+        return batches
+
+
 def widths(lengths, count):
     """At most `count` widths; to pad each row to the next of them takes the fewest steps.
 

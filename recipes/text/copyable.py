@@ -124,7 +124,9 @@ class Copyable:
 
         begins, marked = self.starts(ids)
         word = tf.cumsum(tf.cast(begins, tf.int32), axis=1) - 1  # (B, T)
-        width = tf.clip_by_value(tf.reduce_max(tf.pad(word, [[0, 0], [0, 1]])) + 1, 1, self.max_words)
+        width = tf.clip_by_value(
+            tf.reduce_max(tf.pad(word, [[0, 0], [0, 1]])) + 1, 1, self.max_words
+        )
         position = tf.range(tf.shape(ids)[1])
         is_piece = tf.logical_and(ids > PAD, word < width)
         start = _scatter(position + tf.zeros_like(ids), word, is_piece & begins, width)
@@ -192,11 +194,25 @@ class Copyable:
             found = [
                 self.known + slots[row][tuple(spelled[i])]
                 if word >= self.known and tuple(spelled[i]) in slots[row]
-                else UNKNOWN if word >= self.known else word
+                else UNKNOWN
+                if word >= self.known
+                else word
                 for i, word in enumerate(words)
             ]
             targets.append(np.array(found, "int32"))
         return targets
+
+    def text(self, words, pieces):
+        """The text of a summary's words, for the pieces of the words of its source."""
+        spelled = [[w] if w < self.known else pieces[w - self.known] for w in words]
+        return self.spacing.to_text([self.vocabulary[n] for row in spelled for n in row if n])
+
+    def names(self, words, source):
+        """Each of a summary's words as a string, for those of its source, a list of strings."""
+        return [
+            self.vocabulary[word] if word < self.known else source[word - self.known]
+            for word in words
+        ]
 
     def spans(self, text):
         """The `(start, end)` of each word of a text, in characters."""
