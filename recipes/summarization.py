@@ -274,9 +274,14 @@ def train(config):
         summarized.figure_of(model, texts, written[0]).savefig(run.path / "copied.png")
         run.publish(
             model, data, title="Summarization", scores=scores, baselines=baselines,
-            exports=texts.export(config, model, run.path), card=summarized.card(config, details),
+            exports=texts.export(config, model, run.path), card=card(config, details),
             plot="perplexity", details={**details, "max_document": config.max_document},
         )  # fmt: skip
+
+
+def card(config, details):
+    """The words of the model card."""
+    return summarized.card(config, details)
 
 
 def predict(config):

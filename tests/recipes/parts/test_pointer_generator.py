@@ -1,0 +1,189 @@
+"""The pointer-generator network: its mixture by hand, and the search against the model."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from recipes import summarization
+from recipes.data.batches import SummaryBatches
+from recipes.parts import pointer_generator as parts
+from recipes.text.copyable import END, PAD, START, UNKNOWN
+from tests.backend import needs_tensorflow, to_numpy
+
+pytestmark = needs_tensorflow
+
+KNOWN, SLOTS, LENGTH = 7, 6, 5
+SIZE = KNOWN + SLOTS
+SOURCE = np.array([[4, 8, 5, 10, 8, 0], [6, 6, 9, 0, 0, 0]], "int32")
+LABELS = np.array([[8, 4, 10, END, 0], [9, UNKNOWN, 6, 5, END]], "int32")
+TARGET = np.concatenate([[[START], [START]], LABELS[:, :-1]], axis=1).astype("int32")
+GIVEN = {"source": SOURCE, "target": TARGET, "labels": LABELS}
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def test_equation_9_of_see_2017():
+    rng = np.random.default_rng(0)
+    logits, gate = rng.normal(size=(2, 5, KNOWN)), rng.uniform(size=(2, 5, 1))
+    weights = softmax(rng.normal(size=(2, 5, 6)) - 1e9 * (SOURCE == PAD)[:, None])
+    inputs = [x.astype("float32") for x in (logits, gate, weights)]
+    log_p, copied = to_numpy(
+        parts.CopyLikelihood()(inputs[0], SOURCE, LABELS, gate=inputs[1], weights=inputs[2])
+    )
+    for b, t in np.ndindex(2, 5):
+        extended = np.zeros(SIZE)
+        extended[:KNOWN] = gate[b, t] * softmax(logits[b, t])
+        for i, word in enumerate(SOURCE[b]):
+            extended[word] += (1 - gate[b, t, 0]) * weights[b, t, i]
+        assert extended.sum() == pytest.approx(1)
+        word = LABELS[b, t]
+        assert np.exp(log_p[b, t]) == pytest.approx(extended[word], rel=1e-4)
+        share = (1 - gate[b, t]) * weights[b, t] * (SOURCE[b] == word) / extended[word]
+        np.testing.assert_allclose(copied[b, t], share, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_and_perplexity_leave_out_padding_and_unknown_words():
+    log_p = np.log(np.linspace(0.1, 0.9, 10)).reshape(2, 5).astype("float32")
+    counts = (LABELS != PAD) & (LABELS != UNKNOWN)
+    assert counts.sum() == 8
+    expected = -log_p[counts].mean()
+    assert to_numpy(parts.negative_log_likelihood(LABELS, log_p)) == pytest.approx(expected)
+    metric = parts.LikelihoodPerplexity()
+    metric.update_state(LABELS[:1], log_p[:1])
+    metric.update_state(LABELS[1:], log_p[1:])
+    assert float(metric.result()) == pytest.approx(np.exp(expected), rel=1e-5)
+
+
+CASES = {
+    "coverage": ({}, {}),
+    "additive": ({"coverage": 0.0}, {}),
+    "no attention": ({}, {"attends": False}),
+    "transformer": ({"architecture": "transformer"}, {}),
+    "transformer, no attention": ({"architecture": "transformer"}, {"attends": False}),
+}
+
+
+@pytest.fixture(params=CASES, scope="module")
+def models(request):
+    settings, options = CASES[request.param]
+    config = summarization.Config(
+        units=8, layers=1, heads=2, feedforward=8, dropout=0.1, **settings
+    )
+    training, model = summarization.build_model(config, KNOWN, **options)
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.7)
+    return training, model
+
+
+def test_all_weights_are_trained(models):
+    training, _ = models
+    training.compile("sgd", parts.negative_log_likelihood, run_eagerly=True)
+    before = [to_numpy(weight.value) for weight in training.trainable_weights]
+    training.train_on_batch(GIVEN, LABELS)
+    for old, weight in zip(before, training.trainable_weights, strict=True):
+        # Where all states are their mean, it does not matter how they are weighed.
+        if not {"energy", "query", "key"} & {*weight.path.split("/")}:
+            assert (old != to_numpy(weight.value)).any() or "bias" in weight.path, weight.path
+
+
+def test_a_search_steps_through_the_model(models):
+    """What it writes has the likelihood that the model gives it, and none is likelier greedily."""
+    import tensorflow as tf
+
+    _, model = models
+    start, step = parts.decoding(model, SIZE, LENGTH)
+    state, total = start(tf.constant(SOURCE)), np.zeros((2, 5))
+    for t in range(5):
+        log_p, state = step(tf.constant(TARGET[:, t]), state)
+        log_p = np.array(log_p, "float64")
+        # Neither padding, nor unknown words, nor the start are ever written.
+        assert (np.exp(log_p[:, [PAD, UNKNOWN, START]]) < 1e-9).all()
+        total[:, t] = log_p[np.arange(2), LABELS[:, t]]
+    expected = np.array(model(GIVEN, training=False)["log_likelihood"])
+    real = (LABELS != PAD) & (LABELS != UNKNOWN)
+    copies = "gate" in [layer.name for layer in model.layers]
+    real &= copies | (LABELS < KNOWN)
+    np.testing.assert_allclose(total[real], expected[real], atol=1e-4)
+
+
+def test_padding_of_the_source_changes_nothing(models):
+    _, model = models
+    wider = {**GIVEN, "source": np.pad(SOURCE, [[0, 0], [0, 3]])}
+    for name, x in to_numpy(model(GIVEN, training=False)).items():
+        y = to_numpy(model(wider, training=False))[name]
+        np.testing.assert_allclose(y[..., : x.shape[-1]], x, atol=1e-5)
+
+
+def test_the_search_blocks_and_stops(models):
+    _, model = models
+    options = {"size": SIZE, "max_length": 9, "beams": 2, "length_penalty": 1.0}
+    written = parts.generate(
+        parts.searcher(**options, ngrams=2)(model), [SOURCE[0, :5], SOURCE[1, :3], SOURCE[0, :0]]
+    )
+    assert len(written[2]) == 0  # nothing to read, nothing to say
+    for words in written[:2]:
+        pairs = list(itertools.pairwise(words.tolist()))
+        assert len(set(pairs)) == len(pairs)
+        assert not {PAD, UNKNOWN, START, END} & {*words.tolist()}
+
+
+def test_copied_words_are_counted():
+    """A model whose gate is shut copies all, one whose gate is open none."""
+    config = summarization.Config(units=8, dropout=0.0)
+    _, model = summarization.build_model(config, KNOWN)
+    gate = model.get_layer("gate")
+    sources, written = [SOURCE[0, :5], SOURCE[1, :3]], [LABELS[0, :1], LABELS[1, 2:3]]
+    for bias, expected in ((-30.0, 100.0), (30.0, 50.0)):  # slot 8 can only be copied
+        gate.kernel.assign(np.zeros(gate.kernel.shape))
+        gate.bias.assign([bias])
+        found = parts.shares_copied(model, sources, written, KNOWN)
+        assert found == {"copied_words": expected, "copied_unknown_words": 50.0}
+
+
+def test_batches_are_full_and_hold_each_pair_once():
+    rng = np.random.default_rng(0)
+    sources = [rng.integers(4, 9, size=n).astype("int32") for n in rng.integers(1, 12, 40)]
+    targets = [rng.integers(4, 9, size=n).astype("int32") for n in rng.integers(1, 7, 40)]
+    shapes = [(5, 3), (5, 6), (9, 3), (9, 6)]
+
+    def make(**options):
+        return SummaryBatches(sources, targets, 4, start=START, shapes=shapes, **options)
+
+    batches = make(shuffle_seed=0)
+    seen, sizes = [], []
+    for inputs, labels in (batches[n] for n in range(len(batches))):
+        sizes.append((inputs["source"].shape[1], labels.shape[1]))
+        assert inputs["source"].shape[0] == labels.shape[0] == 4
+        np.testing.assert_array_equal(inputs["labels"], labels)
+        np.testing.assert_array_equal(inputs["target"][:, 1:], labels[:, :-1])
+        for row in range(4):
+            source = inputs["source"][row]
+            if source.any():
+                assert inputs["target"][row, 0] == START
+                seen.append((tuple(source[source > 0]), tuple(labels[row][labels[row] > 0])))
+    assert sorted(seen) == sorted(
+        (tuple(s), tuple(t)) for s, t in zip(sources, targets, strict=True)
+    )
+    assert sizes[0][0] not in {s for s, _ in sizes[1:]} and sizes[0][1] not in {
+        t for _, t in sizes[1:]
+    }
+    assert {*sizes[1:]} <= {*shapes, (11, 6)}
+    other = make(shuffle_seed=0, epoch=1)
+    batches.on_epoch_end()
+    for n in range(len(batches)):
+        np.testing.assert_array_equal(batches[n][1], other[n][1])
+
+
+def test_custom_objects_are_saved(tmp_path):
+    config = summarization.Config(units=8, dropout=0.1)
+    _, model = summarization.build_model(config, KNOWN)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    for name, x in to_numpy(model(GIVEN, training=False)).items():
+        np.testing.assert_array_equal(to_numpy(loaded(GIVEN, training=False))[name], x)
