@@ -97,11 +97,14 @@ class Copyable:
         """At which pieces of int32 `(B, T)` a word begins, `(B, T)`, and which marked words do."""
         import tensorflow as tf
 
+        # `expand_dims`, as a slice with a new axis of a length unknown does not convert.
         ahead = tf.pad(ids, [[0, 0], [0, 2]])
         beside = [ids, ahead[:, 1:-1], ahead[:, 2:]]
-        hits = tf.ones_like(ids[:, :, None], tf.bool)  # (B, T, 1)
+        hits = tf.ones_like(tf.expand_dims(ids, -1), tf.bool)  # (B, T, 1)
         for part, column in zip(beside, self._marked.T[1:], strict=True):
-            hits = tf.logical_and(hits, tf.equal(part[:, :, None], column))  # (B, T, marked)
+            hits = tf.logical_and(
+                hits, tf.equal(tf.expand_dims(part, -1), column)
+            )  # (B, T, marked)
         marked = tf.reduce_max(tf.where(hits, self._marked[:, 0], 0), axis=-1)  # (B, T)
         behind = tf.pad(tf.cast(marked > 0, tf.int32), [[0, 0], [2, 0]])
         inside = behind[:, 1:-1] + behind[:, :-2]
@@ -137,7 +140,9 @@ class Copyable:
         pieces = tf.reshape(pieces, (-1, width, PIECES))
         marked = _scatter(marked, word, is_piece & begins, width)  # (B, S)
 
-        same = tf.reduce_all(tf.equal(pieces[:, :, None], pieces[:, None]), axis=-1)  # (B, S, S)
+        same = tf.reduce_all(
+            tf.equal(tf.expand_dims(pieces, 2), tf.expand_dims(pieces, 1)), axis=-1
+        )  # (B, S, S)
         first = tf.reduce_min(tf.where(same, tf.range(width), width), axis=-1)  # (B, S)
         whole, second = pieces[:, :, 0], pieces[:, :, 1]
         is_known = tf.logical_and(tf.equal(second, PAD), whole < self.known)
@@ -153,8 +158,8 @@ class Copyable:
 
         slot = tf.clip_by_value(words - self.known, 0, tf.shape(pieces)[1] - 1)
         copied = tf.gather(pieces, slot, batch_dims=1)  # (B, L, P)
-        alone = tf.pad(words[:, :, None], [[0, 0], [0, 0], [0, PIECES - 1]])
-        ids = tf.where(words[:, :, None] < self.known, alone, copied)
+        alone = tf.pad(tf.expand_dims(words, -1), [[0, 0], [0, 0], [0, PIECES - 1]])
+        ids = tf.where(tf.expand_dims(words, -1) < self.known, alone, copied)
         ids = tf.reshape(ids, (-1, words.shape[1] * PIECES))
         is_piece = ids > PAD
         place = tf.cumsum(tf.cast(is_piece, tf.int32), axis=1) - 1
@@ -229,7 +234,7 @@ def _scatter(values, place, is_kept, width):
     import tensorflow as tf
 
     batch = tf.shape(values)[0]
-    row = tf.range(batch)[:, None] * width
+    row = tf.expand_dims(tf.range(batch), -1) * width
     # What is not kept is added to a step behind the last, which is cut off.
     flat = tf.where(is_kept, row + place, batch * width)
     flat = tf.reshape(flat, (-1, 1))
