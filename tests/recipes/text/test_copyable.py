@@ -100,9 +100,7 @@ def test_words_are_named_by_the_text(words):
 def test_frequent_marked_words_are_learned(cased):
     documents = ["#Person1# met #Ada# ."] * 120 + ["#Seldom# spoke ."]
     words = Copyable.learn(documents, ["#Person1# spoke."], 200, 9, cased=cased)
-    marked = [
-        piece for piece in words.vocabulary if len(piece) > 2 and piece[0] == piece[-1] == "#"
-    ]
+    marked = [p for p in words.vocabulary if p[0] == p[-1] == "#" and p[1:-1].isalnum()]
     assert sorted(marked) == (["#Ada#", "#Person1#"] if cased else ["#ada#", "#person1#"])
     (found,), _ = read(words, "#Person1# met #Ada#")
     assert [words.vocabulary[n] for n in found] == [marked[0], "met", marked[1]]
