@@ -72,46 +72,59 @@ def decoding(model, max_length):
         `(B, S)` with their end and tokens `(B,)`.
     """
     encoder, pieces, scale = map(model.get_layer, ("encoder", "pieces", "scale"))
+    begin, decode = decoder_steps(model, max_length)
     # Nothing that is written holds these. The number is one that 16 bits can hold.
     barred = np.zeros(pieces.input_dim, "float32")
     barred[[PAD, UNKNOWN, START]] = -3e4
 
-    def logits(x):
-        return ops.cast(pieces(x, reverse=True), "float32") + barred
+    def start(source):
+        return begin(encoder(source, training=False))
 
+    def step(token, state):
+        output, _, state = decode(scale(pieces(token)), state)
+        return ops.cast(pieces(output, reverse=True), "float32") + barred, state
+
+    return start, step
+
+
+def decoder_steps(model, max_length):
+    """The decoder of a trained model, step by step.
+
+    Args:
+        model: A model with a `decoder`, or with `target_positions`, blocks and `decoder_norm`.
+        max_length: Integer, the most steps.
+
+    Returns:
+        The functions `begin(encoded) -> state`, for the dict that the encoder returned, and
+        `step(x, state) -> output, weights, state`, for the vectors of the tokens before, `(B, D)`:
+        the output `(B, D)` and the attention weights `(B, S)`, which blocks do not give (`None`).
+    """
     if "decoder" in [layer.name for layer in model.layers]:
         decoder = model.get_layer("decoder")
 
-        def start(source):
-            encoded = encoder(source, training=False)
+        def begin(encoded):
             return decoder.initial_state(encoded["memory"], encoded["mask"], encoded["first"])
 
-        def step(token, state):
-            output, _, state = decoder.step(scale(pieces(token)), state)
-            return logits(output), state
-
-        return start, step
+        return begin, decoder.step
 
     blocks = [layer for layer in model.layers if layer.name.startswith("decoder_block")]
     positions, norm = map(model.get_layer, ("target_positions", "decoder_norm"))
 
-    def start(source):
-        encoded = encoder(source, training=False)
+    def begin(encoded):
         memory, mask = encoded["memory"], encoded["mask"]
-        batch = ops.shape(source)[0]
+        batch = ops.shape(memory)[0]
         caches = [block.initial_cache(batch, max_length, memory, mask) for block in blocks]
         return {"caches": caches, "index": ops.zeros((), "int32")}
 
-    def step(token, state):
+    def step(x, state):
         index, caches = state["index"], []
-        x = scale(pieces(ops.expand_dims(token, 1)))  # (B, 1, D)
-        x = positions(x, start_index=index)
+        x = positions(ops.expand_dims(x, 1), start_index=index)  # (B, 1, D)
         for block, cache in zip(blocks, state["caches"], strict=True):
             x, cache = block.step(x, cache, index)
             caches.append(cache)
-        return logits(norm(x)[:, 0]), {"caches": caches, "index": index + 1}
+        return norm(x)[:, 0], None, {"caches": caches, "index": index + 1}
 
-    return start, step
+    return begin, step
 
 
 def search(model, ids, *, max_length, beams, length_penalty=0.0):
@@ -150,24 +163,28 @@ def search(model, ids, *, max_length, beams, length_penalty=0.0):
 
 def searcher(beams, max_length, length_penalty):
     """A function of a model that returns its search, compiled once: ids to ids, as in `search`."""
+    return compiled(
+        functools.partial(search, max_length=max_length, beams=beams, length_penalty=length_penalty)
+    )
 
-    def of(model):
-        return functools.partial(
-            search,
-            model,
-            max_length=max_length,
-            beams=beams,
-            length_penalty=length_penalty,
-        )
+
+def compiled(search):
+    """A function of a model that returns a search with it, compiled once: ids to ids.
+
+    Args:
+        search: Function of a model and ids `(B, S)`.
+    """
 
     @functools.cache
-    def compiled(model):
+    def compiled_with(model):
         # Nothing here is Python that AutoGraph would have to rewrite, which takes it seconds.
-        traced = tf.function(of(model), autograph=False)
+        traced = tf.function(functools.partial(search, model), autograph=False)
         return traced.get_concrete_function(tf.TensorSpec((None, None), tf.int32))
 
     # An export traces it anew: what was compiled for use here may go in blocks.
-    return lambda model: of(model) if tf.inside_function() else compiled(model)
+    return lambda model: (
+        functools.partial(search, model) if tf.inside_function() else compiled_with(model)
+    )
 
 
 def generate(run, ids, rows=32):
@@ -232,19 +249,45 @@ def export(model, folder, languages, *, searches, texts, ids, max_pieces, name):
         return lambda model, ids: {"ids": compiled(model)(ids)}
 
     beam, greedy = searches
+    return export_searches(
+        model, folder, from_text=(from_text(beam), from_text(greedy)), from_ids=from_ids(greedy),
+        texts=texts, ids=ids, resources=[reader, joiner.detokenizer], decision=name,
+        files=languages.files(),
+    )  # fmt: skip
+
+
+def export_searches(
+    model, folder, *, from_text, from_ids, texts, ids, resources, decision, files
+):  # fmt: skip
+    """Writes all forms, each with the signatures `text`, `text_greedy` and `ids`.
+
+    Args:
+        model, folder: As for `kit.exports.export`.
+        from_text: Pair of functions of a model and texts, the search with a beam and the greedy
+            one, to a dict of tensors.
+        from_ids: Function of a model and ids, the greedy search, to such a dict, with `ids`.
+        texts, ids: What the forms are compared on: list of strings, and the same as ids.
+        resources: List of what holds tables that the functions of texts use.
+        decision: String, the output that is compared.
+        files: As for `kit.exports.export`.
+
+    Returns:
+        As `kit.exports.export`.
+    """
     texts = tf.data.Dataset.from_tensor_slices(texts).batch(1)
     text = {"text": ((None,), "string")}
-    common = {"resources": [reader, joiner.detokenizer], "text": True, "decision": name}
+    common = {"resources": resources, "text": True, "decision": decision}
+    beam, greedy = from_text
     return exports.export(
         model,
         folder,
         formats=list(exports.FORMS),
         signatures=[
-            ka.Signature("text", from_text(beam), text, texts, **common),
-            ka.Signature("text_greedy", from_text(greedy), text, texts, **common),
+            ka.Signature("text", beam, text, texts, **common),
+            ka.Signature("text_greedy", greedy, text, texts, **common),
             ka.Signature(
                 "ids",
-                from_ids(greedy),
+                from_ids,
                 {"ids": ((None, None), "int32")},
                 exports.one_by_one(ids),
                 decision=_whole_rows,
@@ -254,11 +297,11 @@ def export(model, folder, languages, *, searches, texts, ids, max_pieces, name):
             form: {"difference": None, "agreement": 0.98 if form in EXACT else 0.5}
             for form in (*exports.FORMS, "float32_rebuild")
         },
-        files=languages.files(),
+        files=files,
         timed={"milliseconds": "text", "milliseconds_greedy": "text_greedy"},
     )
 
 
 def _whole_rows(outputs):
-    """A translation agrees as a whole or not at all."""
+    """A text agrees as a whole or not at all."""
     return np.array([row.tobytes() for row in outputs["ids"]], dtype=object)
