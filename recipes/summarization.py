@@ -7,11 +7,9 @@ document it was copied.
 Models. `--architecture recurrent`: the pointer-generator network. A bidirectional GRU reads the
 document; a GRU writes, and at each step attends to the reader's states. A gate mixes the words of
 its vocabulary with those of the document, weighted by the attention: so it can write names that the
-vocabulary lacks. Coverage: the attention is told where it has looked before, and a loss asks it not
-to look there again (`--coverage 0`: without). `--architecture transformer`: pre-norm blocks on both
-sides, and an attention of its own to copy by. Both share one table of words among reader, writer
-and output layer, keep a moving average of the weights, and search with a beam, a length penalty and
-no trigram twice.
+vocabulary lacks. Coverage tells the attention where it has looked before, and a loss asks it not to
+look there again. `--architecture transformer`: pre-norm blocks on both sides, and an attention of
+its own to copy by. Both have one table of words for reader, writer and output layer.
 
 Data: "toy" (reports full of names that stand nowhere else; generated, offline), a folder with
 train.csv and test.csv (also tsv, jsonl, gzip; columns document and summary), or a set of TensorFlow
@@ -32,7 +30,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from recipes.baselines import rouge
+from recipes.baselines import extracts, rouge
 from recipes.data import summaries
 from recipes.kit import fitting, flags, records
 from recipes.kit.errors import UserError
@@ -105,8 +103,9 @@ class Config(TrainConfig):
     no_repeat_ngram: int = option(
         3, "words in a row that are written once only; 0: as often as it comes", low=0, high=20
     )
-    baselines: bool = option(
-        True, "train the same model without attention, and without coverage, too, to compare"
+    baselines: bool = option(True, "train the same model without attention too, to compare")
+    compare_coverage: bool = option(
+        False, "also train the same model without coverage, to compare how often they repeat"
     )
     parity_texts: int = option(100, "test documents on which the exports are compared", low=1)
 
@@ -118,18 +117,18 @@ class PredictConfig(summarized.PredictConfig):
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
 
 
-def build_model(config, known, *, attends=True, coverage=True):
-    """The summarizer, as `parts.pointer_generator` describes it.
+def build_model(config, known, *, attends=True):
+    """The summarizer, once to train and once to use; both share all weights.
 
     Args:
         config: A `Config`.
         known: Integer, the known words.
         attends: Whether the decoder sees each word of the document, and copies; or their mean.
-        coverage: Whether the attention of the recurrent decoder has coverage.
 
     Returns:
-        The model to train, from `source`, `target` and `labels` to log-likelihoods `(B, T)`; and
-        the model to use, from the same to `log_likelihood` and `copied` `(B, T, S)`.
+        Two models of `source`, `target` and `labels`, as `parts.pointer_generator` describes them.
+        The model to train gives the log-likelihoods `(B, T)`, the model to use a dict of
+        `log_likelihood` and `copied` `(B, T, S)`.
     """
     import keras
     from keras import layers, ops
@@ -162,9 +161,8 @@ def build_model(config, known, *, attends=True, coverage=True):
     mask = ops.not_equal(source, PAD)  # (B, S)
     x = scale(words(known_words(source, known)))  # (B, S, D)
     if config.architecture == "recurrent":
-        read = ka.ExportableRNN(
-            layers.GRUCell(config.units), return_sequences=True, return_state=True
-        )
+        cell = layers.GRUCell(config.units)
+        read = ka.ExportableRNN(cell, return_sequences=True, return_state=True)
         memory, forward, backward = layers.Bidirectional(read, name="read")(drop(x, 0), mask=mask)
         last = ops.concatenate([forward, backward], axis=-1)
         first = layers.Dense(config.units, activation="tanh", name="bridge")(last)
@@ -178,19 +176,19 @@ def build_model(config, known, *, attends=True, coverage=True):
         encoded["memory"] = mean_everywhere(encoded["memory"], mask)
     encoded = keras.Model(source, encoded, name="encoder")(inputs["source"])
 
-    memory, mask = encoded["memory"], encoded["mask"]
-    given = scale(words(known_words(inputs["target"], known)))  # (B, T, D)
+    memory, mask, target = encoded["memory"], encoded["mask"], inputs["target"]
+    given = scale(words(known_words(target, known)))  # (B, T, D)
     weights = gate = None
     if config.architecture == "recurrent":
         attention = ka.ContentAttention(ka.AdditiveScore(config.units))
-        if config.coverage and coverage:
+        if config.coverage and attends:
             attention = ka.CoverageAttention(config.units, loss_weight=config.coverage)
         decoder = ka.AttentionDecoder(
             layers.GRUCell(config.units), attention, attention_size=config.units, name="decoder"
         )
         x, weights = decoder(
-            drop(given, 2), memory, encoded["first"], memory_mask=mask,
-            return_attention_scores=True,
+            drop(given, 2), memory, encoded["first"], inputs_mask=ops.not_equal(target, PAD),
+            memory_mask=mask, return_attention_scores=True,
         )  # fmt: skip
     else:
         x = drop(ka.SinusoidalPositionEncoding(name="target_positions")(given), 2)
@@ -205,7 +203,7 @@ def build_model(config, known, *, attends=True, coverage=True):
         gate = layers.Dense(1, activation="sigmoid", dtype="float32", name="gate")
         gate = gate(ops.concatenate([x, given], axis=-1))
     logits = words(drop(x, 3), reverse=True)
-    likelihood, copied = CopyLikelihood(copies=attends, name="likelihood")(
+    likelihood, copied = CopyLikelihood(dtype="float32", name="likelihood")(
         logits, inputs["source"], inputs["labels"], gate, weights
     )
     outputs = {"log_likelihood": likelihood, "copied": copied}
@@ -235,48 +233,55 @@ def train(config):
     config = flags.settle(config, data.examples)
     if config.architecture == "transformer" and config.units % config.heads:
         raise UserError(f"--heads must divide --units. Received: {config.heads} and {config.units}")
+    if config.compare_coverage and not (config.architecture == "recurrent" and config.coverage):
+        raise UserError("--compare-coverage needs a recurrent network with --coverage above 0")
     wordpiece.tensorflow_text()  # or an error, before anything is written
 
-    from recipes.parts import pointer_generator as parts
+    from recipes.parts.summary_texts import Texts
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
-        texts = summarized.Texts.read(config, data)
-        batches = texts.batches(config, epoch=run.epochs_done)
+        texts = Texts.read(config, data)
+        search = texts.searcher(config)
 
-        def build(**options):
-            training, model = build_model(config, texts.known.known, **options)
+        def fit(name=None, config=config, attends=True):
+            """Trains a model, that of the run, or with a name one to compare with; writes."""
+            batches = texts.batches(config, epoch=0 if name else run.epochs_done)
+            training, model = build_model(config, texts.known.known, attends=attends)
             compile_model(config, training, batches["train"])
-            return training, model
+            if name:
+                run.fit_baseline(name, training, **batches)
+            else:
+                run.fit(training, **batches, monitor="val_perplexity", mode="min")
+            written = texts.write(model, search)
+            return model, written, rouge.corpus(texts.texts(written), data.test.summaries)
 
-        def measure(model):
-            """What the model writes, its scores, and how often it repeats itself."""
-            written = texts.write(config, model)
-            free = texts.write(config, model, ngrams=0)
-            repeats = [100 * parts.share_repeating(found) for found in (free, written)]
-            return written, rouge.corpus(texts.test_texts(written), data.test.summaries), repeats
-
-        training, model = build()
-        run.fit(training, **batches, monitor="val_perplexity", mode="min")
-        written, scores, repeats = measure(model)
-        details = {"rouge": rouge.signature(), "repeated_trigrams": {"this model": repeats}}
-        details |= parts.shares_copied(model, texts.sources["test"], written, texts.known.known)
-        baselines = summarized.without_network(data)
-        others = {"the same without attention": {"attends": False}}
-        if config.architecture == "recurrent" and config.coverage:
-            others["the same without coverage"] = {"coverage": False}
-        for name, options in others.items() if config.baselines else ():
-            alone, alike = build(**options)
-            run.fit_baseline(name, alone, **texts.batches(config))
-            _, baselines[name], details["repeated_trigrams"][name] = measure(alike)
+        model, written, scores = fit()
+        baselines, models = without_network(data), {"this model": model}
+        if config.baselines:
+            name = "the same without attention"
+            baselines[name] = fit(name, attends=False)[2]
+        if config.compare_coverage:
+            name, plain = "the same without coverage", dataclasses.replace(config, coverage=0.0)
+            models[name], _, baselines[name] = fit(name, plain)
         records.show_scores(scores, baselines)
-
-        summarized.figure_of(model, texts, written[0]).savefig(run.path / "copied.png")
+        details = {"rouge": rouge.signature(), "max_document": config.max_document}
+        details |= texts.facts(config, models, written)
+        summarized.figure(*texts.traced(model, written)).savefig(run.path / "copied.png")
         run.publish(
             model, data, title="Summarization", scores=scores, baselines=baselines,
             exports=texts.export(config, model, run.path), card=card(config, details),
-            plot="perplexity", details={**details, "max_document": config.max_document},
+            plot="perplexity", details=details,
         )  # fmt: skip
+
+
+def without_network(data):
+    """ROUGE of the first three sentences of a document, or turns, and of its most central ones."""
+    ways = {"lead-3": extracts.lead, "TextRank": extracts.textrank}
+    return {
+        name: rouge.corpus([way(text) for text in data.test.documents], data.test.summaries)
+        for name, way in ways.items()
+    }
 
 
 def card(config, details):

@@ -268,18 +268,18 @@ class SummaryBatches(Batches):
         sources, targets: Lists of int32 arrays, the words of each pair; a target with its end.
         batch_size: Integer, pairs in a batch.
         start: Integer, the word before the first of a summary.
-        shapes: List of pairs of integers, the lengths of source and target to pad to; a longer pair
-            adds its own.
+        shapes: List of pairs of integers, the lengths of source and target to pad to, both
+            increasing; what is longer than the last adds a shape.
         **options: As for `Batches`.
 
-    Each batch is `({"source": (B, S), "target": (B, T), "labels": (B, T)}, labels)`.
+    Each batch is `({"source": (B, S), "target": (B, T), "labels": (B, T)}, labels)`, 0 for padding.
     """
 
     def __init__(self, sources, targets, batch_size, *, start, shapes, **options):
         self._sources, self._targets, self._start = sources, targets, start
         lengths = np.array([(len(s), len(t)) for s, t in zip(sources, targets, strict=True)])
-        most = np.maximum(lengths.max(axis=0), np.max(shapes, axis=0))
-        self._shapes = sorted({*shapes, tuple(most.tolist())})
+        longest = tuple(np.maximum(lengths.max(axis=0), shapes[-1]).tolist())
+        self._shapes = [*shapes, *([longest] if longest != shapes[-1] else [])]
         super().__init__(lengths, batch_size, **options)
 
     def _arrays(self, rows, shape):
@@ -287,17 +287,20 @@ class SummaryBatches(Batches):
         source = pad([self._sources[row] for row in rows], shape[0], count)
         targets = [self._targets[row] for row in rows]
         labels = pad(targets, shape[1], count)
-        target = pad([[self._start, *ids[:-1]] for ids in targets], shape[1], count)
+        target = pad([[self._start, *words[:-1]] for words in targets], shape[1], count)
         return {"source": source, "target": target, "labels": labels}, labels
 
     def _compose(self):
         super()._compose()
-        # Keras expects of all batches what the first two have in common, such as a length.
-        longest = self._shapes[-1]
-        self._batches[0] = self._batches[0][0], (longest[0] + 1, longest[1] + 1)
+        # Keras expects of all batches what the first two have in common, such as a length. What
+        # differs at all differs between the smallest and the largest shape.
+        for place, choose in zip(range(len(self)), (min, max), strict=False):
+            index = choose(range(place, len(self)), key=lambda index: self._batches[index][1])
+            batches = self._batches
+            batches[place], batches[index] = batches[index], batches[place]
 
     def _part_first_two(self, batches):
-        pass  # `_compose` does, for a batch of two lengths
+        """`_compose` does."""
 
     def _bucket(self, rng):
         left = np.arange(len(self._lengths))

@@ -1,8 +1,8 @@
-"""Texts to summarize as words, and what a summarizer says of texts: in words, a table or JSON.
+"""What a summarizer says of documents: in words, as a table or as JSON, and where it copied.
 
-texts = Texts.read(config, data)                    # words of all splits, and the way back to text
 read = Reader.load(folder, NAME, "model.tflite")
-said = read(text)                                   # `Said`: the summary, and where it copied
+said = read(text)                                   # `Said`: the summary, and each word's source
+answer(config, read)                                # of a `PredictConfig` of the recipe
 """
 
 import dataclasses
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.baselines import extracts, rouge
 from recipes.data import summaries, tables
 from recipes.kit import exports, flags, run_folder
 from recipes.kit.errors import UserError, writing
@@ -44,139 +43,22 @@ class PredictConfig:
     png: Path | None = option(None, "also draw what was copied, for a single document")
 
 
-@dataclasses.dataclass(frozen=True)
-class Texts:
-    """Documents and summaries as words.
-
-    Attributes:
-        known: `Copyable`.
-        data: `summaries.Summaries`.
-        sources: Dict from each split to the words of its documents.
-        targets, rows: Dicts from `train` and `validation` to the words of the references, and the
-            number of the document of each.
-        pieces: List of arrays, the word pieces of the words of each test document.
-    """
-
-    known: Copyable
-    data: summaries.Summaries
-    sources: dict
-    targets: dict
-    rows: dict
-    pieces: list
-
-    @classmethod
-    def read(cls, config, data):
-        """Learns the words from the training split, and reads all splits."""
-        known = Copyable.learn(
-            data.train.documents, data.train.pairs()[1], config.vocabulary_size,
-            config.max_document, cased=config.cased,
-        )  # fmt: skip
-        sources, targets, rows = {}, {}, {}
-        for part, split in data.splits.items():
-            sources[part], pieces = known.sources(split.documents)
-            if part != "test":
-                rows[part], texts = split.pairs()
-                targets[part] = known.targets(texts, rows[part], pieces)
-        print(f"{known.known:,} words can be generated, all others copied")
-        return cls(known, data, sources, targets, rows, pieces)  # those of the last, the test split
-
-    def batches(self, config, *, epoch=0):
-        """Dict of batches to train and to validate on."""
-        from recipes.parts import pointer_generator
-
-        parts = self.sources, self.targets, self.rows
-        return pointer_generator.make_batches(config, *parts, epoch=epoch)
-
-    def search(self, config, **options):
-        """A `pointer_generator.searcher`."""
-        from recipes.parts import pointer_generator
-
-        usual = {
-            "size": self.known.size, "max_length": config.max_summary, "beams": config.beams,
-            "length_penalty": config.length_penalty, "ngrams": config.no_repeat_ngram,
-        }  # fmt: skip
-        return pointer_generator.searcher(**usual | options)
-
-    def write(self, config, model, **options):
-        """The words of the summaries of the test documents, a list of arrays."""
-        from recipes.parts import pointer_generator
-
-        run = self.search(config, **options)(model)
-        return pointer_generator.generate(run, self.sources["test"])
-
-    def test_texts(self, written):
-        """The texts of summaries of the test documents, by their words."""
-        return [self.known.text(*pair) for pair in zip(written, self.pieces, strict=True)]
-
-    def export(self, config, model, folder):
-        """Writes all forms; returns what `kit.exports.export` does."""
-        from recipes.parts import pointer_generator
-
-        documents = self.data.test.documents[: config.parity_texts]
-        return pointer_generator.export(
-            model, folder, self.known, texts=documents, max_summary=config.max_summary,
-            searches=(self.search(config), self.search(config, beams=1)),
-            ids=wordpiece.tokenize(self.known.tokenizer, documents),
-        )  # fmt: skip
-
-
-def without_network(data):
-    """ROUGE of the first three sentences of a document, or turns, and of its most central ones."""
-    documents, known = data.test.documents, data.test.summaries
-    return {
-        "lead-3": rouge.corpus([extracts.lead(text) for text in documents], known),
-        "TextRank": rouge.corpus([extracts.textrank(text) for text in documents], known),
-    }
-
-
-def figure_of(model, texts, written):
-    """The picture of what was copied into the summary of the first test document."""
-    from recipes.parts import pointer_generator
-
-    source, document = texts.sources["test"][0], texts.data.test.documents[0]
-    spans = texts.known.spans(document)[: len(source)]
-    names = [document[a:b] for a, b in spans]
-    shares = np.zeros((0, len(source)))
-    if len(written):
-        shares = np.asarray(pointer_generator.trace(model, source[None], written[None]))[0]
-    return figure(shares, texts.known.names(written, names), names)
-
-
-def figure(shares, written, source):
-    """The picture of what was copied: the words of the document from which something was.
-
-    Args:
-        shares: Array `(L, S)`, the share of each written word that was copied from each word.
-        written, source: Lists of strings.
-    """
-    import keras_attention as ka
-
-    if not shares.size:
-        shares, written, source = np.zeros((1, 1)), ["(nothing)"], ["(nothing)"]
-    columns = np.flatnonzero(shares.max(axis=0) >= _SHOWN)
-    if not len(columns):
-        columns = shares.max(axis=0).argsort()[-1:]
-    return ka.plot_alignment(shares[:, columns], written, [source[n] for n in columns])
-
-
 def card(config, details):
     """The words of the model card.
 
     Args:
         config: The recipe's `Config`.
         details: Dict of what was measured: `rouge`, `copied_words`, `copied_unknown_words`, and
-            `repeated_trigrams`, from a model's name to the percents without and with blocking.
+            `repeating_summaries`, from a model's name to percent.
     """
     kind = "a transformer that copies"
     if config.architecture == "recurrent":
-        kind = "a pointer-generator network, with" + "out" * (not config.coverage) + " coverage"
-    rows = [
-        f"| {name} | {free:.1f} % | {blocked:.1f} % |"
-        for name, (free, blocked) in details["repeated_trigrams"].items()
-    ]
-    ngrams = config.no_repeat_ngram or "(not blocked) 0"
-    repeated = "\n".join(
-        [f"| | free search | no {ngrams} words in a row twice |", "| --- | --- | --- |", *rows]
+        kind = f"a pointer-generator network, with{'' if config.coverage else 'out'} coverage"
+    ngrams = config.no_repeat_ngram
+    blocked = f" that writes no {ngrams} words in a row twice" if ngrams else ""
+    repeats = "".join(
+        f"| {name} | {percent:.1f} % |\n"
+        for name, percent in details["repeating_summaries"].items()
     )
     return {
         "What it does": (
@@ -184,16 +66,18 @@ def card(config, details):
             "words must be that its vocabulary lacks.\n\n![What was copied](copied.png)"
         ),
         "How it was measured": (
-            f"ROUGE is F1, out of 100: {details['rouge']}. The search has {config.beams} beams and "
-            f"a length penalty of {config.length_penalty:g}. Baselines: the first three sentences "
-            "(turns of a dialogue), and the three most central ones. Without attention the same "
-            "network has the mean of the reader's states, and cannot copy."
+            f"ROUGE is F1, out of 100: {details['rouge']}. Summaries are those of a search with "
+            f"{config.beams} beams and a length penalty of {config.length_penalty:g}{blocked}. "
+            "Baselines: the first three sentences (or turns of a dialogue), and the three most "
+            "central ones. Without attention the network has the mean of the reader's states, and "
+            "cannot copy."
         ),
         "Copies and repeats": (
             f"Copied are {details['copied_words']:.1f} % of the words it wrote for the test split "
             "(more than half of their probability is); "
             f"{details['copied_unknown_words']:.1f} % are in no vocabulary, and could only be "
-            f"copied. Share of summaries in which three words in a row stand twice:\n\n{repeated}"
+            "copied. Summaries in which three words in a row stand twice, where the search lets "
+            f"them:\n\n| | of the test split |\n| --- | --- |\n{repeats}"
         ),
         "Limits": (
             "It writes what is likely, not what is true: names may be mixed up, and what the "
@@ -222,21 +106,25 @@ class Said:
 
     Attributes:
         summary: String.
-        words: List of strings, the words of the summary.
-        positions: List of integers, for each the word of the document it was copied from, or -1.
-        copied: List of floats, the share of its probability that was copied.
+        words: List of dicts, for each word of the summary its `word` and the share of its
+            probability that was `copied`; if any was, the `position` of the word of the document
+            from which most of it was, and the `start` and `end` of that in characters.
         source: List of strings, the words of the document that were read.
-        spans: List of the `(start, end)` of each, in characters.
         left: Integer, words of the document that were not read.
     """
 
     summary: str
     words: list
-    positions: list
-    copied: list
     source: list
-    spans: list
     left: int
+
+    def shares(self):
+        """The share of each word that was copied from its position in the document, `(L, S)`."""
+        shares = np.zeros((len(self.words), len(self.source)))
+        for row, word in enumerate(self.words):
+            if "position" in word:
+                shares[row, word["position"]] = word["copied"]
+        return shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,25 +145,22 @@ class Reader:
         metrics = run_folder.find_run(folder, recipe=recipe, files=[file, *copyable.FILES])
         known = Copyable.load(folder, metrics["details"]["max_document"])
         signature = "text" if config.search == "beam" else "text_greedy"
-        run = exports.runner(folder / file, signature, operators=wordpiece.operators())
-        return cls(known, run)
+        return cls(known, exports.runner(folder / file, signature, operators=wordpiece.operators()))
 
     def __call__(self, text):
         """`Said` of a text."""
-        spans = self.known.spans(text)
-        left = max(0, len(spans) - self.known.max_words)
-        spans = spans[: self.known.max_words]
-        source = [text[start:end] for start, end in spans]
         outputs = {name: x[0] for name, x in self.run(text=np.array([text.encode()])).items()}
-        words = outputs["words"][outputs["words"] != copyable.PAD]
-        count = len(words)
-        return Said(
-            outputs["summary"].decode(),
-            self.known.names(words, source),
-            outputs["position"][:count].tolist(),
-            outputs["copied"][:count].tolist(),
-            source, spans, left,
-        )  # fmt: skip
+        spans = self.known.spans(text)
+        read = spans[: self.known.max_words]
+        source = [text[start:end] for start, end in read]
+        numbers = outputs["words"][outputs["words"] != copyable.PAD]
+        words = []
+        for index, word in enumerate(self.known.names(numbers, source)):
+            words.append({"word": word, "copied": round(float(outputs["copied"][index]), 4)})
+            if (position := int(outputs["position"][index])) >= 0:
+                start, end = read[position]
+                words[-1] |= {"position": position, "start": start, "end": end}
+        return Said(outputs["summary"].decode(), words, source, len(spans) - len(read))
 
 
 def answer(config, read):
@@ -288,7 +173,7 @@ def answer(config, read):
     Raises:
         UserError: If no document is given, or it cannot be read.
     """
-    given = list(_given(config))
+    given = _given(config)
     if config.png and len(given) > 1:
         raise UserError(f"--png draws a single document. Received: {len(given)}")
     if config.format == "tsv":
@@ -297,14 +182,11 @@ def answer(config, read):
         said = read(text)
         if said.left:
             print(f"Note: the last {said.left} words are not read", file=sys.stderr)
-        print(_WRITERS[config.format](text, said), flush=True)
+        print(_shown(config.format, text, said), flush=True)
     if config.png:
-        shares = np.zeros((len(said.words), len(said.source)))
-        for row, (position, copied) in enumerate(zip(said.positions, said.copied, strict=True)):
-            if position >= 0:
-                shares[row, position] = copied
+        written = [word["word"] for word in said.words]
         with writing("--png", config.png):
-            figure(shares, said.words, said.source).savefig(config.png)
+            figure(said.shares(), written, said.source).savefig(config.png)
 
 
 def _given(config):
@@ -316,21 +198,28 @@ def _given(config):
     return [text for _, text in tables.read(config.file, {column: "text"})]
 
 
-def _as_tsv(text, said):
-    return "\t".join(" ".join(field.split()) for field in (text, said.summary))
+def _shown(format, text, said):
+    """The answer to a text, as `--format` asks for it."""
+    if format == "tsv":
+        return "\t".join(" ".join(field.split()) for field in (text, said.summary))
+    if format == "jsonl":
+        row = {"document": text, "summary": said.summary, "words": said.words}
+        return json.dumps(row, ensure_ascii=False)
+    return said.summary
 
 
-def _as_json(text, said):
-    words = []
-    for word, position, copied in zip(said.words, said.positions, said.copied, strict=True):
-        row = {"word": word, "copied": round(copied, 4)}
-        if position >= 0:
-            start, end = said.spans[position]
-            row |= {"position": position, "start": start, "end": end}
-        words.append(row)
-    return json.dumps(
-        {"document": text, "summary": said.summary, "words": words}, ensure_ascii=False
-    )
+def figure(shares, written, source):
+    """The picture of what was copied: the words of the document from which something was.
 
+    Args:
+        shares: Array `(L, S)`, the share of each written word that was copied from each word.
+        written, source: Lists of strings.
+    """
+    import keras_attention as ka
 
-_WRITERS = {"text": lambda text, said: said.summary, "tsv": _as_tsv, "jsonl": _as_json}
+    if not shares.size:
+        shares, written, source = np.zeros((1, 1)), ["(nothing)"], ["(nothing)"]
+    columns = np.flatnonzero(shares.max(axis=0) >= _SHOWN)
+    if not len(columns):
+        columns = shares.max(axis=0).argsort()[-1:]
+    return ka.plot_alignment(shares[:, columns], written, [source[n] for n in columns])

@@ -11,6 +11,7 @@ ids of pieces; only text needs more, the tokenizer before and `detokenize.TextJo
 """
 
 import collections
+import functools
 import re
 
 import numpy as np
@@ -167,20 +168,25 @@ class Copyable:
 
     def sources(self, texts, rows=32):
         """Words and pieces of many texts, two lists of arrays without padding."""
-        import tensorflow as tf
-
         from recipes.data.batches import pad
 
         ids = wordpiece.tokenize(self.tokenizer, texts)
         found, order = [None] * len(ids), np.argsort([len(row) for row in ids], kind="stable")
-        read = tf.function(self.read, [tf.TensorSpec((None, None), tf.int32)])
         for first in range(0, len(order), rows):
             part = order[first : first + rows]
             width = max(1, *(len(ids[row]) for row in part))
-            words, pieces = (x.numpy() for x in read(pad([ids[row] for row in part], width)))
+            words, pieces = (x.numpy() for x in self._read(pad([ids[row] for row in part], width)))
             for row, known, spelled in zip(part, words, pieces, strict=True):
                 found[row] = known[known != PAD], spelled[known != PAD]
         return [row[0] for row in found], [row[1] for row in found]
+
+    @functools.cached_property
+    def _read(self):
+        """`read`, compiled once."""
+        import tensorflow as tf
+
+        # Nothing in it is Python that AutoGraph would have to rewrite, which takes it seconds.
+        return tf.function(self.read, [tf.TensorSpec((None, None), tf.int32)], autograph=False)
 
     def targets(self, texts, rows, pieces):
         """Words of summaries: those that are not known are those of the source, or unknown.
@@ -190,19 +196,18 @@ class Copyable:
             rows: List of integers, the source of each.
             pieces: What `sources` gave of the sources.
         """
-        slots = {
-            row: {tuple(word): slot for slot, word in reversed(list(enumerate(pieces[row])))}
+        # The first position of a word counts.
+        numbers = {
+            row: {
+                tuple(word): self.known + slot for slot, word in reversed([*enumerate(pieces[row])])
+            }
             for row in set(rows)
         }
         targets = []
         for row, words, spelled in zip(rows, *self.sources(texts), strict=True):
             found = [
-                self.known + slots[row][tuple(spelled[i])]
-                if word >= self.known and tuple(spelled[i]) in slots[row]
-                else UNKNOWN
-                if word >= self.known
-                else word
-                for i, word in enumerate(words)
+                word if word < self.known else numbers[row].get(tuple(word_pieces), UNKNOWN)
+                for word, word_pieces in zip(words, spelled, strict=True)
             ]
             targets.append(np.array(found, "int32"))
         return targets

@@ -14,6 +14,7 @@ from recipes.data.batches import (
     PaddedBatches,
     PairBatches,
     StreamBatches,
+    SummaryBatches,
     Windows,
     longer_sides,
     pad,
@@ -55,6 +56,7 @@ DOCUMENTS = [[list(RNG.integers(1, 9, size=4)) for _ in range(n)] for n in range
 END, START = 3, 2
 SOURCES = [np.append(RNG.integers(4, 90, size=n), END) for n in RNG.integers(1, 30, size=101)]
 TARGETS = [np.append(RNG.integers(4, 90, size=n), END) for n in RNG.integers(1, 30, size=101)]
+SHAPES = [(9, 11), (20, 25)]
 OPTIONS = {"start": START, "widths": widths(longer_sides(SOURCES, TARGETS), 3)}
 # Image n is the number n; its captions are n + 10 in all places, of several lengths.
 IMAGES = np.arange(7, dtype="float16")[:, None]
@@ -82,6 +84,9 @@ CLASSES = {
         DOCUMENTS, np.arange(12), 4, max_words=5, shares=np.arange(12) / 10, **options
     ),
     "pairs": lambda **options: PairBatches(SOURCES, TARGETS, 8, **OPTIONS, **options),
+    "summaries": lambda **options: SummaryBatches(
+        SOURCES, TARGETS, 8, start=START, shapes=SHAPES, **options
+    ),
     "captions": lambda **options: CaptionBatches(IMAGES, CAPTIONS, 4, name="features", **options),
     "mirrored captions": lambda **options: CaptionBatches(
         IMAGES, CAPTIONS, 4, name="features", mirrored=MIRRORED, **options
@@ -252,6 +257,34 @@ def test_a_pair_longer_than_all_in_training():
     long = [np.append(np.full(99, 5), END)]
     ((inputs, labels),) = collect(PairBatches(long, long, 4, **OPTIONS))
     assert labels.shape == inputs["source"].shape == (4, 100)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_every_summary_once_in_full_batches_of_few_shapes(seed):
+    batches = collect(CLASSES["summaries"](shuffle_seed=seed))
+    seen = []
+    for inputs, labels in batches:
+        assert len(inputs["source"]) == len(labels) == 8
+        np.testing.assert_array_equal(inputs["labels"], labels)
+        for source, target, row in zip(inputs["source"], inputs["target"], labels, strict=True):
+            source, target, row = (x[x > 0].tolist() for x in (source, target, row))
+            assert target == [START, *row[:-1]] if row else not source
+            seen.append((source, row))
+    expected = [(s.tolist(), t.tolist()) for s, t in zip(SOURCES, TARGETS, strict=True)]
+    assert sorted(pair for pair in seen if pair[0]) == sorted(expected)
+    shapes = [(inputs["source"].shape[1], labels.shape[1]) for inputs, labels in batches]
+    longest = max(map(len, SOURCES)), max(map(len, TARGETS))
+    assert {*shapes} == {*SHAPES, longest}
+    # Keras expects of all batches what the first two have in common: here nothing.
+    assert shapes[:2] == [SHAPES[0], longest]
+
+
+def test_summaries_of_one_shape_stay_so():
+    for count in (3, 20):
+        found = collect(
+            SummaryBatches(SOURCES[:count], TARGETS[:count], 4, start=2, shapes=[(40, 40)])
+        )
+        assert {labels.shape for _, labels in found} == {(4, 40)}
 
 
 def test_the_first_two_batches_are_of_different_width():

@@ -1,5 +1,6 @@
 """The pointer-generator network: its mixture by hand, and the search against the model."""
 
+import functools
 import itertools
 
 import keras
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 
 from recipes import summarization
-from recipes.data.batches import SummaryBatches
 from recipes.parts import pointer_generator as parts
+from recipes.parts import seq2seq
 from recipes.text.copyable import END, PAD, START, UNKNOWN
 from tests.backend import needs_tensorflow, to_numpy
 
@@ -112,20 +113,24 @@ def test_a_search_steps_through_the_model(models):
     np.testing.assert_allclose(total[real], expected[real], atol=1e-4)
 
 
-def test_padding_of_the_source_changes_nothing(models):
-    _, model = models
-    wider = {**GIVEN, "source": np.pad(SOURCE, [[0, 0], [0, 3]])}
-    for name, x in to_numpy(model(GIVEN, training=False)).items():
-        y = to_numpy(model(wider, training=False))[name]
-        np.testing.assert_allclose(y[..., : x.shape[-1]], x, atol=1e-5)
+def test_padding_changes_neither_likelihoods_nor_losses(models):
+    training, model = models
+    outputs = to_numpy(model(GIVEN, training=False))
+    losses = to_numpy(training.losses)
+    wider = {name: np.pad(x, [[0, 0], [0, 3]]) for name, x in GIVEN.items()}
+    for name, x in to_numpy(model(wider, training=False)).items():
+        expected = outputs[name]
+        found = x[tuple(map(slice, expected.shape))]
+        real = LABELS != PAD
+        np.testing.assert_allclose(found[real], expected[real], atol=1e-5)
+    np.testing.assert_allclose(to_numpy(training.losses), losses, atol=1e-5)
 
 
 def test_the_search_blocks_and_stops(models):
     _, model = models
-    options = {"size": SIZE, "max_length": 9, "beams": 2, "length_penalty": 1.0}
-    written = parts.generate(
-        parts.searcher(**options, ngrams=2)(model), [SOURCE[0, :5], SOURCE[1, :3], SOURCE[0, :0]]
-    )
+    options = {"size": SIZE, "max_length": 9, "beams": 2, "length_penalty": 1.0, "ngrams": 2}
+    search = seq2seq.compiled(functools.partial(parts.search, **options))
+    written = seq2seq.generate(search(model), [SOURCE[0, :5], SOURCE[1, :3], SOURCE[0, :0]])
     assert len(written[2]) == 0  # nothing to read, nothing to say
     for words in written[:2]:
         pairs = list(itertools.pairwise(words.tolist()))
@@ -144,40 +149,6 @@ def test_copied_words_are_counted():
         gate.bias.assign([bias])
         found = parts.shares_copied(model, sources, written, KNOWN)
         assert found == {"copied_words": expected, "copied_unknown_words": 50.0}
-
-
-def test_batches_are_full_and_hold_each_pair_once():
-    rng = np.random.default_rng(0)
-    sources = [rng.integers(4, 9, size=n).astype("int32") for n in rng.integers(1, 12, 40)]
-    targets = [rng.integers(4, 9, size=n).astype("int32") for n in rng.integers(1, 7, 40)]
-    shapes = [(5, 3), (5, 6), (9, 3), (9, 6)]
-
-    def make(**options):
-        return SummaryBatches(sources, targets, 4, start=START, shapes=shapes, **options)
-
-    batches = make(shuffle_seed=0)
-    seen, sizes = [], []
-    for inputs, labels in (batches[n] for n in range(len(batches))):
-        sizes.append((inputs["source"].shape[1], labels.shape[1]))
-        assert inputs["source"].shape[0] == labels.shape[0] == 4
-        np.testing.assert_array_equal(inputs["labels"], labels)
-        np.testing.assert_array_equal(inputs["target"][:, 1:], labels[:, :-1])
-        for row in range(4):
-            source = inputs["source"][row]
-            if source.any():
-                assert inputs["target"][row, 0] == START
-                seen.append((tuple(source[source > 0]), tuple(labels[row][labels[row] > 0])))
-    assert sorted(seen) == sorted(
-        (tuple(s), tuple(t)) for s, t in zip(sources, targets, strict=True)
-    )
-    assert sizes[0][0] not in {s for s, _ in sizes[1:]} and sizes[0][1] not in {
-        t for _, t in sizes[1:]
-    }
-    assert {*sizes[1:]} <= {*shapes, (11, 6)}
-    other = make(shuffle_seed=0, epoch=1)
-    batches.on_epoch_end()
-    for n in range(len(batches)):
-        np.testing.assert_array_equal(batches[n][1], other[n][1])
 
 
 def test_custom_objects_are_saved(tmp_path):
