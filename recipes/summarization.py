@@ -67,7 +67,7 @@ class Config(TrainConfig):
     )  # fmt: skip
     cased: bool = option(True, "tell capitals from small letters")
     max_document: int = option(
-        400, "words of a document that are read; the rest is cut", low=8, high=5000
+        400, "words of a document that are read; the rest is cut", low=8, high=2000
     )
     max_summary: int = option(
         60, "words of a summary that are learned and written", low=4, high=500

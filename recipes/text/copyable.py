@@ -141,9 +141,10 @@ class Copyable:
         pieces = tf.reshape(pieces, (-1, width, PIECES))
         marked = _scatter(marked, word, is_piece & begins, width)  # (B, S)
 
-        same = tf.reduce_all(
-            tf.equal(tf.expand_dims(pieces, 2), tf.expand_dims(pieces, 1)), axis=-1
-        )  # (B, S, S)
+        same = tf.constant(True)
+        for one in tf.unstack(pieces, axis=-1):
+            equal = tf.equal(tf.expand_dims(one, 2), tf.expand_dims(one, 1))  # (B, S, S)
+            same = tf.logical_and(same, equal)
         first = tf.reduce_min(tf.where(same, tf.range(width), width), axis=-1)  # (B, S)
         whole, second = pieces[:, :, 0], pieces[:, :, 1]
         is_known = tf.logical_and(tf.equal(second, PAD), whole < self.known)
