@@ -221,7 +221,7 @@ def compile_model(config, model, batches):
     adam = keras.optimizers.Adam(
         rate, beta_2=0.98, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum
     )
-    model.compile(adam, negative_log_likelihood, metrics=[LikelihoodPerplexity()])
+    model.compile(adam, negative_log_likelihood, metrics=[LikelihoodPerplexity(name="perplexity")])
     # Now, as within the first step it would make that step be traced twice.
     model.optimizer.build(model.trainable_variables)
 

@@ -54,7 +54,7 @@ def test_loss_and_perplexity_leave_out_padding_and_unknown_words():
     assert counts.sum() == 8
     expected = -log_p[counts].mean()
     assert to_numpy(parts.negative_log_likelihood(LABELS, log_p)) == pytest.approx(expected)
-    metric = parts.LikelihoodPerplexity()
+    metric = parts.LikelihoodPerplexity(name="perplexity")
     metric.update_state(LABELS[:1], log_p[:1])
     metric.update_state(LABELS[1:], log_p[1:])
     assert float(metric.result()) == pytest.approx(np.exp(expected), rel=1e-5)
