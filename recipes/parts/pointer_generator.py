@@ -172,6 +172,7 @@ def trace(model, source, written):
     Returns:
         float32 `(B, T, S)`.
     """
+    source, written = map(ops.convert_to_tensor, (source, written))
     target = ops.pad(written[:, :-1], [[0, 0], [1, 0]], constant_values=START)
     given = {"source": source, "target": target, "labels": written}
     copied = model(given, training=False)["copied"]
@@ -191,7 +192,8 @@ def shares_copied(model, sources, written, known):
     Returns:
         Dict of `copied_words` and `copied_unknown_words`.
     """
-    traced = tf.function(functools.partial(trace, model), autograph=False, reduce_retracing=True)
+    signature = [tf.TensorSpec((None, None), tf.int32)] * 2
+    traced = tf.function(functools.partial(trace, model), signature, autograph=False)
     copied = 0
     for first in range(0, len(sources), 32):
         rows = [part[first : first + 32] for part in (sources, written)]

@@ -64,8 +64,8 @@ class TestContract(RecipeContract):
     )
     tfds = ("samsum", "samsun")
     quick = (
-        "--limit 60 --epochs 1 --units 16 --max-document 30 --max-summary 8 --beams 2 "
-        "--parity-texts 2 --no-baselines"
+        "--architecture transformer --layers 1 --units 16 --feedforward 16 --limit 60 --epochs 1 "
+        "--max-document 24 --max-summary 6 --beams 2 --parity-texts 2 --no-baselines"
     ).split()
     asked = ("text",)
     broken = ("model.tflite", "metrics.json", *copyable.FILES)
@@ -143,10 +143,9 @@ def test_ids_run_without_text_operators_and_with_the_files_inside(run):
 
 def test_the_transformer_trains_and_exports(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(exports, "FORMS", {"tflite": "model.tflite"})
-    flags = "--architecture transformer --layers 1 --units 16 --feedforward 16 --epochs 1".split()
-    flags += "--limit 60 --max-document 30 --max-summary 8 --beams 2 --parity-texts 4".split()
     output = tmp_path / "out"
-    assert call("train", *flags, "--no-baselines", "--output", output) == 0
+    assert call("train", *TestContract.quick, "--output", output) == 0
+    assert "a transformer that copies" in (output / "README.md").read_text()
     capfd.readouterr()
     assert call("predict", output, TEST[0].document, "--format", "jsonl") == 0
     assert json.loads(capfd.readouterr().out)["document"] == TEST[0].document
