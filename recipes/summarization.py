@@ -291,7 +291,7 @@ def card(config, details):
 
 def predict(config):
     """Summarize texts, and tell what was copied from where."""
-    summarized.answer(config, summarized.Reader.load(config, NAME, FORMS[config.form]))
+    summarized.answer(config, summarized.Reader.load(config.folder, NAME, FORMS[config.form]))
 
 
 if __name__ == "__main__":

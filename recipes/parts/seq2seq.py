@@ -250,25 +250,25 @@ def export(model, folder, languages, *, searches, texts, ids, max_pieces, name):
 
     beam, greedy = searches
     return export_searches(
-        model, folder, from_text=(from_text(beam), from_text(greedy)), from_ids=from_ids(greedy),
-        texts=texts, ids=ids, resources=[reader, joiner.detokenizer], decision=name,
-        files=languages.files(),
+        model, folder, from_text={"text": from_text(beam), "text_greedy": from_text(greedy)},
+        from_ids=from_ids(greedy), texts=texts, ids=ids, resources=[reader, joiner.detokenizer],
+        decision=name, files=languages.files(),
     )  # fmt: skip
 
 
 def export_searches(
     model, folder, *, from_text, from_ids, texts, ids, resources, decision, files
 ):  # fmt: skip
-    """Writes all forms, each with the signatures `text`, `text_greedy` and `ids`.
+    """Writes all forms, each with signatures for texts and one for ids.
 
     Args:
         model, folder: As for `kit.exports.export`.
-        from_text: Pair of functions of a model and texts, the search with a beam and the greedy
-            one, to a dict of tensors.
-        from_ids: Function of a model and ids, the greedy search, to such a dict, with `ids`.
+        from_text: Dict from the name of a signature, such as `text` or `text_greedy`, to a function
+            of a model and texts to a dict of tensors.
+        from_ids: Function of a model and ids to a dict of `ids` that are written.
         texts, ids: What the forms are compared on: list of strings, and the same as ids.
         resources: List of what holds tables that the functions of texts use.
-        decision: String, the output that is compared.
+        decision: String, the output of texts that is compared.
         files: As for `kit.exports.export`.
 
     Returns:
@@ -277,14 +277,12 @@ def export_searches(
     texts = tf.data.Dataset.from_tensor_slices(texts).batch(1)
     text = {"text": ((None,), "string")}
     common = {"resources": resources, "text": True, "decision": decision}
-    beam, greedy = from_text
     return exports.export(
         model,
         folder,
         formats=list(exports.FORMS),
         signatures=[
-            ka.Signature("text", beam, text, texts, **common),
-            ka.Signature("text_greedy", greedy, text, texts, **common),
+            *(ka.Signature(name, read, text, texts, **common) for name, read in from_text.items()),
             ka.Signature(
                 "ids",
                 from_ids,
@@ -298,7 +296,7 @@ def export_searches(
             for form in (*exports.FORMS, "float32_rebuild")
         },
         files=files,
-        timed={"milliseconds": "text", "milliseconds_greedy": "text_greedy"},
+        timed={name.replace("text", "milliseconds"): name for name in from_text},
     )
 
 

@@ -35,7 +35,6 @@ class PredictConfig:
     document_column: str | None = option(
         None, "column of the document (default: document, or else dialogue or article)"
     )
-    search: str = option("beam", "how to search", choices=("beam", "greedy"))
     format: str = option(
         "text", "how answers are written: jsonl has the words and where they were copied from",
         choices=FORMATS,
@@ -87,12 +86,12 @@ def card(config, details):
         ),
         "How to use": (
             "    python -m recipes.summarization predict FOLDER --file document.txt\n\n"
-            "Each form has three signatures. `text` takes raw text and searches with beams, "
-            "`text_greedy` with one; both need tensorflow-text's operators. `ids` takes and gives "
-            "word pieces, searches with one beam, and runs in any interpreter. All give for each "
-            "written word the `position` of the word of the document that it was copied from and "
-            "the share of its probability that was `copied`. A word of the document is a piece "
-            "with those after it that begin with `##`, or one marked as `#Person1#` is. "
+            "Each form has two signatures. `text` takes raw text, searches with beams and needs "
+            "tensorflow-text's operators; for each written word it tells the `position` of the "
+            "word of the document that it was copied from and the share of its probability that "
+            "was `copied`. `ids` takes and gives word pieces, searches with one beam, and runs in "
+            "any interpreter. A word of the document is a piece with those after it that begin "
+            "with `##`, or one marked as `#Person1#` is. "
             "`vocabulary.txt` and `spacing.txt` (which marks cling to the words around them) also "
             "lie in each TFLite file, a zip archive too. `saved_model` loads after `import "
             "tensorflow_text`."
@@ -135,17 +134,15 @@ class Reader:
     run: object
 
     @classmethod
-    def load(cls, config, recipe, file):
-        """Loads the form in `file` of the run folder of a `PredictConfig`.
+    def load(cls, folder, recipe, file):
+        """Loads the form in `file` of a run folder of a recipe.
 
         Raises:
             UserError: If there is no such run or a part of it cannot be read.
         """
-        folder = config.folder
         metrics = run_folder.find_run(folder, recipe=recipe, files=[file, *copyable.FILES])
         known = Copyable.load(folder, metrics["details"]["max_document"])
-        signature = "text" if config.search == "beam" else "text_greedy"
-        return cls(known, exports.runner(folder / file, signature, operators=wordpiece.operators()))
+        return cls(known, exports.runner(folder / file, "text", operators=wordpiece.operators()))
 
     def __call__(self, text):
         """`Said` of a text."""

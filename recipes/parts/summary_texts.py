@@ -140,37 +140,35 @@ class Texts:
         known, documents = self.known, self.data.test.documents[: config.parity_texts]
         joiner = detokenize.TextJoiner(known.vocabulary, known.spacing, config.max_summary * PIECES)
 
-        def from_ids(search):
-            def read(model, ids):
-                words, pieces = known.read(ids)
-                written = search(model)(words)
-                shares = pointer_generator.trace(model, words, written)  # (B, L, S)
-                # `argmax` of floats has no TFLite operator.
-                best = tf.math.top_k(shares, 1).indices[..., 0]
-                copied = tf.reduce_sum(shares, axis=-1)
-                return {
-                    "ids": known.spell(written, pieces),
-                    "words": written,
-                    "position": tf.where(copied > 0, best, -1),
-                    "copied": copied,
-                }
-
-            return read
-
-        def from_text(search):
-            read_ids = from_ids(search)
-
-            def read(model, text):
-                ids = known.tokenizer.tokenize(text).to_tensor()
-                outputs = read_ids(model, tf.pad(ids, [[0, 0], [0, 1]]))  # a text may be empty
-                return {"summary": joiner(outputs.pop("ids")), **outputs}
-
-            return exports.compiled(read)
+        def searched(ids, search):
+            """Words that are read, those that are written, and the pieces of these."""
+            words, pieces = known.read(ids)
+            written = search(words)
+            return words, written, known.spell(written, pieces)
 
         beam, greedy = self.searcher(config), self.searcher(config, beams=1)
+
+        def from_text(model, text):
+            ids = known.tokenizer.tokenize(text).to_tensor()
+            # A text may be empty.
+            words, written, ids = searched(tf.pad(ids, [[0, 0], [0, 1]]), beam(model))
+            shares = pointer_generator.trace(model, words, written)  # (B, L, S)
+            # `argmax` of floats has no TFLite operator.
+            best = tf.math.top_k(shares, 1).indices[..., 0]
+            copied = tf.reduce_sum(shares, axis=-1)
+            return {
+                "summary": joiner(ids),
+                "words": written,
+                "position": tf.where(copied > 0, best, -1),
+                "copied": copied,
+            }
+
+        def from_ids(model, ids):
+            return {"ids": searched(ids, greedy(model))[-1]}
+
         return seq2seq.export_searches(
-            model, folder, from_text=(from_text(beam), from_text(greedy)),
-            from_ids=exports.compiled(from_ids(greedy)), texts=documents,
+            model, folder, from_text={"text": exports.compiled(from_text)},
+            from_ids=exports.compiled(from_ids), texts=documents,
             ids=wordpiece.tokenize(known.tokenizer, documents),
             resources=[known.tokenizer, joiner.detokenizer], decision="summary",
             files=known.files(),
