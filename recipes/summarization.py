@@ -157,9 +157,9 @@ def build_model(config, known, *, attends=True):
             seed=config.seed + 100 + number, name=name,
         )  # fmt: skip
 
-    source = keras.Input((None,), dtype="int32", name="source")
-    mask = ops.not_equal(source, PAD)  # (B, S)
-    x = scale(words(known_words(source, known)))  # (B, S, D)
+    # It takes vectors: Keras cannot load a layer that stands inside of a nested model and outside.
+    x = vectors = keras.Input((None, config.units), name="vectors")  # (B, S, D)
+    mask = keras.Input((None,), dtype="bool", name="mask")  # (B, S)
     if config.architecture == "recurrent":
         cell = layers.GRUCell(config.units)
         read = ka.ExportableRNN(cell, return_sequences=True, return_state=True)
@@ -174,9 +174,10 @@ def build_model(config, known, *, attends=True):
         encoded = {"memory": layers.LayerNormalization(name="encoder_norm")(x), "mask": mask}
     if not attends:
         encoded["memory"] = mean_everywhere(encoded["memory"], mask)
-    encoded = keras.Model(source, encoded, name="encoder")(inputs["source"])
-
-    memory, mask, target = encoded["memory"], encoded["mask"], inputs["target"]
+    encoder = keras.Model([vectors, mask], encoded, name="encoder")
+    source, target = inputs["source"], inputs["target"]
+    encoded = encoder([scale(words(known_words(source, known))), ops.not_equal(source, PAD)])
+    memory, mask = encoded["memory"], encoded["mask"]
     given = scale(words(known_words(target, known)))  # (B, T, D)
     weights = gate = None
     if config.architecture == "recurrent":
@@ -204,7 +205,7 @@ def build_model(config, known, *, attends=True):
         gate = gate(ops.concatenate([x, given], axis=-1))
     logits = words(drop(x, 3), reverse=True)
     likelihood, copied = CopyLikelihood(dtype="float32", name="likelihood")(
-        logits, inputs["source"], inputs["labels"], gate, weights
+        logits, source, inputs["labels"], gate, weights
     )
     outputs = {"log_likelihood": likelihood, "copied": copied}
     return keras.Model(inputs, likelihood), keras.Model(inputs, outputs, name=NAME)

@@ -11,7 +11,8 @@ copied from each word of the source. By name it has these layers:
 
 - `words`: `keras.layers.ReversibleEmbedding`, table of the known words and output layer; `scale`
   multiplies its vectors.
-- `encoder`, and a decoder, as in `recipes.parts.seq2seq`; beside blocks `copy`, an attention from
+- `encoder`, of these vectors `(B, S, D)` and the mask `(B, S)`, and a decoder, both else as in
+  `recipes.parts.seq2seq`; beside blocks `copy`, an attention from
   their output to the memory, whose weights are a.
 - `gate`: p_gen. A model without it only generates, and has no `copy`.
 
@@ -107,7 +108,8 @@ def decoding(model, size, max_length):
     can_be_written[[PAD, UNKNOWN, START]] = 0.0
 
     def start(source):
-        encoded = encoder(source, training=False)
+        vectors = scale(words(known_words(source, known)))  # (B, S, D)
+        encoded = encoder([vectors, ops.not_equal(source, PAD)], training=False)
         state = {"source": source, "decoder": begin(encoded)}
         return state | ({"memory": encoded["memory"], "mask": encoded["mask"]} if copy else {})
 
