@@ -12,6 +12,7 @@ does the same inside a TensorFlow graph, also in TFLite.
 
 import collections
 import dataclasses
+import functools
 import unicodedata
 
 import numpy as np
@@ -158,5 +159,6 @@ def _is_special(piece):
     return len(piece) > 2 and piece[0] == "[" and piece[-1] == "]"
 
 
+@functools.lru_cache(maxsize=4096)  # asked of each character of all texts
 def _is_mark(character):
     return wordpiece.stands_alone(character, unicodedata.category(character))
