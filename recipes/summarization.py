@@ -137,10 +137,8 @@ def build_model(config, known, *, attends=True):
     from recipes.parts.pointer_generator import CopyLikelihood, known_words
     from recipes.parts.seq2seq import mean_everywhere
 
-    inputs = {
-        name: keras.Input((None,), dtype="int32", name=name)
-        for name in ("source", "target", "labels")
-    }
+    names = ("source", "target", "labels")
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
     small = keras.initializers.RandomNormal(stddev=config.units**-0.5, seed=config.seed)
     words = layers.ReversibleEmbedding(
         known, config.units, small, reverse_dtype="float32", name="words"
@@ -161,7 +159,7 @@ def build_model(config, known, *, attends=True):
     x = vectors = keras.Input((None, config.units), name="vectors")  # (B, S, D)
     mask = keras.Input((None,), dtype="bool", name="mask")  # (B, S)
     if config.architecture == "recurrent":
-        cell = layers.GRUCell(config.units)
+        cell = layers.GRUCell(config.units // 2)  # in each direction
         read = ka.ExportableRNN(cell, return_sequences=True, return_state=True)
         memory, forward, backward = layers.Bidirectional(read, name="read")(drop(x, 0), mask=mask)
         last = ops.concatenate([forward, backward], axis=-1)
@@ -177,6 +175,7 @@ def build_model(config, known, *, attends=True):
     encoder = keras.Model([vectors, mask], encoded, name="encoder")
     source, target = inputs["source"], inputs["target"]
     encoded = encoder([scale(words(known_words(source, known))), ops.not_equal(source, PAD)])
+    encoded = {part: layers.Identity(name=part)(x) for part, x in encoded.items()}
     memory, mask = encoded["memory"], encoded["mask"]
     given = scale(words(known_words(target, known)))  # (B, T, D)
     weights = gate = None

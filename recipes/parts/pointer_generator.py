@@ -12,8 +12,9 @@ copied from each word of the source. By name it has these layers:
 - `words`: `keras.layers.ReversibleEmbedding`, table of the known words and output layer; `scale`
   multiplies its vectors.
 - `encoder`, of these vectors `(B, S, D)` and the mask `(B, S)`, and a decoder, both else as in
-  `recipes.parts.seq2seq`; beside blocks `copy`, an attention from
-  their output to the memory, whose weights are a.
+  `recipes.parts.seq2seq`; beside blocks `copy`, an attention from their output to the memory, whose
+  weights are a. What the encoder gives passes layers that do nothing, `keras.layers.Identity`, of
+  the names in its dict.
 - `gate`: p_gen. A model without it only generates, and has no `copy`.
 
 Reference: See, Liu & Manning, 2017, https://arxiv.org/abs/1704.04368, eq. 8 and 9. There p_gen is
@@ -87,6 +88,15 @@ def known_words(words, known):
     return ops.where(ops.less(words, known), words, UNKNOWN)
 
 
+def encode(model, source):
+    """What the encoder of a model makes of words `(B, S)`: a dict of tensors."""
+    words, scale, encoder = map(model.get_layer, ("words", "scale", "encoder"))
+    vectors = scale(words(known_words(source, words.input_dim)))  # (B, S, D)
+    encoded = encoder([vectors, ops.not_equal(source, PAD)], training=False)
+    # Without the masks that Keras attaches: `mask` is among them.
+    return {part: tf.identity(x) for part, x in encoded.items()}
+
+
 def decoding(model, size, max_length):
     """Takes a trained model apart, for a search.
 
@@ -96,20 +106,17 @@ def decoding(model, size, max_length):
         max_length: Integer, words to write at most.
 
     Returns:
-        The functions `start(source) -> state` and `step(token, state) -> log P, state`, for words
-        `(B, S)` and tokens `(B,)`.
+        The functions `start(source, encoded) -> state`, for words `(B, S)` and what `encode` made
+        of them, and `step(token, state) -> log P, state`, for tokens `(B,)`.
     """
     layers = {layer.name: layer for layer in model.layers}
-    encoder, words, scale = map(layers.get, ("encoder", "words", "scale"))
-    gate, copy = map(layers.get, ("gate", "copy"))
+    words, scale, gate, copy = map(layers.get, ("words", "scale", "gate", "copy"))
     begin, decode = seq2seq.decoder_steps(model, max_length)
     known = words.input_dim
     can_be_written = np.ones(size, "float32")
     can_be_written[[PAD, UNKNOWN, START]] = 0.0
 
-    def start(source):
-        vectors = scale(words(known_words(source, known)))  # (B, S, D)
-        encoded = encoder([vectors, ops.not_equal(source, PAD)], training=False)
+    def start(source, encoded):
         state = {"source": source, "decoder": begin(encoded)}
         return state | ({"memory": encoded["memory"], "mask": encoded["mask"]} if copy else {})
 
@@ -142,12 +149,13 @@ def _at_words(weights, source, size):
     return ops.reshape(flat, (-1, size))
 
 
-def search(model, source, *, size, max_length, beams, length_penalty, ngrams):
+def search(model, source, encoded=None, *, size, max_length, beams, length_penalty, ngrams):
     """The best summary that a search finds: words `(B, max_length)` without their end.
 
     Args:
         model: As above.
         source: int32 `(B, S)`, words of documents, padded at the end.
+        encoded: What `encode` made of them, if it did.
         size: Integer, known words and those that can be copied.
         max_length: Integer, words to write at most.
         beams: Integer, how many hypotheses are kept.
@@ -155,8 +163,9 @@ def search(model, source, *, size, max_length, beams, length_penalty, ngrams):
         ngrams: Integer, n-grams of so many words are written once only; 0: as often as it comes.
     """
     start, step = decoding(model, size, max_length)
+    state = start(source, encoded or encode(model, source))
     tokens, _, _ = ka.beam_search(
-        step, START, start(source), max_length, END, num_beams=beams,
+        step, START, state, max_length, END, num_beams=beams,
         length_penalty=length_penalty, no_repeat_ngram_size=ngrams,
     )  # fmt: skip
     tokens = tokens[:, 0]
@@ -164,20 +173,25 @@ def search(model, source, *, size, max_length, beams, length_penalty, ngrams):
     return ops.where(ops.logical_and(ops.not_equal(tokens, END), has_words), tokens, PAD)
 
 
-def trace(model, source, written):
+def trace(model, source, written, encoded=None):
     """What was copied: the share of each written word's probability from each source word.
 
     Args:
         model: As above.
         source, written: int32 `(B, S)` and `(B, T)`.
+        encoded: What `encode` made of the source, if it did.
 
     Returns:
         float32 `(B, T, S)`.
     """
     source, written = map(ops.convert_to_tensor, (source, written))
+    encoded = encoded or encode(model, source)
     target = ops.pad(written[:, :-1], [[0, 0], [1, 0]], constant_values=START)
-    given = {"source": source, "target": target, "labels": written}
-    copied = model(given, training=False)["copied"]
+    # The model from its encoder on.
+    inputs = [*map(model.input.get, ("source", "target", "labels"))]
+    inputs += [model.get_layer(part).output for part in encoded]
+    decoder = keras.Model(inputs, model.output["copied"])
+    copied = decoder([source, target, written, *encoded.values()], training=False)
     return copied * ops.cast(ops.expand_dims(written != PAD, -1), copied.dtype)
 
 

@@ -19,7 +19,7 @@ from recipes.parts import pointer_generator, seq2seq
 from recipes.text import detokenize, wordpiece
 from recipes.text.copyable import END, PIECES, START, Copyable
 
-_SHAPES = 4
+_SHAPES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +83,17 @@ class Texts:
             for part in pairs
         }  # fmt: skip
 
-    def searcher(self, config, **options):
-        """A function of a model that returns its search; `options` in place of the config's."""
+    def search(self, config, **options):
+        """`pointer_generator.search`, told all but the rest; `options` in place of the config's."""
         usual = {
             "size": self.known.size, "max_length": config.max_summary, "beams": config.beams,
             "length_penalty": config.length_penalty, "ngrams": config.no_repeat_ngram,
         }  # fmt: skip
-        return seq2seq.compiled(functools.partial(pointer_generator.search, **usual | options))
+        return functools.partial(pointer_generator.search, **usual | options)
+
+    def searcher(self, config, **options):
+        """A function of a model that returns its search, compiled once."""
+        return seq2seq.compiled(self.search(config, **options))
 
     def write(self, model, search):
         """What a `searcher` finds for each test document: a list of arrays of words."""
@@ -140,31 +144,27 @@ class Texts:
         known, documents = self.known, self.data.test.documents[: config.parity_texts]
         joiner = detokenize.TextJoiner(known.vocabulary, known.spacing, config.max_summary * PIECES)
 
-        def searched(ids, search):
-            """Words that are read, those that are written, and the pieces of these."""
-            words, pieces = known.read(ids)
-            written = search(words)
-            return words, written, known.spell(written, pieces)
-
-        beam, greedy = self.searcher(config), self.searcher(config, beams=1)
+        beam, greedy = self.search(config), self.search(config, beams=1)
 
         def from_text(model, text):
             ids = known.tokenizer.tokenize(text).to_tensor()
-            # A text may be empty.
-            words, written, ids = searched(tf.pad(ids, [[0, 0], [0, 1]]), beam(model))
-            shares = pointer_generator.trace(model, words, written)  # (B, L, S)
+            words, pieces = known.read(tf.pad(ids, [[0, 0], [0, 1]]))  # a text may be empty
+            encoded = pointer_generator.encode(model, words)
+            written = beam(model, words, encoded)
+            shares = pointer_generator.trace(model, words, written, encoded)  # (B, L, S)
             # `argmax` of floats has no TFLite operator.
             best = tf.math.top_k(shares, 1).indices[..., 0]
             copied = tf.reduce_sum(shares, axis=-1)
             return {
-                "summary": joiner(ids),
+                "summary": joiner(known.spell(written, pieces)),
                 "words": written,
                 "position": tf.where(copied > 0, best, -1),
                 "copied": copied,
             }
 
         def from_ids(model, ids):
-            return {"ids": searched(ids, greedy(model))[-1]}
+            words, pieces = known.read(ids)
+            return {"ids": known.spell(greedy(model, words), pieces)}
 
         return seq2seq.export_searches(
             model, folder, from_text={"text": exports.compiled(from_text)},

@@ -98,7 +98,7 @@ def test_a_search_steps_through_the_model(models):
 
     _, model = models
     start, step = parts.decoding(model, SIZE, LENGTH)
-    state, total = start(tf.constant(SOURCE)), np.zeros((2, 5))
+    state, total = start(tf.constant(SOURCE), parts.encode(model, SOURCE)), np.zeros((2, 5))
     for t in range(5):
         log_p, state = step(tf.constant(TARGET[:, t]), state)
         log_p = np.array(log_p, "float64")
