@@ -190,8 +190,8 @@ def trace(model, source, written, encoded=None):
     # The model from its encoder on.
     inputs = [*map(model.input.get, ("source", "target", "labels"))]
     inputs += [model.get_layer(part).output for part in encoded]
-    decoder = keras.Model(inputs, model.output["copied"])
-    copied = decoder([source, target, written, *encoded.values()], training=False)
+    decoder = keras.Function(inputs, model.output["copied"])
+    copied = decoder([source, target, written, *encoded.values()])
     return copied * ops.cast(ops.expand_dims(written != PAD, -1), copied.dtype)
 
 
