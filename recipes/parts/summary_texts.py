@@ -68,7 +68,8 @@ class Texts:
             for part, targets in self.targets.items()
         }
         batch_size = min(config.batch_size, len(pairs["train"][0]))
-        # XLA compiles each shape, which some batches alone would not pay for.
+        # Two shapes are traced twice, and XLA, where Keras uses it (not on CPUs alone), compiles
+        # each: some batches alone would not pay for that.
         count = _SHAPES if len(pairs["train"][0]) > 100 * batch_size else 1
         lengths = [widths([max(1, len(row)) for row in side], count) for side in pairs["train"]]
         count = max(map(len, lengths))

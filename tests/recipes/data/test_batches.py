@@ -108,6 +108,8 @@ DIGESTS = {
     ("documents", 3): ["ca41d242323636d8", "53c2839eb4b63fd2"],
     ("pairs", None): ["41a8b96252b6372c", "41a8b96252b6372c"],
     ("pairs", 3): ["787fde629abb9c73", "43933ed619ad2a5b"],
+    ("summaries", None): ["a1b5fa29b70a3100", "a1b5fa29b70a3100"],
+    ("summaries", 3): ["c305c2ed381c7d1c", "75e88a662de98ac4"],
     ("captions", None): ["2396df876722eda7", "2396df876722eda7"],
     ("captions", 3): ["1e0f31f5143fd42f", "af528e56be4931e6"],
     ("mirrored captions", None): ["2396df876722eda7", "2396df876722eda7"],
