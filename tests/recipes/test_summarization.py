@@ -79,7 +79,7 @@ class TestContract(RecipeContract):
             for kind in ("ROUGE-1", "ROUGE-2", "ROUGE-L")
         },
         "epochs": 1,
-        "parameters": 32577,
+        "parameters": 21633,
     }
 
 
