@@ -7,12 +7,12 @@ position where each stands.
 
 >>> report = generate(1, seed=3)[0]
 >>> report.document
-'Also Sumide called Gopaso. Note Retolo thanked Kasope. Then Fanore heard Molisu. Later Dimuga \
-helped Gifopa.'
+'Today Fumiki met Niboba. Again Sagafu met Mimiko. Often Sefodu found Pupabo. Note Ranago called \
+Rugena.'
 >>> report.summary
-'Retolo thanked Kasope.'
+'Ranago called Rugena.'
 >>> report.copied                   # words of the report, each full stop counting as one
-(6, 8)
+(16, 18)
 """
 
 import dataclasses
