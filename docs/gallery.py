@@ -118,6 +118,18 @@ def matching(runs):
     return ka.plot_alignment(*rank.alignment(pair.query, pair.document))
 
 
+def reading(runs):
+    """Which words of a question the words of a passage look at."""
+    from recipes.data.toy import facts as toy
+    from recipes.parts import answered
+
+    read = answered.Reader.load(runs / "question_answering", "question_answering", "model.tflite")
+    asked = toy.splits()[2][0]
+    said = read(asked.question, asked.context)
+    words = [asked.context[start:end] for start, end in said.spans]
+    return ka.plot_alignment(said.weights, words, said.asked)
+
+
 def heads(runs):
     """Where the heads of the transformer's last decoder block but one looked."""
     from recipes.data.toy import translation as toy
@@ -141,13 +153,14 @@ def heads(runs):
     return ka.plot_alignment(maps[over_memory[-2]][0], *pieces)
 
 
-DRAWN = (rollout, sentiment, documents, recommendation, tagging, matching, heads)
+DRAWN = (rollout, sentiment, documents, recommendation, tagging, matching, reading, heads)
 # What the runs drew themselves.
 COPIED = {
     "translation": "translation/alignment.png",
     "captioning": "image_captioning/attention.png",
     "language": "language_modeling/attention.png",
     "speech": "speech_recognition/alignment.png",
+    "summary": "summarization/copied.png",
 }
 
 

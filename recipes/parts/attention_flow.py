@@ -184,8 +184,7 @@ class ConvolutionBlock(layers.Layer):
 
     It is computed as one product of matrices: the gradient of `layers.Conv1D` is slow on CPUs if
     steps lie apart. Dropout takes the same units from all steps, and the norm divides by the root
-    mean square alone: on CPUs random numbers for each step and a layer norm cost more time than
-    the product does.
+    mean square alone: random numbers for each step and a layer norm take much of a CPU's time.
 
     Args:
         units: Integer D, of the input and the output.
