@@ -119,7 +119,7 @@ def matching(runs):
 
 
 def reading(runs):
-    """Which words of a question the words of a passage look at."""
+    """Which words of a question the words of two sentences look at."""
     from recipes.data.toy import facts as toy
     from recipes.parts import answered
 
@@ -127,7 +127,8 @@ def reading(runs):
     asked = toy.splits()[2][0]
     said = read(asked.question, asked.context)
     words = [asked.context[start:end] for start, end in said.spans]
-    return ka.plot_alignment(said.weights, words, said.asked)
+    end = words.index(".", words.index(asked.matching[1])) + 1  # of the one with the answer
+    return ka.plot_alignment(said.weights[end - 9 : end + 9], words[end - 9 : end + 9], said.asked)
 
 
 def heads(runs):

@@ -86,13 +86,15 @@ class Config(TrainConfig):
     embedding_size: int = option(64, "size of a token's vector", low=2)
     units: int | None = size_dependent(64, 32, "units of a layer", unit="questions", low=8)
     encoder_blocks: int | None = size_dependent(
-        4, 2, "convolutions before the flow, over 3 steps, 1, 2, 4 or 8 apart", unit="questions",
+        4, 1, "convolutions before the flow, over 3 steps, 1, 2, 4 or 8 apart", unit="questions",
         low=1, high=32,
     )  # fmt: skip
     model_blocks: int | None = size_dependent(
         5, 3, "convolutions after the flow", unit="questions", low=1, high=32
     )
-    self_attention: int = option(1, "blocks of self-attention after the flow", low=0, high=8)
+    self_attention: int | None = size_dependent(
+        1, 0, "blocks of self-attention after the flow", unit="questions", low=0, high=8
+    )
     heads: int = option(2, "heads of a block; they divide the units", low=1)
     dropout: float | None = size_dependent(
         0.1, 0.0, "dropout rate", unit="questions", low=0.0, high=0.95

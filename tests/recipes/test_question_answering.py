@@ -25,10 +25,7 @@ CONTEXT = "Ida toured a mill in Riga on friday . Olga purchased a lamp on monday
 QUESTION = "where did Olga buy something ?"
 
 # What the toy facts need, in a few seconds.
-SETTINGS = {
-    "epochs": 3, "encoder_blocks": 1, "self_attention": 0, "parity_questions": 5,
-    "baselines": False,
-}  # fmt: skip
+SETTINGS = {"epochs": 3, "parity_questions": 5, "baselines": False}
 
 run = functools.partial(call_recipe, recipe)
 
