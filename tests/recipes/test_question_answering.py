@@ -69,7 +69,7 @@ class TestContract(RecipeContract):
     tfds = ("squad", "squat")
     quick = (
         "--no-baselines --limit 12 --epochs 1 --units 8 --encoder-blocks 1 --model-blocks 1 "
-        "--self-attention 0 --tokens characters --max-context 64 --parity-questions 2"
+        "--self-attention 1 --tokens characters --max-context 64 --parity-questions 2"
     ).split()
     asked = (QUESTION, "--context", CONTEXT)
     broken = ("model.tflite", "metrics.json", "vocabulary.txt")
