@@ -47,17 +47,17 @@ def card(config, details):
 
     Args:
         config: The recipe's `Config`.
-        details: Dict of what was measured: `rouge`, `copied_words`, `copied_unknown_words`, and
-            `repeating_summaries`, from a model's name to percent.
+        details: Dict of what was measured: `rouge`, and `copies_and_repeats`, what
+            `summary_texts.Texts.facts` returns.
     """
     kind = "a transformer that copies"
     if config.architecture == "recurrent":
         kind = f"a pointer-generator network, with{'' if config.coverage else 'out'} coverage"
     ngrams = config.no_repeat_ngram
     blocked = f" that writes no {ngrams} words in a row twice" if ngrams else ""
-    repeats = "".join(
-        f"| {name} | {percent:.1f} % |\n"
-        for name, percent in details["repeating_summaries"].items()
+    rows = "".join(
+        f"| {name} | {' | '.join(f'{percent:.1f} %' for percent in figures.values())} |\n"
+        for name, figures in details["copies_and_repeats"].items()
     )
     return {
         "What it does": (
@@ -72,11 +72,11 @@ def card(config, details):
             "cannot copy."
         ),
         "Copies and repeats": (
-            f"Copied are {details['copied_words']:.1f} % of the words it wrote for the test split "
-            "(more than half of their probability is); "
-            f"{details['copied_unknown_words']:.1f} % are in no vocabulary, and could only be "
-            "copied. Summaries in which three words in a row stand twice, where the search lets "
-            f"them:\n\n| | of the test split |\n| --- | --- |\n{repeats}"
+            "Of the words written for the test split those of which more than half of the "
+            "probability is copied, and those that could only be copied, as no vocabulary has "
+            "them; and the summaries in which three words in a row stand twice, where the search "
+            "lets them:\n\n| | copied words | in no vocabulary | summaries that repeat |\n"
+            f"| --- | --- | --- | --- |\n{rows}"
         ),
         "Limits": (
             "It writes what is likely, not what is true: names may be mixed up, and what the "

@@ -104,27 +104,26 @@ class Texts:
         """The texts of summaries of the test documents, by their words."""
         return [self.known.text(*pair) for pair in zip(written, self.pieces, strict=True)]
 
-    def facts(self, config, models, written):
+    def facts(self, config, models):
         """What the card tells of copies and repeats, in percent.
 
         Args:
             config: A `Config`.
-            models: Dict from names to models, the first of them the one that wrote.
-            written: What `write` returned.
+            models: Dict from names to pairs of a model and what `write` returned for it.
 
         Returns:
-            Dict of `copied_words`, `copied_unknown_words`, and `repeating_summaries`, from the
-            models' names to the percent of their summaries with three words in a row twice, where
-            the search lets them.
+            Dict from the names to dicts of `copied_words` and `copied_unknown_words`, of the words
+            it wrote, and `repeating_summaries`, those with three words in a row twice where the
+            search lets them.
         """
-        free, model = self.searcher(config, ngrams=0), next(iter(models.values()))
-        copied = pointer_generator.shares_copied(
-            model, self.sources["test"], written, self.known.known
-        )
-        repeating = {
-            name: 100 * _share_repeating(self.write(model, free)) for name, model in models.items()
+        free, known = self.searcher(config, ngrams=0), self.known.known
+        return {
+            name: {
+                **pointer_generator.shares_copied(model, self.sources["test"], written, known),
+                "repeating_summaries": 100 * _share_repeating(self.write(model, free)),
+            }
+            for name, (model, written) in models.items()
         }
-        return {**copied, "repeating_summaries": repeating}
 
     def traced(self, model, written, row=0):
         """What was copied into the summary of a test document.

@@ -89,9 +89,10 @@ def test_copying_finds_what_no_vocabulary_holds(run):
     assert scores["ROUGE-1"] > 95 and scores["ROUGE-L, best reference"] > 95
     assert max(baselines.values()) < 60
     # Two words of three, and of four with the full stop, are names.
-    assert details["copied_unknown_words"] == pytest.approx(50, abs=2)
-    assert details["copied_words"] >= details["copied_unknown_words"] - 1
-    assert details["repeating_summaries"] == {"this model": 0.0}  # three words and a full stop
+    facts = details["copies_and_repeats"]["this model"]
+    assert facts["copied_unknown_words"] == pytest.approx(50, abs=2)
+    assert facts["copied_words"] >= facts["copied_unknown_words"] - 1
+    assert facts["repeating_summaries"] == 0.0  # three words and a full stop
 
 
 @pytest.mark.parametrize("form", recipe.FORMS)
@@ -172,4 +173,6 @@ def test_models_without_attention_and_without_coverage_stand_beside(tmp_path, mo
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     twins = "the same without attention", "the same without coverage"
     assert set(metrics["baselines"]) == {"lead-3", "TextRank", *twins}
-    assert set(metrics["details"]["repeating_summaries"]) == {"this model", twins[1]}
+    facts = metrics["details"]["copies_and_repeats"]
+    assert set(facts) == {"this model", twins[1]}
+    assert facts["this model"].keys() == facts[twins[1]].keys()
