@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from recipes.kit import processes
 from recipes.kit.errors import UserError
 from recipes.kit.records import read_history
 
@@ -63,14 +64,14 @@ def training_callbacks(run, *, monitor, mode, patience, use_average=False, tenso
                 order, *states = states.values()
             version, _, gauss = random.getstate()
             random.setstate((version, tuple(order.tolist()), gauss))
-            for variable, state in zip(_random_states(early_stopping.model), states, strict=True):
+            for variable, state in zip(random_states(early_stopping.model), states, strict=True):
                 variable.assign(state)
 
     def commit(epoch, logs):
         model, epochs = early_stopping.model, early_stopping.params["epochs"]
         # Keras shuffles batches by Python's generator.
         order = np.array(random.getstate()[1])
-        np.savez(run.random_states, order, *map(np.array, _random_states(model)))
+        np.savez(run.random_states, order, *map(np.array, random_states(model)))
         run.commit(
             epochs_done=epoch + 1, is_trained=epoch + 1 == epochs or bool(model.stop_training)
         )
@@ -131,8 +132,14 @@ def warmup_cosine_by_time(learning_rate, minutes, warmup=0.05, spent=0.0):
         minutes: Number, from the start of the training, with its validations.
         warmup: Number in `[0, 1)`, the share of the time in which the step size rises.
         spent: Number, minutes of it that earlier sessions took.
+
+    Raises:
+        UserError: If several processes train together: their clocks differ.
     """
     import keras
+
+    if processes.group() is not None:
+        raise UserError("A training by time, --minutes, needs a single process")
 
     class ByTime(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -196,7 +203,7 @@ def load_best_weights(model, run):
     model.load_weights(run.best_weights)
 
 
-def _random_states(model):
+def random_states(model):
     """The variables of a model that are neither weights nor metrics: its seed generators'."""
     others = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
     return [variable for variable in model.variables if id(variable) not in others]

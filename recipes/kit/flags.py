@@ -5,10 +5,12 @@ import dataclasses
 import inspect
 import os
 import sys
+import traceback
 import types
 import typing
 from pathlib import Path
 
+from recipes.kit import processes
 from recipes.kit.errors import UserError, says_disk_full
 from recipes.kit.quiet import hide_remarks
 
@@ -114,6 +116,10 @@ class TrainConfig:
         high=0.9999,
     )  # fmt: skip
     seed: int = option(0, "seed of everything random", low=0)
+    processes: int = option(
+        1, "processes that train together on this machine, each with its part of every batch; for "
+        "several machines set TF_CONFIG instead", low=1, high=64,
+    )  # fmt: skip
     mixed_precision: bool = option(False, "compute in bfloat16")
     tensorboard: Path | None = option(None, "folder for TensorBoard's logs")
 
@@ -171,6 +177,17 @@ def command_line(description, argv=None, /, **commands):
     """
     hide_remarks()
     try:
+        code = _run_command(description, argv, commands)
+    except Exception:
+        if processes.group() is None:
+            raise
+        traceback.print_exc()
+        code = 1
+    return processes.leave(code)
+
+
+def _run_command(description, argv, commands):
+    try:
         parser = _parser(description, commands)
         arguments = _parsed(parser, argv, commands)
         if arguments.command is None:
@@ -184,6 +201,8 @@ def command_line(description, argv=None, /, **commands):
             }
         )
         check(config)
+        if isinstance(config, TrainConfig):
+            processes.join(config.processes)
         function(config)
         sys.stdout.flush()  # a closed pipe shows here, where it can be handled
     except UserError as error:

@@ -8,14 +8,20 @@ with Run(config, NAME) as run:
     run.publish(model, data, scores=..., baselines=..., exports=..., title=..., card=...)
 """
 
+import dataclasses
+import json
 import sys
+import time
 
-from recipes.kit import fitting, flags, records
+from recipes.kit import fitting, flags, processes, records
 from recipes.kit.run_folder import RunFolder
 
 
 class Run(RunFolder):
     """A `RunFolder` that trains, measures and describes the model that it will hold.
+
+    Of several processes that train together (see `processes`) the first does all of this. The
+    others load the data and build the model, take part in `fit`, and leave the `with` block there.
 
     Args:
         config: A dataclass that extends `flags.TrainConfig`.
@@ -24,6 +30,13 @@ class Run(RunFolder):
 
     def __init__(self, config, recipe):
         super().__init__(config.output, recipe=recipe)
+
+    def __enter__(self):
+        return super().__enter__() if processes.is_first() else self
+
+    def __exit__(self, error_type, error, traceback):
+        super().__exit__(error_type, error, traceback)
+        return error_type is _TrainedAlong
 
     def begin(self, config, data):
         """Shows the data, takes hold of the folder, and seeds Keras.
@@ -36,13 +49,37 @@ class Run(RunFolder):
             The config, with values for all size-dependent options.
 
         Raises:
-            UserError: If another run is writing here or the folder cannot be written.
+            UserError: If another run is writing here or the folder cannot be written, or if
+                processes that are to train together differ in data or settings.
         """
         self._config = config = flags.settle(config, data.examples)
-        print(data)
-        self.start(config, data=data.fingerprint)
+        group = processes.group()
+        if processes.is_first():
+            print(data)
+            # A training may go on in fewer processes, or in more.
+            self.start(dataclasses.replace(config, processes=1), data=data.fingerprint)
+        if group is not None:
+            self._begin_together(group, config, data)
         fitting.set_up_keras(config.seed, mixed_precision=config.mixed_precision)
         return config
+
+    def _begin_together(self, group, config, data):
+        """Checks that all processes train the same, from where the first begins."""
+        from keras_attention.machine import versions
+
+        here = dict.fromkeys(("data", "data_dir", "output", "tensorboard"))  # differ by machine
+        settings = dataclasses.asdict(config) | here
+        group.check_equal(
+            {
+                "settings": json.dumps(settings, default=str),
+                "data": data.fingerprint,
+                "versions": json.dumps(versions()),
+            }
+        )
+        if not processes.is_first():
+            self._started = time.monotonic()
+        state = group.of_first([self.epochs_done, self.is_trained])
+        self.epochs_done, self.is_trained = int(state[0]), bool(state[1])
 
     def fit(self, model, train, validation=None, *, monitor, mode, callbacks=()):
         """Trains a compiled model and gives it the weights of its best epoch.
@@ -59,6 +96,8 @@ class Run(RunFolder):
             callbacks: Keras callbacks that come before those of the run.
         """
         self._goal = monitor, mode
+        if not processes.is_first():
+            self._train_along(model, train)
         of_run = fitting.training_callbacks(
             self,
             monitor=monitor,
@@ -68,9 +107,25 @@ class Run(RunFolder):
             tensorboard=self._config.tensorboard,
         )
         if not self.is_trained:
-            self._fit(model, train, validation, [*callbacks, *of_run])
+            self._fit_together(model, train, validation, [*callbacks, *of_run])
         fitting.load_best_weights(model, self)
         self._training_minutes = self.minutes
+
+    def _train_along(self, model, train):
+        if not self.is_trained:
+            self._fit_together(model, train, None, [])
+        raise _TrainedAlong
+
+    def _fit_together(self, model, train, validation, callbacks):
+        group = processes.group()
+        if group is None:
+            self._fit(model, train, validation, callbacks)
+            return
+        from recipes.kit import sharding
+
+        train, alike = sharding.share(model, train, group)
+        with group.together():
+            self._fit(model, train, validation, [*callbacks, alike], self.epochs_done)
 
     def fit_baseline(self, name, model, train, validation=None, *, callbacks=()):
         """Trains a model to compare with, as `fit` trains, for the same goal, but keeps no file.
@@ -83,13 +138,14 @@ class Run(RunFolder):
         stop = fitting.baseline_callbacks(*self._goal, self._config.patience)
         self._fit(model, train, validation, [*callbacks, *stop])
 
-    def _fit(self, model, train, validation, callbacks):
+    def _fit(self, model, train, validation, callbacks, initial_epoch=0):
         model.fit(
             train,
             validation_data=validation,
             epochs=self._config.epochs,
+            initial_epoch=initial_epoch,
             callbacks=callbacks,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=(1 if sys.stdout.isatty() else 2) if processes.is_first() else 0,
         )
 
     def publish(
@@ -136,6 +192,10 @@ class Run(RunFolder):
         sections[next(reversed(sections))] += f"\n\n{_how_to_load(model)}"
         records.write_model_card(self.path, title=title, sections=sections, metrics=metrics)
         self.finish()
+
+
+class _TrainedAlong(Exception):
+    """Training is over for a process that is not the first."""
 
 
 def _how_to_load(model):
