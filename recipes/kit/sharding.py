@@ -14,7 +14,6 @@ import tensorflow as tf
 import keras_attention as ka
 from recipes.kit import fitting
 
-_LARGE = 2**20  # numbers in a table of vectors, of which a step changes few
 _FAR = 1_000_003  # from the seed of one process to that of the next
 
 
@@ -78,6 +77,7 @@ def train_step(model, group):
     """
     (loss_tracker,) = (metric for metric in model.metrics if metric.name == "loss")
     by_tokens = isinstance(model.loss, ka.SequenceCrossentropy)
+    has_variables = []
 
     def step(batch):
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
@@ -97,6 +97,8 @@ def train_step(model, group):
                     _tokens(model.loss, targets, weights), 1e-9
                 )
                 value += share * model.loss(own(targets), outputs, own(weights))
+        if not has_variables:
+            has_variables.append(_make_metrics_variables(model, own(targets), outputs))
         minimized, factors = [value], [tf.ones(())]
         if model.loss is not None and not by_tokens:
             parts = keras.tree.flatten(outputs)
@@ -110,13 +112,12 @@ def train_step(model, group):
             factors += map(own, of_loss.gradient(loss, wholes, unconnected_gradients="zero"))
         variables = model.trainable_variables
         gradients = tape.gradient(minimized, variables, output_gradients=factors)
-        gradients = [_dense(x, y) for x, y in zip(gradients, variables, strict=True)]
 
-        _make_metrics_variables(model, targets, outputs)
         before = [tf.identity(x) for x in model.metrics_variables]
         model.compute_metrics(inputs, own(targets), outputs, own(weights))
         added = [x - y for x, y in zip(model.metrics_variables, before, strict=True)]
 
+        # Those of tables stay slices: Keras' Adam squares each before they are added up.
         used = [x for x in gradients if x is not None]
         *sums, value = group.sum([*used, *added, value])
         gradients = [None if x is None else sums.pop(0) for x in gradients]
@@ -132,13 +133,6 @@ def train_step(model, group):
 def _padded(part, before, after):
     """The rows of a part with zeros in place of those of the other parts."""
     return tf.pad(part, [[before, after], *[[0, 0]] * (len(part.shape) - 1)])
-
-
-def _dense(gradient, variable):
-    """A gradient as one tensor, to be summed with all others at once, if it is not large."""
-    if not isinstance(gradient, tf.IndexedSlices) or np.prod(variable.shape) > _LARGE:
-        return gradient
-    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, variable.shape[0])
 
 
 def _make_metrics_variables(model, targets, outputs):
