@@ -41,7 +41,7 @@ from pathlib import Path
 
 from recipes.baselines import matching
 from recipes.data import candidates
-from recipes.kit import fitting, flags, records, run_folder
+from recipes.kit import fitting, flags, processes, records, run_folder
 from recipes.kit.errors import UserError
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
@@ -227,6 +227,8 @@ def train(config):
     """Train a ranker, measure it beside its baselines, and export it."""
     if config.position and config.architecture == "encoder":
         raise UserError("--position needs another --architecture: an encoder reads texts alone")
+    if config.architecture == "encoder":  # which compares each row with all others
+        processes.need_one("--architecture encoder")
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = flags.call(candidates.CandidateReader, config).load(config.data)
     wordpiece.tensorflow_text()  # or an error, before anything is written

@@ -138,8 +138,7 @@ def warmup_cosine_by_time(learning_rate, minutes, warmup=0.05, spent=0.0):
     """
     import keras
 
-    if processes.group() is not None:
-        raise UserError("A training by time, --minutes, needs a single process")
+    processes.need_one("A training by time (--minutes)")
 
     class ByTime(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):

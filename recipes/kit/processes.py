@@ -40,6 +40,12 @@ def is_first():
     return _group is None or _group.rank == 0
 
 
+def need_one(what):
+    """Raises a `UserError` if several processes train together, which `what` cannot."""
+    if _group is not None:
+        raise UserError(f"{what} needs a single process. Received: {_group.count}")
+
+
 def join(processes):
     """Makes this program one of a group, if it is to be; to be called before TensorFlow is used.
 

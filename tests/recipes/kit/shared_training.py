@@ -7,6 +7,7 @@
 import importlib
 import os
 import sys
+from unittest import mock
 
 from recipes.kit import exports, running
 from tests.recipes.command import call_recipe
@@ -15,16 +16,18 @@ from tests.recipes.command import call_recipe
 def main(name, *arguments):
     """The exit code of a recipe's command."""
     recipe = importlib.import_module(f"recipes.{name}")
-    exports.FORMS = {"tflite": exports.FORMS["tflite"]}
-    if os.environ.get("ONLY_TRAIN"):
-        fit = running.Run.fit
+    fit = running.Run.fit
 
-        def fit_alone(*args, **kwargs):
-            fit(*args, **kwargs)
-            raise KeyboardInterrupt
+    def fit_alone(*args, **kwargs):
+        fit(*args, **kwargs)
+        raise KeyboardInterrupt
 
-        running.Run.fit = fit_alone
-    return call_recipe(recipe, *arguments)
+    is_only_trained = bool(os.environ.get("ONLY_TRAIN"))
+    with (
+        mock.patch.object(exports, "FORMS", {"tflite": exports.FORMS["tflite"]}),
+        mock.patch.object(running.Run, "fit", fit_alone if is_only_trained else fit),
+    ):
+        return call_recipe(recipe, *arguments)
 
 
 if __name__ == "__main__":
