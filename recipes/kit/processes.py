@@ -63,16 +63,17 @@ def join(processes):
         )
     if is_child:
         threading.Thread(target=_end_with_the_first, daemon=True).start()
-    cluster = read_cluster(config) if config else Cluster(_free_addresses(processes), 0)
-    if len(cluster.addresses) == 1:
-        return
     if config:
-        print(f"Process {cluster.rank} of {', '.join(cluster.addresses)}: waiting for the others")
-        _group = Group(cluster)
-        return
-    print(f"{processes} processes on this machine train together")
-    with _Children(cluster) as children:
-        _group = Group(cluster, children)
+        cluster = read_cluster(config)
+        if len(cluster.addresses) > 1:
+            name = cluster.addresses[cluster.rank]
+            print(f"{name}: waiting for {len(cluster.addresses)} processes to come together")
+            _group = Group(cluster)
+    elif processes > 1:
+        cluster = Cluster(_free_addresses(processes), 0)
+        print(f"{processes} processes on this machine train together")
+        with _Children(cluster) as children:
+            _group = Group(cluster, children)
 
 
 def leave(code):
@@ -198,14 +199,16 @@ class Group:
 
     def _what_is_said(self, message):
         """What an error of TensorFlow says, without its graph."""
-        task = re.search(r"/job:worker/replica:0/task:(\d+)", message)
-        who = self.addresses[int(task[1])] if task else "the others"
-        line = next((x for x in message.splitlines() if re.search(r"\w", x)), "")
-        return f"{self.addresses[self.rank]} lost {who}, or it ended. Received: {line[:200]}."
+        tasks = map(int, re.findall(r"/job:worker/replica:0/task:(\d+)", message))
+        others = [self.addresses[task] for task in tasks if task != self.rank] or ["the others"]
+        said = message.partition("aborted by: ")[2] or message
+        reason = said.strip().partition("\n")[0][:200]
+        return f"{self.addresses[self.rank]} lost {others[0]}, or it ended. Received: {reason}."
 
     def rows(self, count):
         """Of `count` rows, an integer or tensor, the first of this process and that after its last.
 
+        >>> import types
         >>> [Group.rows(types.SimpleNamespace(rank=rank, count=2), 5) for rank in (0, 1)]
         [(0, 2), (2, 5)]
         """
@@ -277,8 +280,8 @@ def _choose_gpu(cluster):
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return
+    if not gpus or (len(gpus) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ):
+        return  # the second: somebody has chosen
     hosts = [address.rpartition(":")[0] for address in cluster.addresses]
     host = hosts[cluster.rank]
     if hosts.count(host) > len(gpus):

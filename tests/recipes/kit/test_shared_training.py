@@ -21,7 +21,7 @@ LIMIT = 240  # seconds; a busy machine takes ten times what a free one does
 # Without dropout, of which each process draws its own.
 RECOMMENDATION = """recommendation train --limit 80 --epochs 3 --size 8 --heads 1 --blocks 1
     --parity-users 2 --dropout 0 --batch-size 400 --patience 9""".split()
-TRANSLATION = """translation train --limit 60 --epochs 2 --architecture transformer --layers 1
+TRANSLATION = """translation train --limit 60 --epochs 1 --architecture transformer --layers 1
     --units 16 --feedforward 16 --max-pieces 12 --dropout 0 --batch-size 15""".split()
 
 
@@ -62,7 +62,7 @@ def histories_agree(folder, expected_folder):
     history, expected = (
         records.read_history(path / "history.csv") for path in (folder, expected_folder)
     )
-    assert len(history) == len(expected) > 1
+    assert len(history) == len(expected) > 0
     for row, other in zip(history, expected, strict=True):
         assert row == pytest.approx(other, rel=1e-3, abs=1e-4)
 
