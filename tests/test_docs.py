@@ -158,6 +158,7 @@ print(len(names["devices"]), *names["history"]["loss"])
     assert count == 2 and losses[-1] < losses[0]
     assert "pieces/embeddings (50, 16) of which a device holds (50, 8)" in cut
     heads = [line for line in cut if line.startswith("block_")]
-    assert len(heads) == 8 and all("of which a device holds" in line for line in heads)
+    assert len(heads) == 12 and all("of which a device holds" in line for line in heads)
     assert sum(line.endswith("(16, 2, 4)") for line in heads) == 6
     assert sum(line.endswith("(2, 4, 16)") for line in heads) == 2
+    assert sum(line.endswith("(16, 16)") for line in heads) == 4

@@ -170,6 +170,8 @@ class Run(RunFolder):
             for name, value in baselines.items()
         }
         details = {"examples": data.sizes, **(details or {})}
+        if processes.group() is not None:
+            details["processes"] = processes.group().count
         if numbers != baselines:
             details["baseline_scores"] = baselines
         model.save(self.path / "model.keras")

@@ -100,6 +100,7 @@ def test_killed_and_resumed_two_processes_give_the_figures_of_one(tmp_path, capf
     )
     assert metrics["scores"] == pytest.approx(expected["scores"], abs=0.02)
     assert metrics["parameters"] == expected["parameters"]
+    assert metrics["details"]["processes"] == 2 and "processes" not in expected["details"]
 
 
 def test_two_processes_of_a_cluster_give_the_figures_of_one(tmp_path, monkeypatch):
