@@ -173,7 +173,10 @@ class Group:
                 )
             )
         except tf.errors.OpError as error:
-            raise UserError(self._what_is_said(str(error))) from error
+            name, reason = cluster.addresses[cluster.rank], str(error).splitlines()[0]
+            raise UserError(
+                f"{name} cannot join the other processes. Received: {reason}"
+            ) from error
         finally:
             signal.signal(signal.SIGINT, on_interrupt)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the library would wait at
@@ -202,7 +205,7 @@ class Group:
         tasks = map(int, re.findall(r"/job:worker/replica:0/task:(\d+)", message))
         others = [self.addresses[task] for task in tasks if task != self.rank] or ["the others"]
         said = message.partition("aborted by: ")[2] or message
-        reason = said.strip().partition("\n")[0][:200]
+        reason = said.strip().partition("\n")[0][:200].rstrip(" .:")
         return f"{self.addresses[self.rank]} lost {others[0]}, or it ended. Received: {reason}."
 
     def rows(self, count):
@@ -270,8 +273,8 @@ class Group:
             for name, is_equal in zip(facts, others == all_facts[0], strict=True):
                 if not is_equal:
                     raise UserError(
-                        f"Expected the same {name} in all processes. {address} has not those of "
-                        f"{self.addresses[0]}"
+                        f"Expected the same {name} in all processes. Received: another at "
+                        f"{address} than at {self.addresses[0]}"
                     )
 
 

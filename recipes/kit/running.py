@@ -67,14 +67,14 @@ class Run(RunFolder):
         """Checks that all processes train the same, from where the first begins."""
         from keras_attention.machine import versions
 
-        here = dict.fromkeys(("data", "data_dir", "output", "tensorboard"))  # differ by machine
-        settings = dataclasses.asdict(config) | here
+        differ_by_machine = {"data", "data_dir", "output", "tensorboard"}
+        options = {
+            flags.flag(field): str(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+            if field.name not in differ_by_machine
+        }
         group.check_equal(
-            {
-                "settings": json.dumps(settings, default=str),
-                "data": data.fingerprint,
-                "versions": json.dumps(versions()),
-            }
+            {**options, "data": data.fingerprint, "versions of packages": json.dumps(versions())}
         )
         if not processes.is_first():
             self._started = time.monotonic()
