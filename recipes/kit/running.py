@@ -12,6 +12,7 @@ import dataclasses
 import json
 import sys
 import time
+from pathlib import Path
 
 from recipes.kit import fitting, flags, processes, records
 from recipes.kit.run_folder import RunFolder
@@ -67,11 +68,12 @@ class Run(RunFolder):
         """Checks that all processes train the same, from where the first begins."""
         from keras_attention.machine import versions
 
-        differ_by_machine = {"data", "data_dir", "output", "tensorboard"}
+        by_machine = {"data", "data_dir", "tensorboard"}  # and other paths
         options = {
-            flags.flag(field): str(getattr(config, field.name))
+            flags.flag(field): str(value)
             for field in dataclasses.fields(config)
-            if field.name not in differ_by_machine
+            if not isinstance(value := getattr(config, field.name), Path)
+            and field.name not in by_machine
         }
         group.check_equal(
             {**options, "data": data.fingerprint, "versions of packages": json.dumps(versions())}
