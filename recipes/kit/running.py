@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from recipes.kit import fitting, flags, processes, records
+from recipes.kit.errors import UserError
 from recipes.kit.run_folder import RunFolder
 
 
@@ -55,6 +56,8 @@ class Run(RunFolder):
         """
         self._config = config = flags.settle(config, data.examples)
         group = processes.group()
+        if config.processes > 1 and group is None:
+            raise UserError("Several processes train by a recipe's command, not by its `train`")
         if processes.is_first():
             print(data)
             # A training may go on in fewer processes, or in more.

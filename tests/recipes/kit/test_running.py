@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recipes.data.dataset import Dataset
+from recipes.kit.errors import UserError
 from recipes.kit.flags import TrainConfig, size_dependent
 from recipes.kit.running import Run
 from tests.recipes.kit.tiny_recipe import files
@@ -101,3 +102,10 @@ def test_from_data_to_the_finished_folder(output, capsys):
         float(row.split(",")[-1]) for row in (output / "history.csv").read_text().split()[1:]
     )
     assert saved.evaluate(Batches(), verbose=0)[0] == pytest.approx(best, rel=1e-4)
+
+
+def test_several_processes_need_the_command(output):
+    config = Config(output=output, processes=2)
+    with pytest.raises(UserError, match="by a recipe's command"), Run(config, "noise") as run:
+        run.begin(config, DATA)
+    assert not output.parent.exists()
