@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 LIMIT = 240  # seconds; a busy machine takes ten times what a free one does
 # Without dropout, of which each process draws its own.
-RECOMMENDATION = """recommendation train --limit 80 --epochs 3 --size 8 --heads 1 --blocks 1
+RECOMMENDATION = """recommendation train --limit 80 --epochs 6 --size 8 --heads 1 --blocks 1
     --parity-users 2 --dropout 0 --batch-size 400 --patience 9""".split()
 TRANSLATION = """translation train --limit 60 --epochs 1 --architecture transformer --layers 1
     --units 16 --feedforward 16 --max-pieces 12 --dropout 0 --batch-size 15""".split()
