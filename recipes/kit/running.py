@@ -119,6 +119,7 @@ class Run(RunFolder):
     def _train_along(self, model, train):
         if not self.is_trained:
             self._fit_together(model, train, None, [])
+        print(f"Training is over. The model is written by {processes.group().addresses[0]}")
         raise _TrainedAlong
 
     def _fit_together(self, model, train, validation, callbacks):
