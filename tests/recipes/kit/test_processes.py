@@ -64,7 +64,7 @@ def test_what_differs_between_processes_is_named():
     assert "the same --limit in all processes. Received: another at two:2" in checked(
         same, same | {"--limit": "70"}
     )
-    assert "the same data in all processes" in checked(same, same | {"data": "abd"})
+    assert "the same data in all processes" in checked(same, same | {"data": "xyz"})
 
 
 def checked(*facts):
