@@ -129,7 +129,9 @@ def read_cluster(text):
     for job in ("chief", "worker"):
         listed = jobs.get(job, [])
         if not isinstance(listed, list):
-            raise UserError(f'TF_CONFIG: expected a list of addresses as "{job}". Got: {listed}')
+            raise UserError(
+                f'TF_CONFIG: expected a list of addresses as "{job}". Received: {listed}'
+            )
         names += [(job, str(index)) for index in range(len(listed))]
         addresses += listed
     for address in addresses:
