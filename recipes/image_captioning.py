@@ -17,6 +17,7 @@ tsv, jsonl, gzip; columns split, image, caption) beside images/ or images.zip, o
 
     python -m recipes.image_captioning train --data toy
     python -m recipes.image_captioning predict saved_models/image_captioning a.jpg --png look.png
+    python -m recipes.image_captioning web saved_models/image_captioning   # a page for a browser
 
 Score: BLEU-4 18.6 and BLEU-1 58.4 on Flickr8k with MobileNetV1 and a beam of 3, after 39 minutes on
 two cores of a server's CPU; 17.1 and 56.4 without attention. The network has many parts, so this
@@ -39,6 +40,7 @@ import numpy as np
 from recipes.baselines import bleu, nearest
 from recipes.data import captions as caption_data
 from recipes.kit import exports, fitting, flags, records, run_folder
+from recipes.kit import web as kit_web
 from recipes.kit.errors import UserError, cannot_load, writing
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
@@ -101,6 +103,14 @@ class Config(TrainConfig):
     )
     baselines: bool = option(True, "measure the nearest image and the decoder without attention")
     parity_images: int = option(200, "test images on which the exports are compared", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class WebConfig(kit_web.WebConfig):
+    """What `web` can be told."""
+
+    images: tuple[Path, ...] = argument("examples that the page offers", nargs="*")
+    max_words: int = option(20, "words in the longest caption", low=1, high=200)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -430,5 +440,13 @@ def reader(config):
     return int(run.shapes["image"][1]), read
 
 
+def web(config):
+    """Write a page that runs a trained model in a browser."""
+    from recipes.parts import caption_page
+
+    caption_page.write(config, NAME)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, web=(WebConfig, web)))

@@ -16,9 +16,11 @@ columns text and label), or "tfds:imdb_reviews", "tfds:glue/sst2" and the like.
 
     python -m recipes.sentiment_analysis train --data toy
     python -m recipes.sentiment_analysis predict saved_models/sentiment_analysis "Not bad at all!"
+    python -m recipes.sentiment_analysis web saved_models/sentiment_analysis "Not bad at all!"
 
 In a terminal predict shades the words. In a file or a pipe, or if NO_COLOR is set, it writes the
 weight after each word that has a fifth of the largest weight or more: not(0.41) bad(0.32) at all!
+web writes a page that does the same in a browser.
 
 Score: accuracy 0.9200 on IMDB after 5.7 minutes, 0.8208 on SST-2 (three seeds) after 0.2 to 0.6,
 on two cores of a server's CPU; tf-idf with logistic regression has 0.9068 and 0.8116.
@@ -36,7 +38,7 @@ from recipes.baselines import tfidf
 from recipes.kit import classes, exports, flags, records
 from recipes.kit.flags import default, option, size_dependent
 from recipes.kit.running import Run
-from recipes.text import classifier, wordpiece
+from recipes.text import classifier, web_page, wordpiece
 
 NAME = "sentiment_analysis"
 FORMS = {**exports.FORMS, "tflite_full_int8": "model_full_int8.tflite"}
@@ -251,5 +253,11 @@ def predict(config):
     classifier.predict(config, NAME, FORMS)
 
 
+def web(config):
+    """Write a page that runs a trained model in a browser."""
+    web_page.write(config, NAME)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, web=(web_page.WebConfig, web)))

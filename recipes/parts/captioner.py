@@ -15,6 +15,10 @@ from recipes.text import words
 from recipes.text.words import END, PAD, START, UNKNOWN
 
 _STEP_ROWS = 100  # on which single steps of the exports are compared
+# A word may change where two are as probable; then the numbers of all words after it do.
+_EXACT = {"difference": None, "agreement": 0.98}
+_MEASURED = {"difference": None, "agreement": None}
+BOUNDS = {"tflite": _EXACT, "tflite_float16": _MEASURED, "tflite_int8": _MEASURED}
 
 
 def over_grid(weights, grid):
@@ -110,21 +114,11 @@ def export(model, folder, vocabulary, images, *, search, max_words):
     size = model.get_layer("backbone").input_shape[1]
     image_spec = {"image": ((None, size, size, 3), "uint8")}
 
-    def see(model, image):
-        return model.get_layer("backbone")(tf.cast(image, tf.float32), training=False)
-
     def caption(model, image):
         grid = see(model, image)
         ids = search(model, grid)
         text = tf.strings.strip(tf.strings.reduce_join(tf.gather(texts, ids), 1, separator=" "))
         return {"caption": text, "ids": ids, "weights": weights_of(model, grid, ids)}
-
-    def greedy(model, image):
-        grid = see(model, image)
-        ids, _, _ = ka.greedy_search(
-            next_word(model), START, first_state(model, grid), max_words + 1, END
-        )
-        return {"ids": ids, "weights": weights_of(model, grid, ids)}
 
     # A state is a structure; a phone passes tensors by name.
     state = first_state(model, see(model, images[:1]))
@@ -149,14 +143,8 @@ def export(model, folder, vocabulary, images, *, search, max_words):
         weights = over_grid(tf.expand_dims(weights, 1), grid)[:, 0]
         return {"logits": logits, "weights": weights, **changed}
 
-    def same_caption(outputs):
-        return np.array([" ".join(map(str, row)) for row in outputs["ids"]])
-
     encoded = {name: np.array(x) for name, x in encode(model, images[:_STEP_ROWS]).items()}
     tokens = np.full(len(images[:_STEP_ROWS]), START, "int32")
-    # A word may change where two are as probable; then the numbers of all words after it do.
-    exact = {"difference": None, "agreement": 0.98}
-    measured = {"difference": None, "agreement": None}
     figures = exports.export(
         model,
         folder,
@@ -164,14 +152,14 @@ def export(model, folder, vocabulary, images, *, search, max_words):
         signatures=[
             ka.Signature("caption", caption, image_spec, images, decision=same_caption),
         ],
-        bounds={"saved_model": exact, "float32_rebuild": measured},
+        bounds={"saved_model": _EXACT, "float32_rebuild": _MEASURED},
     )
     figures |= exports.export(
         model,
         folder,
         formats=[form for form in exports.FORMS if form != "saved_model"],
         signatures=[
-            ka.Signature("greedy", greedy, image_spec, images, decision=same_caption),
+            greedy_signature(images, max_words),
             ka.Signature("encode", encode, image_spec, images[:_STEP_ROWS], decision=names[0]),
             ka.Signature(
                 "decode_step", decode_step, {"token": ((None,), "int32"), **state_specs},
@@ -180,17 +168,41 @@ def export(model, folder, vocabulary, images, *, search, max_words):
         ],
         files={"vocabulary.txt": vocabulary},
         adds=True,
-        bounds={
-            "tflite": exact,
-            "tflite_float16": measured,
-            "tflite_int8": measured,
-            "float32_rebuild": measured,
-        },
+        bounds={**BOUNDS, "float32_rebuild": _MEASURED},
     )  # fmt: skip
     tokens = search(model, see(model, images[:1]))
     weights = np.array(weights_of(model, see(model, images[:1]), tokens))[0]
     draw(images[0], words.decode(vocabulary, tokens)[0], weights, folder / "attention.png")
     return figures
+
+
+def see(model, image):
+    """The grids of uint8 images."""
+    return model.get_layer("backbone")(tf.cast(image, tf.float32), training=False)
+
+
+def greedy_signature(images, max_words, batch=None):
+    """The signature `greedy`: from `image` to the `ids` of its caption, and their `weights`.
+
+    Args:
+        images, max_words: As for `export`.
+        batch: Integer, the number of images in a call; `None` for any.
+    """
+
+    def greedy(model, image):
+        grid = see(model, image)
+        ids, _, _ = ka.greedy_search(
+            next_word(model), START, first_state(model, grid), max_words + 1, END
+        )
+        return {"ids": ids, "weights": weights_of(model, grid, ids)}
+
+    spec = {"image": ((batch, *images.shape[1:]), "uint8")}
+    return ka.Signature("greedy", greedy, spec, images, decision=same_caption)
+
+
+def same_caption(outputs):
+    """The captions, to compare word by word."""
+    return np.array([" ".join(map(str, row)) for row in outputs["ids"]])
 
 
 def draw(image, caption, weights, path):

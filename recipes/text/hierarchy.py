@@ -29,6 +29,18 @@ class Answer:
     sentences: tuple
     sentence_labels: list
 
+    @property
+    def heading(self):
+        """String, the label and its probability."""
+        return f"{self.label} {self.probability:.3f}"
+
+    def shown(self, text):
+        """The heading, the text shaded for standard output, and the main sentences."""
+        from keras_attention.explain.highlight import shade
+
+        shaded = shade(text, *self.words, self.sentences)
+        return "\n".join([self.heading, shaded, *self.main_sentences(text), ""])
+
     def main_sentences(self, text, count=3):
         """Lines with the sentences of the largest weights."""
         spans, weights = self.sentences

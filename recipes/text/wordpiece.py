@@ -58,8 +58,13 @@ def tokenizer_of(vocabulary):
 
     `[UNK]` and the like are no text. A pretrained model brings a vocabulary of either kind.
     """
+    return fast_tokenizer(vocabulary, cased=is_cased(vocabulary))
+
+
+def is_cased(vocabulary):
+    """Whether any of the pieces has capitals."""
     pieces = (piece for piece in vocabulary if not piece.startswith("["))
-    return fast_tokenizer(vocabulary, cased=any(re.search("[A-Z]", piece) for piece in pieces))
+    return any(re.search("[A-Z]", piece) for piece in pieces)
 
 
 def tensorflow_text():
@@ -154,6 +159,41 @@ def encode(vocabulary, text, *, cased=False):
     [2, 3, 4, 1]
     """
     return [number for word in _words(text, cased) for number in _pieces(vocabulary, word)]
+
+
+def characters(*, cased=False):
+    """What `encode` makes of each character, for programs whose Unicode is of another version.
+
+    Args:
+        cased: As for `encode`.
+
+    Returns:
+        Dict of ranges of code points, `[first, last, first, last, ...]`: `alone`, words of their
+        own; `space`, what ends a word; `dropped`, nothing; `syllables`, which NFD takes apart. And
+        `becomes`, a dict from each other character that does not stay as it is to a string, in
+        which spaces end words.
+    """
+    ranges = {"alone": [], "space": [], "dropped": [], "syllables": []}
+    becomes = {}
+    # Planes 4 to 13 are empty, the last two for private use, as some others are.
+    for number in [*range(0x40000), *range(0xE0000, 0xF0000)]:
+        character = chr(number)
+        if unicodedata.category(character) in ("Cs", "Co"):
+            continue
+        # Between two letters, to see whether it parts them.
+        made = " ".join(_words(f"a{character}a", cased))[1:-1]
+        kinds = {f" {character} ": "alone", " ": "space", "": "dropped"}
+        if "\uac00" <= character <= "\ud7a3" and made != character:
+            kinds[made] = "syllables"
+        if made in kinds:
+            found = ranges[kinds[made]]
+            if found and found[-1] == number - 1:
+                found[-1] = number
+            else:
+                found += [number, number]
+        elif made != character:
+            becomes[character] = made
+    return {**ranges, "becomes": becomes}
 
 
 def _words(text, cased=False):
