@@ -5,7 +5,7 @@ import {loadModel} from "./litert.js";
 import {file, lines, say, showError} from "./page.js";
 
 const PANEL = 300; // pixels of a side
-const DARKEST = 0.85;
+const DARKEST = 0.8;
 
 const [form, input, examples, answer, panels] = ["form", "image", "examples", "answer", "panels"].map(
   (id) => document.getElementById(id),

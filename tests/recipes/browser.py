@@ -89,7 +89,20 @@ def _served(folder):
         server.shutdown()
 
 
-def shaded(page):
-    """The marked parts of a text, pairs of what is marked and its label."""
-    marks = page.locator("#words mark")
-    return [(mark.inner_text(), mark.get_attribute("title")) for mark in marks.all()]
+def read_text(page, text):
+    """What the page of a classifier says of a text.
+
+    Returns:
+        The label, its probability, and pairs of each marked part and its title.
+    """
+    page.fill("#text", text)
+    page.wait_for_function(
+        "text => document.getElementById('words').textContent === text", arg=text
+    )
+    marks = page.locator("#words mark").all()
+    label, probability = (page.locator(name).inner_text() for name in ("#label", "#probability"))
+    return (
+        label,
+        float(probability),
+        [(mark.text_content(), mark.get_attribute("title")) for mark in marks],
+    )

@@ -5,14 +5,18 @@ import re
 from recipes.kit import flags
 
 
-def call_recipe(recipe, *arguments):
-    """Runs a recipe's command line; returns its exit code, 0 to 2 or 130."""
+def call_recipe(recipe, *arguments, **commands):
+    """Runs a recipe's command line; returns its exit code, 0 to 2 or 130.
+
+    `commands` are those that it has beside `train` and `predict`, as for `flags.command_line`.
+    """
     try:
         return flags.command_line(
             recipe.__doc__,
             [str(argument) for argument in arguments],
             train=(recipe.Config, recipe.train),
             predict=(recipe.PredictConfig, recipe.predict),
+            **commands,
         )
     except SystemExit as exit:  # argparse
         return exit.code

@@ -9,7 +9,8 @@ import pytest
 
 from recipes import document_classification as recipe
 from recipes.data.toy import documents as toy_documents
-from recipes.text import classifier, hierarchy, sentences, wordpiece
+from recipes.text import classifier, hierarchy, sentences, web_page, wordpiece
+from tests.recipes import browser
 from tests.recipes.command import call_recipe, one_line
 from tests.recipes.text_contract import TextContract
 
@@ -227,3 +228,37 @@ def test_predict_without_a_document(finished, tmp_path, capfd):
     (tmp_path / "empty.txt").write_text(" \n")
     assert run("predict", finished, "--file", tmp_path / "empty.txt") == 2
     one_line(capfd, "Expected documents")
+
+
+@pytest.mark.slow
+def test_the_page_says_in_a_browser_what_predict_says(finished, read, tmp_path):
+    runtime, _ = browser.needed()
+    command = ["web", finished, LETTER, "--output", tmp_path / "page", "--runtime", runtime]
+    web = (web_page.DocumentsWebConfig, recipe.web)
+    assert run(*command, "--length", 6, web=web) == 0
+    with browser.open_page(tmp_path / "page") as page:
+        for text in (LETTER, "The rose by the pond. " * 3):
+            answer = read(text)
+            label, probability, marks = browser.read_text(page, text)
+            assert (label, probability) == (
+                answer.label,
+                pytest.approx(answer.probability, abs=6e-4),
+            )
+            # Words are marked with their share and that of their sentence, gaps with the latter.
+            words = [
+                (part, *map(float, title.split(", sentence ")))
+                for part, title in marks
+                if not title.startswith("sentence ")
+            ]
+            spans, weights = answer.words
+            assert [part for part, *_ in words] == [text[start:end] for start, end in spans]
+            np.testing.assert_allclose([w for _, w, _ in words], weights, rtol=6e-3, atol=1e-6)
+            own = [
+                weight
+                for start, _ in spans
+                for (first, last), weight in zip(*answer.sentences, strict=True)
+                if first <= start < last
+            ]
+            np.testing.assert_allclose([w for *_, w in words], own, rtol=6e-3, atol=1e-6)
+        browser.read_text(page, "The rose by the pond. " * 7)
+        assert "6 words and signs, was not read" in page.locator("#unread").inner_text()

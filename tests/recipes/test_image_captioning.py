@@ -18,6 +18,7 @@ from recipes.parts import backbones, captioner
 from recipes.text import words as caption_words
 from recipes.text.words import END, PAD, START, UNKNOWN
 from tests.backend import needs_tensorflow
+from tests.recipes import browser
 from tests.recipes.command import call_recipe, one_line
 from tests.recipes.contract import RecipeContract
 
@@ -426,3 +427,34 @@ def test_backbone_of_the_wrong_output_rank(tmp_path, capfd):
     assert run("train", *flags) == 2
     one_line(capfd, r"grid of features \(B, rows, columns, features\).*gives \(None, 1728\)")
     assert [path.name for path in tmp_path.iterdir()] == ["flat.keras"]
+
+
+@pytest.mark.slow
+def test_the_page_says_in_a_browser_what_predict_says(toy_run, scenes, photo, tmp_path):
+    runtime, _ = browser.needed()
+    command = ["web", toy_run, photo, "--output", tmp_path / "page", "--runtime", runtime]
+    assert run(*command, web=(recipe.WebConfig, recipe.web)) == 0
+    _, read = recipe.reader(recipe.PredictConfig(toy_run, form="tflite"))
+    other = tmp_path / "other.png"
+    Image.fromarray(scenes[1].image).save(other)
+    with browser.open_page(tmp_path / "page") as page:
+        page.click("#examples button")
+        for path in (photo, other):
+            caption, weights = read(caption_data.decode(path.read_bytes(), 60))
+            page.wait_for_function(
+                "caption => document.getElementById('caption').textContent === caption", arg=caption
+            )
+            figures = page.locator("#panels figure").all()
+            assert [figure.inner_text() for figure in figures] == ["the picture", *caption.split()]
+            for figure, grid in zip(figures[1:], weights, strict=False):
+                row, column = np.unravel_index(grid.argmax(), grid.shape)
+                most = f"most at row {row + 1}, column {column + 1}: {grid.max():.3f}"
+                assert figure.get_attribute("title") == most
+            page.set_input_files("#image", other)
+        (tmp_path / "no.png").write_text("no picture")
+        page.set_input_files("#image", tmp_path / "no.png")
+        page.wait_for_selector("#status.error")
+        assert "no.png is no picture that this browser can read" in page.inner_text("#status")
+        assert page.locator("#answer").is_hidden()
+        page.click("#examples button")
+        page.wait_for_selector("#status:not(.error)")

@@ -9,10 +9,12 @@ import pytest
 
 from recipes import sentiment_analysis as recipe
 from recipes.data.toy import reviews as toy_reviews
-from recipes.text import classifier, wordpiece
+from recipes.text import classifier, web_page, wordpiece
+from tests.recipes import browser
 from tests.recipes.command import call_recipe
 from tests.recipes.parts import tiny_presets
 from tests.recipes.text_contract import TextContract
+from tests.recipes.web import test_tokenizer
 
 ANSI = re.compile("\x1b\\[[0-9;]*m")
 
@@ -126,3 +128,50 @@ def test_other_encoders_are_trained_exported_and_read(encoder, tmp_path, capfd):
             answer = json.loads(capfd.readouterr().out)
             assert [word for word, _ in answer["words"]] == ["It", "was", "good", "."]
             assert sum(weight for _, weight in answer["words"]) == pytest.approx(1, abs=1e-4)
+
+
+# ------------------------------------------------------------------------------- in a browser
+
+TOKENIZE = """async (texts) => {
+    const {Tokenizer} = await import("./tokenizer.js");
+    const {file, lines} = await import("./page.js");
+    const characters = await (await file("characters.json")).json();
+    const tokenizer = new Tokenizer(await lines("vocabulary.txt"), characters);
+    return texts.map((text) => tokenizer.encodeWords(text).flatMap((word) => word.ids));
+}"""
+
+
+@pytest.mark.slow
+def test_the_page_says_in_a_browser_what_predict_says(toy_run, read, tmp_path):
+    runtime, _ = browser.needed()
+    text, length = "The soup was cold, but the staff <b>was never boring</b>!", 24
+    command = ["web", toy_run, TestContract.text, "--output", tmp_path / "page"]
+    command += ["--runtime", runtime, "--length", length]
+    assert run(*command, web=(web_page.WebConfig, recipe.web)) == 0
+    with browser.open_page(tmp_path / "page") as page:
+        # The example is read at once.
+        assert page.locator("#words").text_content() == TestContract.text
+        assert page.locator("#examples button").all_inner_texts() == [TestContract.text]
+        for one in (text, TestContract.text, "Zzz zzz 😀"):
+            label, probability, outputs = read(one)
+            spans, weights = read.words(one, outputs["weights"])
+            found = browser.read_text(page, one)
+            assert found[:2] == (label, pytest.approx(probability, abs=6e-4))
+            assert [part for part, _ in found[2]] == [one[start:end] for start, end in spans]
+            shown = [float(weight) for _, weight in found[2]]
+            np.testing.assert_allclose(shown, weights, rtol=6e-3, atol=1e-6)
+            assert page.locator("#unread").inner_text() == ""
+        # What is too long is read as far as it goes, and the page says so.
+        long = "The staff was never boring. " * 8
+        found = browser.read_text(page, long)
+        ids = wordpiece.encode({p: i for i, p in enumerate(read.vocabulary)}, long)
+        assert len(ids) == 48 and len(found[2]) == length
+        assert found[1] == pytest.approx(read(long[: len(long) // 2])[1], abs=6e-4)
+        unread = page.locator("#unread").inner_text()
+        assert "24 words and signs, was not read: this page reads 24 word pieces" in unread
+        assert page.locator("#words .unread").text_content() in long
+        # The browser's Unicode is none of Python's versions.
+        texts = [*test_tokenizer.TRICKY, *test_tokenizer.random_texts(500)]
+        index = {piece: number for number, piece in enumerate(read.vocabulary)}
+        expected = [wordpiece.encode(index, text) for text in texts]
+        assert page.evaluate(TOKENIZE, texts) == expected

@@ -1,6 +1,7 @@
 """The tokenizer of pages against the recipes' own."""
 # ruff: noqa: RUF001  (the texts are full of letters that look like others)
 
+import functools
 import random
 import sys
 import unicodedata
@@ -35,7 +36,10 @@ TRICKY = [
 ]
 
 
-def _random_texts(count):
+_characters = functools.cache(lambda cased: wordpiece.characters(cased=cased))
+
+
+def random_texts(count):
     """Texts of any characters, some of them unassigned, with spaces and letters among them."""
     rng = random.Random(0)
     numbers = [
@@ -52,7 +56,7 @@ def _random_texts(count):
 
 @pytest.mark.parametrize("cased", [False, True])
 def test_ids_are_those_of_the_recipes(cased, tmp_path):
-    texts = [*TRICKY, *_random_texts(500)]
+    texts = [*TRICKY, *random_texts(500)]
     # A piece of its own for three letters in four: the others make their words unknown.
     letters = sorted(
         {letter for text in texts for word in wordpiece._words(text, cased) for letter in word}
@@ -69,7 +73,7 @@ def test_ids_are_those_of_the_recipes(cased, tmp_path):
         "日",
     ]
     assert wordpiece.is_cased(pieces) == cased
-    given = {"pieces": pieces, "characters": wordpiece.characters(cased=cased), "texts": texts}
+    given = {"pieces": pieces, "characters": _characters(cased), "texts": texts}
     made = in_node(tmp_path, ENCODE, given)
     index = {piece: number for number, piece in enumerate(pieces)}
     unknown = 0
@@ -88,7 +92,7 @@ def test_ids_are_those_of_the_recipes(cased, tmp_path):
 def test_spans_are_those_of_the_words_with_their_accents(tmp_path):
     text = "😀 Véry  go\u0301od\u0301! x"
     pieces = ["[PAD]", "[UNK]", "very", "good", "!", "x"]
-    given = {"pieces": pieces, "characters": wordpiece.characters(cased=False), "texts": [text]}
+    given = {"pieces": pieces, "characters": _characters(False), "texts": [text]}
     ((*words,),) = in_node(tmp_path, ENCODE, given)
     units = text.encode("utf-16-le")
     cut = [units[2 * w["start"] : 2 * w["end"]].decode("utf-16-le") for w in words]
@@ -97,7 +101,7 @@ def test_spans_are_those_of_the_words_with_their_accents(tmp_path):
 
 
 def test_the_table_says_of_every_character_what_becomes_of_it():
-    table = wordpiece.characters(cased=False)
+    table = _characters(False)
     assert table["becomes"]["Å"] == "a" and table["becomes"]["ß"] == "ss"
     assert table["becomes"]["¾"] == "3⁄4" and table["becomes"]["㈱"] == " ( 株 ) "
     assert "a" not in table["becomes"]
