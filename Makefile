@@ -3,6 +3,7 @@
 # make test    every test, on TensorFlow;  make test-jax, make test-torch: those of the package,
 #              on JAX and on PyTorch
 # make test-fuzz   3,000 random cases against NumPy (500 on JAX: KERAS_BACKEND=jax); SEED=7 repeats
+# make chromium, make litert   what tests of pages in a browser need beside Python, by apt and npm
 # make docs    the site, into build/docs: pages, reference and tutorials, which it runs
 # make lint    ruff, types (mypy), spelling (codespell) and words that must not occur
 
@@ -15,7 +16,7 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup demo test test-jax test-torch test-fuzz docs lint clean
+.PHONY: setup demo test test-jax test-torch test-fuzz chromium litert docs lint clean
 
 setup: $(READY)
 
@@ -75,6 +76,15 @@ test-torch: export OMP_NUM_THREADS ?= 1
 test-torch: setup $(TORCH)
 	KERAS_BACKEND=torch $(PYTEST) --ignore tests/recipes --ignore recipes \
 		--ignore tests/test_benchmarks.py
+
+# Pages that run a model are tested in a browser. Where this or LiteRT.js is missing, they are not.
+chromium:
+	command -v chromium > /dev/null || \
+		{ apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium; }
+
+# By the command that the pages' own documents name, into a folder that `make clean` removes.
+litert: setup
+	$$($(PYTHON) -c 'from recipes.kit.web import INSTALL; print(INSTALL)') --prefix $(VENV)
 
 # Others at each call, unless SEED is given, as to repeat a failure.
 test-fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))

@@ -65,8 +65,8 @@ def open_page(folder):
 
 
 def _is_error(line):
-    """Whether a line of the console is an error: LiteRT.js tells also what it does as one."""
-    return line.type == "error" and not line.text.startswith(("INFO", "I0000"))
+    """Whether a line of the console is an error, and not one of LiteRT.js' remarks."""
+    return line.type == "error" and not line.text.startswith(("INFO: ", "WARNING: "))
 
 
 @contextlib.contextmanager

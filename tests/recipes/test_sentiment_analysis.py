@@ -144,7 +144,9 @@ TOKENIZE = """async (texts) => {
 @pytest.mark.slow
 def test_the_page_says_in_a_browser_what_predict_says(toy_run, read, tmp_path):
     runtime, _ = browser.needed()
-    text, length = "The soup was cold, but the staff <b>was never boring</b>!", 24
+    text = "The soup was cold, but the staff <b>was never boring</b>!"
+    index = {piece: number for number, piece in enumerate(read.vocabulary)}
+    length = 4 * len(wordpiece.encode(index, TestContract.text))
     command = ["web", toy_run, TestContract.text, "--output", tmp_path / "page"]
     command += ["--runtime", runtime, "--length", length]
     assert run(*command, web=(web_page.WebConfig, recipe.web)) == 0
@@ -162,16 +164,17 @@ def test_the_page_says_in_a_browser_what_predict_says(toy_run, read, tmp_path):
             np.testing.assert_allclose(shown, weights, rtol=6e-3, atol=1e-6)
             assert page.locator("#unread").inner_text() == ""
         # What is too long is read as far as it goes, and the page says so.
-        long = "The staff was never boring. " * 8
-        found = browser.read_text(page, long)
-        ids = wordpiece.encode({p: i for i, p in enumerate(read.vocabulary)}, long)
-        assert len(ids) == 48 and len(found[2]) == length
-        assert found[1] == pytest.approx(read(long[: len(long) // 2])[1], abs=6e-4)
-        unread = page.locator("#unread").inner_text()
-        assert "24 words and signs, was not read: this page reads 24 word pieces" in unread
-        assert page.locator("#words .unread").text_content() in long
+        first = f"{TestContract.text} " * 4
+        _, probability, outputs = read(first)
+        spans, _ = read.words(first, outputs["weights"])
+        found = browser.read_text(page, first * 2)
+        assert found[1] == pytest.approx(probability, abs=6e-4) and len(found[2]) == len(spans)
+        unread = (
+            f"The grey rest, {len(spans)} words and signs, was not read: this page reads {length}"
+        )
+        assert unread in page.locator("#unread").inner_text()
+        assert "".join(page.locator("#words .unread").all_text_contents()) == first
         # The browser's Unicode is none of Python's versions.
         texts = [*test_tokenizer.TRICKY, *test_tokenizer.random_texts(500)]
-        index = {piece: number for number, piece in enumerate(read.vocabulary)}
         expected = [wordpiece.encode(index, text) for text in texts]
         assert page.evaluate(TOKENIZE, texts) == expected
