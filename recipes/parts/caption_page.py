@@ -7,7 +7,6 @@ import numpy as np
 from recipes.data import captions
 from recipes.kit import web
 from recipes.kit.errors import UserError, cannot_load, writing
-from recipes.parts import caption_layers, captioner, equal_weights  # noqa: F401  (to load a model)
 from recipes.text.words import END, PAD
 
 _SAMPLES = 8  # images made by chance, on which the file is compared with the model
@@ -26,6 +25,9 @@ def write(config, recipe):
             text = (config.folder / "vocabulary.txt").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise cannot_load(config.folder / "vocabulary.txt", error) from error
+        # Here, as it takes seconds, and what is wrong with the folders shows before them.
+        from recipes.parts import caption_layers, captioner, equal_weights  # noqa: F401
+
         model = page.load_model()
         size = model.get_layer("backbone").input_shape[1]
         images = [_decoded(*pair, size) for pair in zip(config.images, contents, strict=True)]

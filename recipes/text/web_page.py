@@ -39,20 +39,15 @@ def write(config, recipe):
         config: A `WebConfig`.
         recipe: String, the recipe's name.
     """
-    from recipes.parts import encoders, ngrams  # noqa: F401  (their layers, to load the model)
-
     with web.new_page(config, recipe, classifier.FILES) as page:
         vocabulary, labels = _words(config.folder)
         rng = np.random.default_rng(0)
         samples = np.zeros((_SAMPLES, config.length), "int32")
-        # From no piece at all to as many as there can be.
         for row, count in zip(samples, _counts(config.length), strict=True):
             row[:count] = rng.integers(1, len(vocabulary), count)
         for row, text in zip(samples, config.texts, strict=False):
-            ids = _encode(vocabulary, text)[: config.length]
-            row[:] = 0
-            row[: len(ids)] = ids
-        _export(page, page.load_model(), samples)
+            _fill(row, _encode(vocabulary, text)[: config.length])
+        _export(page, _load_model(page), samples)
         _write(page, vocabulary, labels, limit=f"this page reads {config.length} word pieces")
 
 
@@ -65,28 +60,23 @@ def write_documents(config, recipe):
         config: A `DocumentsWebConfig`.
         recipe: String, the recipe's name.
     """
-    import keras
-
-    from recipes.parts import encoders, ngrams  # noqa: F401  (their layers, to load the model)
-
     with web.new_page(config, recipe, classifier.FILES) as page:
         vocabulary, labels = _words(config.folder)
-        model = page.load_model()
+        model = _load_model(page)
         split = model.get_layer("split")
-        behind = keras.Model(split.output, model.output)
         columns, most = split.output.shape[-1], split.max_words
         kinds = sentences.kinds_of(vocabulary)
         rng = np.random.default_rng(0)
         samples = np.zeros((_SAMPLES, config.length, columns), "int32")
-        for grid, count in zip(samples, _counts(config.length), strict=True):
-            for row, words in zip(grid, rng.integers(1, most + 1, count), strict=False):
+        for rows, count in zip(samples, _counts(config.length), strict=True):
+            for row, words in zip(rows, rng.integers(1, most + 1, count), strict=False):
                 row[:words] = rng.integers(1, len(vocabulary), words)
-        for grid, text in zip(samples, config.texts, strict=False):
+        for rows, text in zip(samples, config.texts, strict=False):
             ids = _encode(vocabulary, sentences.mark_paragraphs(text))
-            found = sentences.split(ids, kinds, most)[: config.length]
-            grid[:] = 0
-            grid[: len(found)] = sentences.grid([found or [[]]], most, columns - most)[0]
-        _export(page, behind, samples)
+            rows[:] = 0
+            for row, sentence in zip(rows, sentences.split(ids, kinds, most), strict=False):
+                _fill(row, sentence)
+        _export(page, _behind(split, model), samples)
         _write(
             page, vocabulary, labels,
             limit=f"this page reads {config.length} sentences",
@@ -105,7 +95,28 @@ def _words(folder):
         raise cannot_load(folder, error) from error
 
 
+def _load_model(page):
+    # Here, as it takes seconds, and what is wrong with the folders shows before them.
+    from recipes.parts import encoders, ngrams  # noqa: F401  (the layers of the model)
+
+    return page.load_model()
+
+
+def _behind(layer, model):
+    """The part of a model that comes after a layer."""
+    import keras
+
+    return keras.Model(layer.output, model.output)
+
+
+def _fill(row, ids):
+    """Puts ids at the start of a row, and padding behind them."""
+    row[:] = 0
+    row[: len(ids)] = ids
+
+
 def _counts(most):
+    """How long the samples are: from nothing to what there can be at most."""
     return np.linspace(0, most, _SAMPLES).astype(int)
 
 

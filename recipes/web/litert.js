@@ -3,6 +3,7 @@
 //   const run = await loadModel(say);
 //   const outputs = await run({ids: new Int32Array(256)});   // {probability: Float32Array, ...}
 
+import {file} from "./page.js";
 import {loadAndCompile, loadLiteRt, Tensor} from "./runtime/core/index.js";
 
 /**
@@ -13,10 +14,14 @@ import {loadAndCompile, loadLiteRt, Tensor} from "./runtime/core/index.js";
  */
 export async function loadModel(say) {
   say("Loading the runtime, 9 MB the first time ...");
-  await loadLiteRt(new URL("runtime/wasm/", import.meta.url).href);
+  const content = file("model.tflite").then((response) => response.arrayBuffer());
+  try {
+    await loadLiteRt(new URL("runtime/wasm/", import.meta.url).href);
+  } catch (error) {
+    throw new Error(`the runtime cannot be loaded: ${error.message ?? "no script in runtime/wasm"}`);
+  }
   say("Loading the model ...");
-  const url = new URL("model.tflite", import.meta.url);
-  const model = await loadAndCompile(url, {accelerator: "wasm"});
+  const model = await loadAndCompile(new Uint8Array(await content), {accelerator: "wasm"});
   const shapes = new Map(model.getInputDetails().map(({name, shape}) => [name, shape]));
 
   return async (inputs) => {
