@@ -2,7 +2,7 @@
 
 with new_page(config, NAME) as page:      # complete or not there
     page.export(model, signatures)        # model.tflite, compared with the model
-    page.write(title=..., main="texts", files={"labels.txt": lines}, settings={...})
+    page.write("texts", scripts=["tokenizer.js"], files={"labels.txt": lines}, settings={...})
 
 The scripts are those of `recipes/web`. LiteRT.js, which runs the model, is copied from where npm
 has installed it, so that a page asks no other server for anything.
@@ -78,7 +78,7 @@ def new_page(config, recipe, files=()):
             around = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent)
             )
-            page = Page(config, recipe, Path(around) / "page")
+            page = Page(config, recipe, output, Path(around) / "page")
             page.path.mkdir()
         yield page
         with writing("--output", output):
@@ -107,7 +107,7 @@ def _check_output(output, recipe):
         if not any(output.iterdir()):
             return
         try:
-            if json.loads((output / SETTINGS).read_text(encoding="utf-8"))["recipe"] == recipe:
+            if json.loads((output / SETTINGS).read_bytes())["recipe"] == recipe:
                 return
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -126,7 +126,10 @@ def _check_runtime(folder):
             f"Expected LiteRT.js in --runtime {folder}. There is no @litertjs/{missing[0]}. "
             f"Install it by: {INSTALL}"
         )
-    version = json.loads((modules / "core" / "package.json").read_text(encoding="utf-8"))["version"]
+    try:
+        version = json.loads((modules / "core" / "package.json").read_bytes())["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        version = "nothing readable"
     if version != VERSION:
         raise UserError(
             f"Expected LiteRT.js {VERSION} in --runtime {folder}. Received: {version}. "
@@ -141,11 +144,13 @@ class Page:
     Attributes:
         config: A `WebConfig`.
         recipe: String.
-        path: Path of its folder.
+        output: Path of the folder that it will be.
+        path: Path of the folder that it is made in.
     """
 
     config: WebConfig
     recipe: str
+    output: Path
     path: Path
 
     def load_model(self):
@@ -178,8 +183,8 @@ class Page:
         Args:
             kind: String, `"texts"` or `"captions"`: the names of its script and of its HTML.
             scripts: List of names of further scripts that it imports.
-            files: Dict from the name of a file to its content, a list of lines or what becomes
-                JSON.
+            files: Dict from the name of a file to its content: bytes, a list of lines, or what
+                becomes JSON.
             settings: Dict of what the script has to know, which becomes `page.json`.
         """
         title, about = _card(self.config.folder / "README.md")
@@ -199,14 +204,9 @@ class Page:
             SETTINGS: {"recipe": self.recipe, **settings},
             **files,
         }
-        with writing("--output", self.path):
+        with writing("--output", self.output):
             for name, content in files.items():
-                text = (
-                    "".join(f"{line}\n" for line in content)
-                    if isinstance(content, list)
-                    else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-                )
-                (self.path / name).write_text(text, encoding="utf-8")
+                (self.path / name).write_bytes(_as_bytes(content))
             for name in ("style.css", "litert.js", "page.js", f"{kind}.js", *scripts):
                 shutil.copyfile(SCRIPTS / name, self.path / name)
             for source, target in _RUNTIME.items():
@@ -215,10 +215,21 @@ class Page:
                 shutil.copyfile(self.config.runtime / "@litertjs" / source, copy)
 
 
+def _as_bytes(content):
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, list):
+        return "".join(f"{line}\n" for line in content).encode()
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _card(path):
     """Title and HTML of what a model card says that readers of a page should know."""
-    text = path.read_text(encoding="utf-8")
-    title, *sections = re.split(r"^##? (.*)$", text, flags=re.MULTILINE)[1:]
+    try:
+        text = path.read_text(encoding="utf-8")
+        title, *sections = re.split(r"^##? (.*)$", text, flags=re.MULTILINE)[1:]
+    except (OSError, ValueError) as error:
+        raise cannot_load(path, error) from error
     about = []
     for heading, section in zip(sections[1::2], sections[2::2], strict=True):
         if heading in ("What it does", "Limits"):

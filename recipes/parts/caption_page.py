@@ -1,12 +1,10 @@
 """The page of a captioner, which shows for each word where in the picture it was seen."""
 
-import shutil
-
 import numpy as np
 
 from recipes.data import captions
 from recipes.kit import web
-from recipes.kit.errors import UserError, cannot_load, writing
+from recipes.kit.errors import UserError, cannot_load
 from recipes.text.words import END, PAD
 
 _SAMPLES = 8  # images made by chance, on which the file is compared with the model
@@ -36,19 +34,21 @@ def write(config, recipe):
         )
         page.export(model, [signature], bounds=captioner.BOUNDS)
         _, rows, columns, _ = model.get_layer("backbone").output_shape
-        names = [f"example_{n}{path.suffix}" for n, path in enumerate(config.images, start=1)]
+        examples = {
+            f"example_{number}{path.suffix}": content
+            for number, (path, content) in enumerate(
+                zip(config.images, contents, strict=True), start=1
+            )
+        }
         page.write(
             "captions",
             scripts=["images.js"],
-            files={"vocabulary.txt": text.split("\n")[:-1]},
+            files={"vocabulary.txt": text.split("\n")[:-1], **examples},
             settings={
                 "size": size, "rows": rows, "columns": columns, "ends": [PAD, END],
-                "examples": names,
+                "examples": list(examples),
             },
         )  # fmt: skip
-        with writing("--output", page.path):
-            for path, name in zip(config.images, names, strict=True):
-                shutil.copyfile(path, page.path / name)
 
 
 def _read(path):

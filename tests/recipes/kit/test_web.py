@@ -93,6 +93,17 @@ def test_another_version_of_litert_is_refused(config):
     package.write_text('{"version": "9.0.0"}')
     with pytest.raises(UserError, match=r"Expected LiteRT.js 2\.5\.3 .*Received: 9\.0\.0"):
         make(config)
+    package.write_text("rubbish")
+    with pytest.raises(UserError, match=r"Received: nothing readable. Install it by: npm install"):
+        make(config)
+
+
+def test_a_broken_model_card_is_one_line(config):
+    for content in (b"\xff", b"no title"):
+        (config.folder / "README.md").write_bytes(content)
+        with pytest.raises(UserError, match=r"Cannot load .*README\.md"):
+            make(config)
+    assert not any(config.output.parent.iterdir())
 
 
 def test_only_a_page_of_the_same_recipe_is_replaced(config):
