@@ -43,27 +43,16 @@ async function readDocument(text, settings, tokenizer, run) {
   const shares = sentences.flatMap((sentence, index) =>
     sentence.map((_, place) => outputs.sentences[index] * outputs.words[index * stride + place]),
   );
-  const edges = piecesOf(words);
-  let first = 0;
-  const weighedSentences = sentences.map((sentence, index) => {
-    const span = {
-      start: edges[first].start,
-      end: edges[first + sentence.length - 1].end,
-      weight: outputs.sentences[index],
-    };
+  const wordOf = words.flatMap((word) => word.ids.map(() => word)); // of each piece
+  let [first, end] = [0, 0];
+  const spans = sentences.map((sentence, index) => {
+    // A sentence that got too long may have been cut within a word, which stays with the first.
+    const start = Math.max(wordOf[first].start, end);
     first += sentence.length;
-    return span;
+    end = wordOf[first - 1].end;
+    return {start, end, weight: outputs.sentences[index]};
   });
-  return {
-    probability: outputs.probability,
-    sentences: withoutOverlap(weighedSentences),
-    ...weighed(words, shares, text),
-  };
-}
-
-/** The word that each piece is of. */
-function piecesOf(words) {
-  return words.flatMap((word) => word.ids.map(() => word));
+  return {probability: outputs.probability, sentences: spans, ...weighed(words, shares, text)};
 }
 
 /** Words with the sums of their pieces' weights, and from where on the text was not read. */

@@ -89,6 +89,13 @@ def _served(folder):
         server.shutdown()
 
 
+def wait_for_text(page, text):
+    """Waits until the page of a classifier shows what it has read of a text."""
+    page.wait_for_function(
+        "text => document.getElementById('words').textContent === text", arg=text
+    )
+
+
 def read_text(page, text):
     """What the page of a classifier says of a text.
 
@@ -96,9 +103,7 @@ def read_text(page, text):
         The label, its probability, and pairs of each marked part and its title.
     """
     page.fill("#text", text)
-    page.wait_for_function(
-        "text => document.getElementById('words').textContent === text", arg=text
-    )
+    wait_for_text(page, text)
     marks = page.locator("#words mark").all()
     label, probability = (page.locator(name).inner_text() for name in ("#label", "#probability"))
     return (

@@ -151,8 +151,7 @@ def test_the_page_says_in_a_browser_what_predict_says(toy_run, read, tmp_path):
     command += ["--runtime", runtime, "--length", length]
     assert run(*command, web=(web_page.WebConfig, recipe.web)) == 0
     with browser.open_page(tmp_path / "page") as page:
-        # The example is read at once.
-        assert page.locator("#words").text_content() == TestContract.text
+        browser.wait_for_text(page, TestContract.text)  # the example is read at once
         assert page.locator("#examples button").all_inner_texts() == [TestContract.text]
         for one in (text, TestContract.text, "Zzz zzz 😀"):
             label, probability, outputs = read(one)
