@@ -237,7 +237,8 @@ def test_the_page_says_in_a_browser_what_predict_says(finished, read, tmp_path):
     web = (web_page.DocumentsWebConfig, recipe.web)
     assert run(*command, "--length", 6, web=web) == 0
     with browser.open_page(tmp_path / "page") as page:
-        for text in (LETTER, "The rose by the pond. " * 3):
+        too_long = "The horse by the xylophone and the kettle " * 8  # for a sentence
+        for text in (LETTER, "The rose by the pond. " * 3, too_long):
             answer = read(text)
             label, probability, marks = browser.read_text(page, text)
             assert (label, probability) == (
