@@ -59,14 +59,19 @@ class Batches(keras.utils.PyDataset):
         if rng is not None:
             batches = [batches[index] for index in rng.permutation(len(batches))]
         # Keras expects of all batches what the first two have in common, such as a width.
-        if len(batches) > 1 and batches[0][1] == batches[1][1]:
+        if len(batches) > 1:
             self._part_first_two(batches)
         self._batches = batches
 
     def _part_first_two(self, batches):
-        """Changes the first two batches, which are equally wide: one gets a step more."""
+        """Changes the first two batches if they are equally wide: one is padded more."""
         rows, width = batches[0]
-        batches[0] = rows, width + 1
+        if width == batches[1][1]:
+            batches[0] = rows, self._wider(width)
+
+    def _wider(self, width):
+        """A width above another, of those to pad to if there is one."""
+        return next((wider for wider in self._widths if wider > width), width + 1)
 
     def _bucket(self, rng):
         """Returns the batches in any order. Here: sorted by length within large random groups."""

@@ -56,10 +56,6 @@ class PairBatches(Batches):
             batches.append((rest, self._width(self._lengths[rest].max())))
         return batches
 
-    def _part_first_two(self, batches):
-        pairs, width = batches[0]
-        batches[0] = pairs, next((wider for wider in self._widths if wider > width), width + 1)
-
 
 class SummaryBatches(Batches):
     """Documents and their summaries in few shapes, and what is to be predicted at each step.
@@ -93,17 +89,11 @@ class SummaryBatches(Batches):
         target = pad([[self._start, *words[:-1]] for words in targets], shape[1], count)
         return {"source": source, "target": target, "labels": labels}, labels
 
-    def _compose(self):
-        super()._compose()
-        # Keras expects of all batches what the first two have in common, such as a length. What
-        # differs at all differs between the smallest and the largest shape.
-        for place, choose in zip(range(len(self)), (min, max), strict=False):
-            index = choose(range(place, len(self)), key=lambda index: self._batches[index][1])
-            batches = self._batches
-            batches[place], batches[index] = batches[index], batches[place]
-
     def _part_first_two(self, batches):
-        """`_compose` does."""
+        # What differs at all differs between the smallest and the largest shape.
+        for place, choose in enumerate((min, max)):
+            index = choose(range(place, len(batches)), key=lambda index: batches[index][1])
+            batches[place], batches[index] = batches[index], batches[place]
 
     def _bucket(self, rng):
         left = np.arange(len(self._lengths))
