@@ -41,7 +41,7 @@ from recipes.baselines import bleu, nearest
 from recipes.data import captions as caption_data
 from recipes.kit import exports, fitting, flags, records, run_folder
 from recipes.kit import web as kit_web
-from recipes.kit.errors import UserError, cannot_load, writing
+from recipes.kit.errors import UserError, writing
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
 from recipes.text import words as caption_words
@@ -425,11 +425,7 @@ def predict(config):
 
 def reader(config):
     """The size of the images, and a function from one to its caption and weights `(L, H, W)`."""
-    path = config.folder / "vocabulary.txt"
-    try:
-        vocabulary = path.read_text(encoding="utf-8").split("\n")[:-1]
-    except (OSError, ValueError) as error:
-        raise cannot_load(path, error) from error
+    vocabulary = run_folder.read_lines(config.folder / "vocabulary.txt")
     signature = "caption" if config.form == "saved_model" else "greedy"
     run = exports.runner(config.folder / FORMS[config.form], signature)
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from recipes.kit.errors import UserError, says_disk_full
+from recipes.kit.errors import UserError, cannot_load, says_disk_full
 
 try:
     import fcntl
@@ -307,6 +307,18 @@ def _read_json(path):
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def read_lines(path):
+    """The lines of a file of a run, a list of strings.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError) as error:
+        raise cannot_load(path, error) from error
 
 
 def write_text(path, text):

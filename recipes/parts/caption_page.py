@@ -3,8 +3,8 @@
 import numpy as np
 
 from recipes.data import captions
-from recipes.kit import web
-from recipes.kit.errors import UserError, cannot_load
+from recipes.kit import run_folder, web
+from recipes.kit.errors import UserError
 from recipes.text.words import END, PAD
 
 _SAMPLES = 8  # images made by chance, on which the file is compared with the model
@@ -19,10 +19,7 @@ def write(config, recipe):
     """
     contents = [_read(path) for path in config.images]
     with web.new_page(config, recipe, ["vocabulary.txt"]) as page:
-        try:
-            text = (config.folder / "vocabulary.txt").read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise cannot_load(config.folder / "vocabulary.txt", error) from error
+        vocabulary = run_folder.read_lines(config.folder / "vocabulary.txt")
         # Here, as it takes seconds, and what is wrong with the folders shows before them.
         from recipes.parts import caption_layers, captioner, equal_weights  # noqa: F401
 
@@ -43,7 +40,7 @@ def write(config, recipe):
         page.write(
             "captions",
             scripts=["images.js"],
-            files={"vocabulary.txt": text.split("\n")[:-1], **examples},
+            files={"vocabulary.txt": vocabulary, **examples},
             settings={
                 "size": size, "rows": rows, "columns": columns, "ends": [PAD, END],
                 "examples": list(examples),

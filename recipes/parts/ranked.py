@@ -12,7 +12,7 @@ import numpy as np
 
 from recipes.baselines import matching
 from recipes.data import candidates, tables
-from recipes.kit import exports, flags
+from recipes.kit import exports, flags, run_folder
 from recipes.kit.errors import UserError, cannot_load
 from recipes.text import wordpiece
 
@@ -186,10 +186,10 @@ class Words:
     @classmethod
     def load(cls, folder):
         """Raises `UserError` if the file cannot be read."""
+        vocabulary = run_folder.read_lines(folder / FILES[0])
         try:
-            vocabulary = (folder / FILES[0]).read_text(encoding="utf-8").split("\n")[:-1]
             return cls(wordpiece.tokenizer_of(vocabulary), vocabulary)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError) as error:
             raise cannot_load(folder / FILES[0], error) from error
 
     def spans(self, text, length):

@@ -279,13 +279,11 @@ class Reader:
         """
         run_folder.find_run(folder, recipe=recipe, files=[file, *FILES])
         path = folder / file
+        vocabulary, labels = (run_folder.read_lines(folder / name) for name in FILES)
         try:
-            vocabulary, labels = (
-                (folder / name).read_text(encoding="utf-8").split("\n")[:-1] for name in FILES
-            )
             tokenizer = wordpiece.tokenizer_of(vocabulary)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise cannot_load(path, error) from error
+        except (ValueError, RuntimeError) as error:
+            raise cannot_load(folder / FILES[0], error) from error
         run = exports.runner(path, "text", operators=wordpiece.operators())
         return cls(vocabulary, labels, tokenizer, run)
 

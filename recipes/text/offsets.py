@@ -13,6 +13,7 @@ from collections import Counter
 
 import numpy as np
 
+from recipes.kit import run_folder
 from recipes.kit.errors import cannot_load
 from recipes.text import wordpiece
 from recipes.text.wordpiece import PADDING, UNKNOWN
@@ -132,8 +133,8 @@ def load(folder, kind):
     Raises:
         UserError: If it cannot be read.
     """
+    names = run_folder.read_lines(folder / FILE)
     try:
-        names = (folder / FILE).read_text(encoding="utf-8").split("\n")[:-1]
         return _CLASSES[kind](names)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError) as error:
         raise cannot_load(folder / FILE, error) from error

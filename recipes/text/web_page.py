@@ -8,8 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from recipes.kit import web
-from recipes.kit.errors import cannot_load
+from recipes.kit import run_folder, web
 from recipes.kit.flags import argument, option
 from recipes.text import classifier, sentences, wordpiece
 
@@ -88,13 +87,7 @@ def write_documents(config, recipe):
 
 def _words(folder):
     """The lines of the vocabulary and of the labels."""
-    try:
-        return [
-            (folder / name).read_text(encoding="utf-8").split("\n")[:-1]
-            for name in classifier.FILES
-        ]
-    except (OSError, ValueError) as error:
-        raise cannot_load(folder, error) from error
+    return [run_folder.read_lines(folder / name) for name in classifier.FILES]
 
 
 def _load_model(page):
