@@ -122,11 +122,10 @@ def build_model(config, vocabulary_size, *, attends=True):
 
     import keras_attention as ka
     from recipes.parts import language_model
-    from recipes.parts.equal_weights import equal_weights
 
     def attention(**kwargs):
         # Weights without dropout: it costs a third of the time.
-        normalizer = "softmax" if attends else equal_weights
+        normalizer = "softmax" if attends else "uniform"
         size = config.size // config.heads
         return ka.MultiHeadAttention(config.heads, size, normalizer=normalizer, **kwargs)
 

@@ -152,10 +152,10 @@ def build_model(config, vocabulary_size):
 
     import keras_attention as ka
     from recipes.parts import attention_flow as flow
-    from recipes.parts.equal_weights import EqualScore, equal_weights
+    from recipes.parts.equal_weights import EqualScore
 
     attends = config.context_to_question or config.question_to_context
-    normalizer = "softmax" if attends else equal_weights
+    normalizer = "softmax" if attends else "uniform"
     inputs = {n: keras.Input((None,), dtype="int32", name=n) for n in ("question", "context")}
     question, context = inputs["question"][:, : config.max_question], inputs["context"]
     asked_mask, context_mask = ops.greater(question, 0), ops.greater(context, 0)

@@ -165,6 +165,28 @@ def identity(scores, mask=None):
     return _finish(scores, None if mask is None else ops.cast(mask, "bool"), dtype)
 
 
+def uniform(scores, mask=None):
+    """Equal weights over the allowed steps, whatever the scores: no attention, to compare with.
+
+    The gradient of the scores is zero.
+
+    Example:
+        >>> scores = keras.ops.array([[0.5, 1.0, 5.0]])
+        >>> print(keras.ops.convert_to_numpy(uniform(scores, [[True, True, False]])))
+        [[0.5 0.5 0. ]]
+
+    Reference:
+        Wiegreffe & Pinter, 2019, section 3.2, https://arxiv.org/abs/1908.04626
+    """
+    scores, dtype = _widen(scores)
+    # Not `ones_like`: Keras would warn that weights of the score have no gradient.
+    allowed = 1.0 + 0.0 * ops.clip(scores, -1.0, 1.0)
+    mask = None if mask is None else ops.cast(mask, "bool")
+    allowed = allowed if mask is None else ops.where(mask, allowed, 0.0)
+    count = ops.maximum(ops.sum(allowed, axis=-1, keepdims=True), 1.0)
+    return _finish(allowed / count, mask, dtype)
+
+
 def log_probabilities(scores):
     """`log(softmax(scores))`, exact also where the probability itself would round to zero."""
     return ops.log_softmax(_shift(scores, None, floor=None, masked_score=None)[0], axis=-1)
@@ -183,6 +205,7 @@ NORMALIZERS = {
     "hard": hard,
     "identity": identity,
     "smooth": smooth,
+    "uniform": uniform,
 }
 
 

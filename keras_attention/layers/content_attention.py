@@ -33,9 +33,9 @@ class ContentAttention(Stepwise, WindowedLayer):
             `"additive"`, `"tanh_dot"`, `"euclidean"`, `"alibi"`, or an instance of a `Score`, for
             arguments of its own. Scores can be added: `ka.ScaledDotScore() + ka.ALiBiScore()`
             compares content and position.
-        normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`,
-            `"identity"`, or a function `(scores, mask) -> weights` that treats each row of
-            scores alone (large scores are computed in blocks of rows).
+        normalizer: `"softmax"`, `"sparsemax"`, `"entmax15"`, `"smooth"`, `"hard"`, `"identity"`,
+            `"uniform"` (equal weights, to compare with), or a function `(scores, mask) -> weights`
+            that treats each row of scores alone (large scores are computed in blocks of rows).
         dropout: Float in `[0, 1)`, the dropout rate of the attention weights in training.
         window: Positive integer W, a sliding window: steps W or more apart do not attend to each
             other; `None` for no window. With a causal mask a step attends to itself and the W - 1

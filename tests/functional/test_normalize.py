@@ -39,6 +39,7 @@ ORACLES = {
     "entmax15": lambda z: _entmax(z, 1.5),
     "hard": lambda z: np.eye(len(z))[z.argmax()],
     "smooth": lambda z: _sigmoid(z) / _sigmoid(z).sum(),
+    "uniform": lambda z: np.full(len(z), 1 / len(z)),
 }
 
 
@@ -71,7 +72,7 @@ def test_huge_scores_and_empty_rows_stay_finite(name, dtype):
     np.testing.assert_allclose(np.delete(weights, 3, 0).sum(-1), 1, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["softmax", "sparsemax", "entmax15", "hard", "smooth"])
+@pytest.mark.parametrize("name", ORACLES)
 def test_a_single_step_has_all_the_weight_without_a_warning(name):
     scores = keras.ops.convert_to_tensor([[-3.0], [5.0], [5.0]])
     assert to_numpy(normalize.get(name)(scores)).tolist() == [[1.0]] * 3
@@ -94,7 +95,7 @@ def test_hundreds_of_steps_far_below_the_maximum_are_exact():
         assert np.count_nonzero(got) == 2
 
 
-@pytest.mark.parametrize("name", ["softmax", "sparsemax", "entmax15", "smooth"])
+@pytest.mark.parametrize("name", ["softmax", "sparsemax", "entmax15", "smooth", "uniform"])
 def test_gradient_is_the_derivative(name):
     """Central differences of the oracle, away from the edges of the support."""
     row, projection = SCORES[8].astype("float64"), RNG.normal(size=7)
@@ -135,6 +136,12 @@ def test_identity_only_masks():
     np.testing.assert_array_equal(normalize.identity(SCORES, MASK), expected)
     empty = normalize.identity(np.full((1, 2), 3.0, "float16"), np.zeros((1, 2), "bool"))
     np.testing.assert_array_equal(empty, np.zeros((1, 2), "float16"))
+
+
+def test_uniform_reads_no_score():
+    scores = np.array([[np.nan, np.inf, -np.inf, 0.0]], "float32")
+    weights = normalize.uniform(scores, np.array([[False, True, True, True]]))
+    np.testing.assert_allclose(weights, [[0, 1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
 
 
 def test_unknown_names_are_refused_with_those_that_exist():

@@ -226,6 +226,11 @@ def identity(scores):
     return np.where(np.isfinite(scores), scores, 0.0)
 
 
+def uniform(scores):
+    allowed = np.isfinite(scores)
+    return allowed / allowed.sum(-1, keepdims=True)
+
+
 def sigmoid(scores):
     return np.exp(-np.logaddexp(0, -scores))
 
@@ -237,6 +242,7 @@ NORMALIZERS = {
     "entmax15": entmax15,
     "hard": hard,
     "identity": identity,
+    "uniform": uniform,
 }
 
 
