@@ -2,9 +2,14 @@
 
 from keras_attention.decoding import beam_search, greedy_search, sample
 from keras_attention.explain.faithfulness import faithfulness
+from keras_attention.explain.flow import attention_flow
+from keras_attention.explain.gradients import gradient_times_input, integrated_gradients
 from keras_attention.explain.maps import attention_maps
+from keras_attention.explain.permutation import permutation_test
 from keras_attention.explain.plots import plot_alignment, plot_attention, plot_image_attention
+from keras_attention.explain.report import ExplanationReport, explanation_report
 from keras_attention.explain.rollout import attention_rollout
+from keras_attention.explain.uniform import with_uniform_attention
 from keras_attention.export import ExportError, Signature, export_model
 from keras_attention.layers.attention_feature_map import AttentionFeatureMap
 from keras_attention.layers.attention_pooling import AttentionPooling
@@ -76,6 +81,7 @@ __all__ = [
     "DotProductScore",
     "DotScore",
     "EuclideanScore",
+    "ExplanationReport",
     "ExportError",
     "ExportableRNN",
     "GaussianMixtureAttention",
@@ -107,16 +113,22 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
     "WindowAttentionPooling",
+    "attention_flow",
     "attention_from_addons",
     "attention_maps",
     "attention_rollout",
     "beam_search",
+    "explanation_report",
     "export_model",
     "faithfulness",
+    "gradient_times_input",
     "greedy_search",
+    "integrated_gradients",
+    "permutation_test",
     "plot_alignment",
     "plot_attention",
     "plot_image_attention",
     "query_blocks",
     "sample",
+    "with_uniform_attention",
 ]

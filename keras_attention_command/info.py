@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_attention.explain.maps import returns_weights
+from keras_attention.explain.intercept import returns_weights
 from keras_attention.layer import layers_below
 from keras_attention.machine import versions
 from keras_attention_command.files import load_model

@@ -172,7 +172,7 @@ def test_no_assert_outside_tests(path):
 
 @pytest.mark.parametrize("path", PACKAGE, ids=_id)
 def test_heavy_libraries_are_imported_where_used(path):
-    heavy = {"tensorflow", "tensorflow_text", "ai_edge_litert", "matplotlib", "jax"}
+    heavy = {"tensorflow", "tensorflow_text", "ai_edge_litert", "matplotlib", "scipy", "jax"}
     for node in ast.parse(path.read_text()).body:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

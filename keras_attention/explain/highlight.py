@@ -133,22 +133,37 @@ def to_html(title, rows):
         >>> '<mark style="background:#78c878" title="1">&lt;good&gt;</mark>' in page
         True
     """
-    sections = []
-    for heading, text, spans, weights, *sentences in rows:
-        marked = "".join(
-            html.escape(part) if colour is None else _mark(part, colour, label)
-            for part, colour, label in _parts(text, (spans, weights), *sentences)
-        )
-        sections.append(f"<h2>{html.escape(heading)}</h2>\n<p>{marked}</p>")
+    sections = [
+        f"<h2>{html.escape(heading)}</h2>\n<p>{marked(text, spans, weights, *sentences)}</p>"
+        for heading, text, spans, weights, *sentences in rows
+    ]
+    return page_of(title, "\n".join(sections), "p { white-space: pre-wrap; }")
+
+
+def marked(text, spans, weights, sentences=((), ())):
+    """The text as HTML, shaded by weight; arguments and errors as for `to_terminal`."""
+    return "".join(
+        html.escape(part) if colour is None else _mark(part, colour, label)
+        for part, colour, label in _parts(text, (spans, weights), sentences)
+    )
+
+
+def page_of(title, body, style=""):
+    """A whole HTML page without scripts or external resources.
+
+    Args:
+        title: String, the title and the heading.
+        body: String, HTML that follows the heading.
+        style: String, CSS beside that of the page.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
         f"<title>{html.escape(title)}</title>\n<style>\n"
         "body { font: 16px/1.7 sans-serif; max-width: 48em; margin: 2em auto; padding: 0 1em; "
-        "color: #111; background: #fff; }\n"
-        "p { white-space: pre-wrap; }\nmark { color: inherit; border-radius: 3px; }\n"
-        "</style>\n</head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
+        f"color: #111; background: #fff; }}\n{style}\n"
+        "mark { color: inherit; border-radius: 3px; }\n"
+        f"</style>\n</head>\n<body>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -6,7 +6,7 @@ or let a notebook show it.
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -201,6 +201,43 @@ def plot_image_attention(
         axes.set_title(caption)
     if title:
         figure.suptitle(title)
+    return figure
+
+
+def plot_removal_curves(
+    fractions: npt.ArrayLike, curves: Mapping[str, Mapping[str, npt.ArrayLike]], unit: str = "step"
+) -> "Figure":
+    """Curves of the probability while parts of the inputs are removed, and put back.
+
+    Args:
+        fractions: Array `(F,)`, the fractions of parts.
+        curves: Dict from the name of a method to a dict of `"deletion"` and `"insertion"`, arrays
+            `(F,)`, such as the `curves` of an `ExplanationReport`.
+        unit: What a part is called, in the singular.
+
+    Returns:
+        A figure of two panels. The better a method, the sooner its curve falls in the first and
+        rises in the second.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+    """
+    fractions = 100 * np.asarray(fractions, "float64")
+    figure = _figure(9.0, 3.6)
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = {"deletion": "removed", "insertion": "kept"}
+    for axes, (kind, label) in zip(panels, titles.items(), strict=True):
+        for name, of_method in curves.items():
+            is_floor = name in ("random", "uniform")
+            width, style = 3.0 if name == "attention" else 1.2, "--" if is_floor else "-"
+            axes.plot(fractions, of_method[kind], style, linewidth=width, label=name)
+        axes.set_title(f"largest weights {label} first", fontsize="medium")
+        axes.set_xlabel(f"{unit}s {label}, %")
+        axes.grid(alpha=0.3)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    panels[0].set_ylabel("probability of the predicted class")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure
 
 

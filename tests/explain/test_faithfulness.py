@@ -104,6 +104,13 @@ def test_a_tenth_of_thirty_steps_is_three():
     assert seen == [30, 27, 3]
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8"])
+def test_weights_without_a_sign(dtype):
+    ids = np.array([[3, 7, 5, 0]])
+    got = ka.faithfulness(lambda ids: np.any(ids == 7, axis=1) * 0.9, ids, (ids == 7).astype(dtype))
+    assert got["comprehensiveness"] == pytest.approx(0.9)
+
+
 def test_an_empty_text_explains_nothing():
     got = ka.faithfulness(_predict, np.zeros((1, 4), int), np.zeros((1, 4)))
     assert got["comprehensiveness"] == got["sufficiency"] == 0
