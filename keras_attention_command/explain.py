@@ -6,15 +6,24 @@ import numpy as np
 import keras_attention as ka
 from keras_attention.export.signature import as_inputs
 from keras_attention_command.errors import UserError, reason
-from keras_attention_command.files import joined, load_model, read_samples
+from keras_attention_command.files import (
+    check_can_draw,
+    joined,
+    load_model,
+    read_samples,
+    written,
+)
 from keras_attention_command.maps import weights_of
 from keras_attention_command.table import table
 
 _DRAWS = 5  # of random weights
+_SHOWN = 10  # rows on the page
 
 
 def run(arguments):
-    """Prints comprehensiveness and sufficiency, of the weights and of random ones."""
+    """Prints comprehensiveness and sufficiency beside those of random weights; writes the page."""
+    if arguments.html:
+        check_can_draw("--html", arguments.html)
     model = load_model(arguments.model, arguments.modules)
     batches = read_samples(arguments.samples, model)
     inputs = _only_input(batches)
@@ -35,6 +44,21 @@ def run(arguments):
     except ValueError as error:
         raise UserError(error) from error
     print(_report(name, own, draws, arguments.class_id))
+    if arguments.html:
+        _write_page(arguments, predict, inputs, weights)
+
+
+def _write_page(arguments, predict, inputs, weights):
+    """The page of `ka.explanation_report`, with the first rows if these are ids."""
+    report = ka.explanation_report(
+        predict, inputs, weights, padding=arguments.padding, seed=arguments.seed
+    )
+    rows = inputs[:_SHOWN] if inputs.ndim == 2 else []
+    title = f"Are the maps of {arguments.model.name} true?"
+    with written(arguments.html) as path:
+        page = report.to_html(title, [[f"{number:g}" for number in row] for row in rows])
+        path.write_text(page, encoding="utf-8")
+    print(f"\n{report.sentence}\nWrote {arguments.html}")
 
 
 def _only_input(batches):

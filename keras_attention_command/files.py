@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -118,6 +119,16 @@ def check_can_write(path):
     """Raises a `UserError` where no file can be, before work is done in vain."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UserError(f"Expected the path of a file in a folder that exists. Received: {path}")
+
+
+def check_can_draw(flag, path):
+    """The same for the file of an option that needs matplotlib, and where that is missing."""
+    check_can_write(path)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError(
+            f"{flag} needs matplotlib, which is not installed: "
+            'pip install "keras-attention-layers[plot]"'
+        )
 
 
 @contextlib.contextmanager

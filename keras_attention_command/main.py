@@ -204,6 +204,12 @@ def _add_explain(commands):
         "--padding", type=float, default=0, help="what erased steps are filled with (default: 0)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: 0)")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="PAGE",
+        help="page to write, with more tests, curves and the first rows, shaded by weight",
+    )
 
 
 def _command(commands, name, help, *, example, needs_samples=False, more=None):

@@ -1,14 +1,19 @@
 """`keras-attention maps`: the attention weights of a model, as arrays and as a picture."""
 
 import contextlib
-import importlib.util
 
 import numpy as np
 
 import keras_attention as ka
 from keras_attention.export.signature import as_inputs
 from keras_attention_command.errors import UserError, reason
-from keras_attention_command.files import check_can_write, load_model, read_samples, written
+from keras_attention_command.files import (
+    check_can_draw,
+    check_can_write,
+    load_model,
+    read_samples,
+    written,
+)
 
 _MOST_STEPS = 64  # more cannot be read in a picture
 
@@ -19,12 +24,7 @@ def run(arguments):
         raise UserError(f"Expected as --output a file NAME.npz. Received: {arguments.output}")
     check_can_write(arguments.output)
     if arguments.png:
-        check_can_write(arguments.png)
-        if importlib.util.find_spec("matplotlib") is None:
-            raise UserError(
-                "--png needs matplotlib, which is not installed: "
-                'pip install "keras-attention-layers[plot]"'
-            )
+        check_can_draw("--png", arguments.png)
     model = load_model(arguments.model, arguments.modules)
     batches = read_samples(arguments.samples, model)
     maps = weights_of(model, batches)

@@ -41,6 +41,17 @@ def test_the_seed_repeats(call, tmp_path):
     assert shown[0] == shown[1] != shown[2]
 
 
+def test_a_page_with_all_tests(call, refused, tmp_path):
+    page = tmp_path / "page.html"
+    code, shown, _ = call("explain", *SAMPLES, "--class", 1, "--html", page)
+    assert code == 0 and f"Wrote {page}" in shown and "The maps can be believed" in shown
+    assert page.read_text().count("<h3>") == 10
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert "in a folder that exists" in refused(
+        "explain", *SAMPLES, "--html", tmp_path / "none" / "page.html"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
