@@ -42,9 +42,11 @@ import numpy as np
 from recipes.baselines import tfidf
 from recipes.data.toy import documents as toy_documents
 from recipes.kit import classes, flags, records
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import argument, default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import texts as text_maps
 from recipes.text import classifier, hierarchy, web_page, wordpiece
 from recipes.text.sentences import GAP, PARAGRAPH, kinds_of, mark_paragraphs
 
@@ -199,11 +201,16 @@ def build_model(config, texts, pooling="attention"):
     return training, use
 
 
+def load_data(config):
+    """The documents of `--data`, with a mark where a paragraph ends."""
+    return classifier.load_data(config, toy_documents, edit=mark_paragraphs)
+
+
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
     config = classifier.checked(config, learning_rate=0.003)
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
-    data = classifier.load_data(config, toy_documents, edit=mark_paragraphs)
+    data = load_data(config)
     wordpiece.tensorflow_text()  # or an error, before anything is written
     from recipes.parts import encoders, ngram_documents
 
@@ -241,6 +248,7 @@ def train(config):
         run.publish(
             model, data, title=classifier.title_of(config, data), scores=scores,
             baselines=baselines, exports=forms, card=card(config, data, section), details=details,
+            maps=text_maps.maps_of(config, model, data, vocabulary),
         )  # fmt: skip
 
 
@@ -289,11 +297,21 @@ def predict(config):
             )
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain its answers, and write pages."""
+    text_maps.write(config, NAME, Config, load_data)
+
+
 def web(config):
     """Write a page that runs a trained model in a browser."""
     web_page.write_documents(config, NAME)
 
 
 if __name__ == "__main__":
-    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
-    sys.exit(flags.command_line(__doc__, **commands, web=(web_page.DocumentsWebConfig, web)))
+    commands = {
+        "train": (Config, train),
+        "predict": (PredictConfig, predict),
+        "explain": (ExplainConfig, explain),
+        "web": (web_page.DocumentsWebConfig, web),
+    }
+    sys.exit(flags.command_line(__doc__, **commands))

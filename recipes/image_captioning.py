@@ -39,11 +39,13 @@ import numpy as np
 
 from recipes.baselines import bleu, nearest
 from recipes.data import captions as caption_data
-from recipes.kit import exports, fitting, flags, records, run_folder
+from recipes.kit import explaining, exports, fitting, flags, records, run_folder
 from recipes.kit import web as kit_web
 from recipes.kit.errors import UserError, writing
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import captions as caption_maps
 from recipes.text import words as caption_words
 from recipes.text.words import END, PAD, START
 
@@ -103,6 +105,7 @@ class Config(TrainConfig):
     )
     baselines: bool = option(True, "measure the nearest image and the decoder without attention")
     parity_images: int = option(200, "test images on which the exports are compared", low=1)
+    explained: int = option(50, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,10 +234,9 @@ def _encoder(config, grid):
 def _attention(config, attention):
     import keras_attention as ka
     from recipes.parts.caption_layers import HardAttention
-    from recipes.parts.equal_weights import equal_weights
 
     if attention == "none":
-        return ka.ContentAttention("dot", normalizer=equal_weights, name="attention")
+        return ka.ContentAttention("dot", normalizer="uniform", name="attention")
     units = config.units // 2  # of the hidden layer in which query and position meet
     if attention == "hard":
         return HardAttention(units, seed=config.seed, name="attention")
@@ -362,6 +364,7 @@ def train(config):
         run.publish(
             model, data, title="Image captioning", scores=scores, baselines=baselines,
             exports=forms, card=card(config),
+            maps=caption_maps.maps_of(config, model, data.test, vocabulary),
             plot="loss" if config.attention == "hard" else "accuracy",
         )  # fmt: skip
 
@@ -436,6 +439,11 @@ def reader(config):
     return int(run.shapes["image"][1]), read
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain its words, and write a page."""
+    caption_maps.write(config, NAME, Config)
+
+
 def web(config):
     """Write a page that runs a trained model in a browser."""
     from recipes.parts import caption_page
@@ -445,4 +453,5 @@ def web(config):
 
 if __name__ == "__main__":
     commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
-    sys.exit(flags.command_line(__doc__, **commands, web=(WebConfig, web)))
+    commands |= {"explain": (ExplainConfig, explain), "web": (WebConfig, web)}
+    sys.exit(flags.command_line(__doc__, **commands))

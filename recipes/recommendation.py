@@ -35,11 +35,13 @@ from pathlib import Path
 
 from recipes.baselines import ranking
 from recipes.data import interactions
-from recipes.kit import exports, fitting, flags, records, run_folder
+from recipes.kit import explaining, exports, fitting, flags, records, run_folder
 from recipes.kit.errors import UserError
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option
 from recipes.kit.running import Run
+from recipes.maps import histories as history_maps
 from recipes.parts import recommended
 from recipes.parts.catalogue import Catalogue
 
@@ -80,6 +82,7 @@ class Config(TrainConfig):
     averaging: float = default(0.995)
     # What is written.
     parity_users: int = option(500, "test users on whom the exports are compared", low=1)
+    explained: int = option(100, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +123,13 @@ def build_model(config, num_items):
 
     build = self_attention if config.attention == "self" else target_attention.build
     return build(config, num_items, NAME)
+
+
+def build_for(config, data):
+    """The config with its `max_history`, and what `build_model` returns for a data set."""
+    longest = min(200, max(map(len, data.histories)))
+    config = dataclasses.replace(config, max_history=config.max_history or longest)
+    return config, *build_model(config, len(data.items))
 
 
 def self_attention(config, num_items, name):
@@ -219,10 +229,8 @@ def train(config):
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
-        longest = min(200, max(map(len, data.histories)))
-        config = dataclasses.replace(config, max_history=config.max_history or longest)
+        config, training, ranking_model, model = build_for(config, data)
         num_items = len(data.items)
-        training, ranking_model, model = build_model(config, num_items)
         score = next_item.scorer(ranking_model, config.max_history)
 
         def validate(epoch, logs):
@@ -250,10 +258,12 @@ def train(config):
         baselines = {name: measure(f(data.training, num_items)) for name, f in simple.items()}
         records.show_scores(scores, baselines)
         histories = [x[-config.max_history :] for x in data.test[0][: config.parity_users]]
-        forms = next_item.export(model, run.path, histories, Catalogue(data.items, data.titles))
+        catalogue = Catalogue(data.items, data.titles)
+        forms = next_item.export(model, run.path, histories, catalogue)
         run.publish(
             model, data, title="Recommendation", scores=scores, baselines=baselines,
             exports=forms, card=card(config), plot="ndcg@10",
+            maps=history_maps.maps_of(config, ranking_model, model, data, catalogue),
         )  # fmt: skip
 
 
@@ -292,5 +302,13 @@ def predict(config):
     recommended.answer(config, catalogue, recommend)
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain what it recommends, and write a page."""
+    history_maps.write(
+        config, NAME, Config, lambda settings, data: build_for(checked(settings), data)
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

@@ -36,8 +36,10 @@ from pathlib import Path
 
 from recipes.baselines import tfidf
 from recipes.kit import classes, exports, flags, records
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.flags import default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import texts as text_maps
 from recipes.text import classifier, web_page, wordpiece
 
 NAME = "sentiment_analysis"
@@ -222,6 +224,7 @@ def train(config):
         run.publish(
             model, data, title=classifier.title_of(config, data), scores=scores,
             baselines=baselines, exports=forms, card=card(config, data, section), details=details,
+            maps=text_maps.maps_of(config, model, data, texts.vocabulary),
         )  # fmt: skip
 
 
@@ -253,11 +256,21 @@ def predict(config):
     classifier.predict(config, NAME, FORMS)
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain its answers, and write a page."""
+    text_maps.write(config, NAME, Config, classifier.load_data)
+
+
 def web(config):
     """Write a page that runs a trained model in a browser."""
     web_page.write(config, NAME)
 
 
 if __name__ == "__main__":
-    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
-    sys.exit(flags.command_line(__doc__, **commands, web=(web_page.WebConfig, web)))
+    commands = {
+        "train": (Config, train),
+        "predict": (PredictConfig, predict),
+        "explain": (ExplainConfig, explain),
+        "web": (web_page.WebConfig, web),
+    }
+    sys.exit(flags.command_line(__doc__, **commands))

@@ -33,11 +33,13 @@ from pathlib import Path
 
 from recipes.baselines import tags
 from recipes.data import tagged
-from recipes.kit import fitting, flags, records, spans
+from recipes.kit import explaining, fitting, flags, records, spans
 from recipes.kit.errors import UserError
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option
 from recipes.kit.running import Run
+from recipes.maps import intents
 from recipes.parts import tagged_texts
 
 NAME = "tagging"
@@ -81,6 +83,7 @@ class Config(TrainConfig):
     baselines: bool = option(True, "train linear models and the same without attention too")
     single_tasks: bool = option(False, "also train a model for each task alone, to compare")
     parity_sentences: int = option(200, "test sentences on which the exports are compared", low=1)
+    explained: int = option(100, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +233,7 @@ def train(config):
         run.publish(
             model, data, title="Slots and intents", scores=scores, baselines=baselines,
             exports=forms, card=card(config), plot="score", details=details,
+            maps=intents.maps_of(config, model, data, sentences.vocabulary, data.intents),
         )  # fmt: skip
 
 
@@ -260,5 +264,11 @@ def predict(config):
     tagged_texts.answer(config, read)
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain its intents, and write a page."""
+    intents.write(config, NAME, Config)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

@@ -41,11 +41,13 @@ from pathlib import Path
 
 from recipes.baselines import matching
 from recipes.data import candidates
-from recipes.kit import fitting, flags, processes, records, run_folder
+from recipes.kit import explaining, fitting, flags, processes, records, run_folder
 from recipes.kit.errors import UserError
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import pairs
 from recipes.parts import ranked, searched
 from recipes.text import wordpiece
 
@@ -106,6 +108,7 @@ class Config(TrainConfig):
     baselines: bool = option(True, "train the same model without attention too, to compare")
     # What is written.
     parity_queries: int = option(100, "test queries on which the exports are compared", low=1)
+    explained: int = option(100, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,6 +273,7 @@ def train(config):
         run.publish(
             model, data, title="Text matching", scores=scores, baselines=baselines, exports=forms,
             card=card(config), plot="map", details={"architecture": config.architecture},
+            maps=pairs.maps_of(config, model, texts.rows["test"], texts.vocabulary),
         )  # fmt: skip
 
 
@@ -287,5 +291,11 @@ def predict(config):
     ranked.answer(config, kind.load(config.folder, file))
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain its choices, and write a page."""
+    pairs.write(config, NAME, Config)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

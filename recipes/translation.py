@@ -39,11 +39,13 @@ import numpy as np
 
 from recipes.baselines import bleu, lexicon
 from recipes.data import pairs
-from recipes.kit import exports, fitting, flags, records, run_folder
-from recipes.kit.errors import UserError, cannot_load, writing
+from recipes.kit import explaining, exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError, writing
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import translations
 from recipes.text import languages, wordpiece
 from recipes.text.languages import PAD, UNKNOWN, Languages
 
@@ -102,6 +104,7 @@ class Config(TrainConfig):
     )
     baselines: bool = option(True, "train the same model without attention too, to compare")
     parity_texts: int = option(500, "test sentences on which the exports are compared", low=1)
+    explained: int = option(100, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,6 +346,7 @@ def train(config):
         run.publish(
             model, data, title="Translation", scores=scores, baselines=baselines, exports=forms,
             card=card(config, data, signature), plot="perplexity", details={"bleu": signature},
+            maps=translations.maps_of(config, model, data.test, sides) if attends else (),
         )  # fmt: skip
 
 
@@ -415,6 +419,11 @@ def predict(config):
         draw(config, texts[0], translation, sides)
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain what it writes next, and write a page."""
+    translations.write(config, NAME, Config, load_data)
+
+
 def notes(text, sides, pieces_read):
     """What a reader of the translation should know about the text."""
     pieces, as_target = (wordpiece.tokenize(reader, [text])[0] for reader in sides.readers)
@@ -430,19 +439,14 @@ def notes(text, sides, pieces_read):
 
 def draw(config, text, translation, sides):
     """Writes the picture of where the model looked while it wrote the translation."""
-    import keras
-
     from recipes.parts import alignment
 
-    path = config.folder / "model.keras"
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise cannot_load(path, error) from error
+    model = run_folder.load_model(config.folder)
     figure = alignment.figure(model, text, translation, sides)
     with writing("--png", config.png):
         figure.savefig(config.png)
 
 
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

@@ -87,6 +87,26 @@ def call(function, config, *args, **kwargs):
     return function(*args, **{name: getattr(config, name) for name in wanted}, **kwargs)
 
 
+def restored(config_class, settings):
+    """A config of the values that `metrics.json` has of a training.
+
+    >>> restored(TrainConfig, {"data": "toy", "output": "models/toy", "no_more": 1}).output.name
+    'toy'
+    """
+    kinds = typing.get_type_hints(config_class)
+    values = {
+        field.name: settings[field.name]
+        for field in dataclasses.fields(config_class)
+        if field.name in settings
+    }
+    for name, value in values.items():
+        if value is not None and _converter(kinds[name]) is Path:
+            values[name] = Path(value)
+        elif isinstance(value, list):
+            values[name] = tuple(value)
+    return config_class(**values)
+
+
 def argument(help, *, nargs=None):
     """Returns a dataclass field that becomes a positional argument.
 

@@ -36,6 +36,7 @@ def write_metrics(
     parameters,
     exports=None,
     details=None,
+    settings=None,
 ):
     """Writes `metrics.json`, the same for all recipes, and returns what is in it.
 
@@ -54,6 +55,7 @@ def write_metrics(
         exports: Dict, name of a file to a dict with its `bytes`, its `milliseconds` for one input
             and its `agreement` with the Keras model's decisions, in `[0, 1]`.
         details: Dict of whatever else was measured, and how.
+        settings: Dict of the options of the training.
     """
     from keras_attention.machine import machine, versions
 
@@ -68,13 +70,14 @@ def write_metrics(
         "parameters": parameters,
         "exports": exports or {},
         "details": details or {},
+        "settings": settings or {},
         "machine": machine(),
         "versions": versions(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": _command(),
     }
     # NaN is no JSON, and no score.
-    text = json.dumps(metrics, indent=2, allow_nan=False, default=lambda number: number.item())
+    text = json.dumps(metrics, indent=2, allow_nan=False, default=_plain)
     write_text(Path(folder) / METRICS, text + "\n")
     return json.loads(text)
 
@@ -176,6 +179,11 @@ def _number(value):
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _plain(value):
+    """A number of NumPy, or a path, as JSON has them."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _command():

@@ -321,6 +321,21 @@ def read_lines(path):
         raise cannot_load(path, error) from error
 
 
+def load_model(folder):
+    """The Keras model of a run. The modules of its layers must have been imported.
+
+    Raises:
+        UserError: If it cannot be loaded.
+    """
+    import keras
+
+    path = folder / "model.keras"
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise cannot_load(path, error) from error
+
+
 def write_text(path, text):
     """Writes a file so that it is there whole or as it was before."""
     new = path.with_name(path.name + ".new")

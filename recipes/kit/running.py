@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from recipes.kit import fitting, flags, processes, records
+from recipes.kit import explaining, fitting, flags, processes, records
 from recipes.kit.errors import UserError
 from recipes.kit.run_folder import RunFolder
 
@@ -155,7 +155,18 @@ class Run(RunFolder):
         )
 
     def publish(
-        self, model, data, *, title, scores, baselines, exports, card, plot="accuracy", details=None
+        self,
+        model,
+        data,
+        *,
+        title,
+        scores,
+        baselines,
+        exports,
+        card,
+        plot="accuracy",
+        details=None,
+        maps=(),
     ):
         """Saves the model, draws the history, writes metrics and card, and finishes the folder.
 
@@ -169,6 +180,7 @@ class Run(RunFolder):
                 after the first of them by itself, and the figures come before the last.
             plot: String, the name of the metric that is drawn beside the loss.
             details: Dict of whatever else was measured, and how.
+            maps: List of `explaining.Maps`, attention maps to be tested; see `explaining`.
         """
         main = next(iter(scores))
         numbers = {
@@ -180,6 +192,12 @@ class Run(RunFolder):
             details["processes"] = processes.group().count
         if numbers != baselines:
             details["baseline_scores"] = baselines
+        if maps:
+            reports = explaining.test(maps, self.path, explaining.title_of(self.recipe))
+            details["explanation"] = {unit: found.to_dict() for unit, found in reports.items()}
+            *first, last = card.items()
+            section = {explaining.HEADING: explaining.section(maps, reports)}
+            card = {**dict(first), **section, **dict([last])}
         model.save(self.path / "model.keras")
         records.plot_history(self.history, self.path / "history.png", metric=plot)
         metrics = records.write_metrics(
@@ -194,6 +212,7 @@ class Run(RunFolder):
             parameters=model.count_params(),
             exports=exports,
             details=details,
+            settings=dataclasses.asdict(self._config),
         )
         (first, text), *others = card.items()
         sections = {first: text, "Data and licence": data.about, **dict(others)}

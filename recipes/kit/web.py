@@ -155,13 +155,7 @@ class Page:
 
     def load_model(self):
         """The trained model. The modules of its layers must have been imported."""
-        import keras
-
-        path = self.config.folder / "model.keras"
-        try:
-            return keras.saving.load_model(path, compile=False)
-        except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-            raise cannot_load(path, error) from error
+        return run_folder.load_model(self.config.folder)
 
     def export(self, model, signatures, **kwargs):
         """Writes `model.tflite` once it has computed what the model does.

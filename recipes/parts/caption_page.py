@@ -21,7 +21,7 @@ def write(config, recipe):
     with web.new_page(config, recipe, ["vocabulary.txt"]) as page:
         vocabulary = run_folder.read_lines(config.folder / "vocabulary.txt")
         # Here, as it takes seconds, and what is wrong with the folders shows before them.
-        from recipes.parts import caption_layers, captioner, equal_weights  # noqa: F401
+        from recipes.parts import caption_layers, captioner  # noqa: F401
 
         model = page.load_model()
         size = model.get_layer("backbone").input_shape[1]

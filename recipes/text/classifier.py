@@ -16,7 +16,7 @@ import numpy as np
 
 from recipes.data import tables, texts
 from recipes.data.toy import reviews
-from recipes.kit import classes, exports, fitting, flags, run_folder
+from recipes.kit import classes, explaining, exports, fitting, flags, run_folder
 from recipes.kit.errors import UserError, cannot_load, writing
 from recipes.kit.flags import TrainConfig, argument, option, size_dependent
 from recipes.text import wordpiece
@@ -44,6 +44,7 @@ class TextConfig(TrainConfig):
         None, "title of the model card: the task, such as Kinds of questions"
     )
     parity_texts: int = option(200, "test texts on which the exports are compared", low=1)
+    explained: int = option(100, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -113,15 +113,40 @@ def word_weights(tokenizer, vocabulary, text, weights):
         List of `(start, end)` in characters, and list of floats.
     """
     ids, pieces = piece_spans(tokenizer, text)
-    spans, sums = [], []
-    for number, span, weight in zip(ids, pieces, weights[: len(ids)], strict=True):
-        if spans and vocabulary[number].startswith("##"):
-            spans[-1] = (spans[-1][0], span[1])
-            sums[-1] += float(weight)
+    words, spans = words_of(vocabulary, ids, pieces)
+    sums = np.bincount(words, weights[: len(ids)], minlength=len(spans))
+    return spans, sums.tolist()
+
+
+def words_of(vocabulary, ids, pieces):
+    """The word of each piece of a text, integers `(T,)` from 0, and the span of each word.
+
+    Args:
+        vocabulary: List of pieces.
+        ids, pieces: As `piece_spans` returns them.
+
+    >>> words_of(["[PAD]", "un", "##do", "it"], [1, 2, 3], [(0, 2), (2, 4), (5, 7)])
+    (array([0, 0, 1]), [(0, 4), (5, 7)])
+    """
+    is_first = np.array([not vocabulary[number].startswith("##") for number in ids], bool)
+    is_first[:1] = True
+    words = np.cumsum(is_first) - 1
+    return words, merged(words, pieces)
+
+
+def merged(groups, spans):
+    """The span from the first to the last of each group; groups are numbered in order, from 0.
+
+    >>> merged([0, 0, 1], [(0, 2), (2, 4), (5, 7)])
+    [(0, 4), (5, 7)]
+    """
+    found = []
+    for group, (start, end) in zip(groups, spans, strict=True):
+        if group == len(found):
+            found.append((start, end))
         else:
-            spans.append(span)
-            sums.append(float(weight))
-    return spans, sums
+            found[-1] = (found[-1][0], end)
+    return found
 
 
 def piece_spans(tokenizer, text):

@@ -24,7 +24,7 @@ def toy_run(tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not output.exists():
             config = recipe.Config(
-                data="toy", output=output, epochs=5, parity_texts=50, full_int8=True
+                data="toy", output=output, epochs=5, parity_texts=50, explained=40, full_int8=True
             )
             recipe.train(config)
     return output

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from recipes.kit import flags, records
+from recipes.kit import explaining, flags, records
+from recipes.kit.explaining import ExplainConfig
 from tests.recipes.command import call_recipe, one_line
 
 # The files of every run folder.
@@ -43,6 +44,7 @@ class RecipeContract:
         quick: List of the flags of a training of a few seconds, with one export.
         asked: List of what `predict` is given after the folder.
         broken: List of the files without which `predict` does not work.
+        units: List of what parts of an input are called, whose weights are tested (`explaining`).
         toy: Dict of what `metrics.json` holds of the finished run, by name (those that are left out
             may be anything): `scores` and
             `baselines` within what another processor's rounding changes, `parameters` and `epochs`
@@ -58,8 +60,12 @@ class RecipeContract:
     quick = ()
     toy = ()
 
+    units = ()
+
     def run(self, *arguments):
-        return call_recipe(self.recipe, *arguments)
+        explain = getattr(self.recipe, "explain", None)
+        commands = {"explain": (ExplainConfig, explain)} if explain else {}
+        return call_recipe(self.recipe, *arguments, **commands)
 
     # ---------------------------------------------------------------------------- command line
 
@@ -121,7 +127,8 @@ class RecipeContract:
     # ---------------------------------------------------------------------------- finished run
 
     def test_run_folder_is_complete(self, finished):
-        assert sorted(path.name for path in finished.iterdir()) == sorted([*FILES, *self.files])
+        files = [*FILES, *self.files, *(f"explanation_{unit}s.html" for unit in self.units)]
+        assert sorted(path.name for path in finished.iterdir()) == sorted(files)
         assert [path.name for path in finished.parent.iterdir()] == [finished.name]
         for path in finished.glob("*.png"):
             assert path.read_bytes()[:4] == b"\x89PNG"
@@ -156,6 +163,41 @@ class RecipeContract:
                     assert found[figure] == pytest.approx(value, abs=tolerance), figure
             else:
                 assert metrics[name] == expected, name
+
+    # --------------------------------------------------------------------------------- explain
+
+    def test_the_card_tells_whether_the_maps_are_true(self, finished):
+        card = (finished / "README.md").read_text()
+        assert (f"\n## {explaining.HEADING}\n" in card) == bool(self.units)
+        details = json.loads((finished / "metrics.json").read_text())["details"]
+        found = details.get("explanation", {})
+        assert set(found) == set(self.units)
+        for unit, report in found.items():
+            assert report["sentence"] in card
+            assert report["sentence"] in (finished / f"explanation_{unit}s.html").read_text()
+            assert {"attention", "random", "uniform", "leave-one-out"} <= set(report["figures"])
+
+    def test_explain_tests_the_maps_again(self, finished, tmp_path, capfd):
+        if not self.units:
+            assert not hasattr(self.recipe, "explain")
+            return
+        command = ["explain", finished, "--examples", 10, "--shown", 2, "--output"]
+        assert self.run(*command, tmp_path / "pages") == 0
+        captured = capfd.readouterr()
+        pages = sorted((tmp_path / "pages").iterdir())
+        assert [page.name for page in pages] == [
+            f"explanation_{unit}s.html" for unit in sorted(self.units)
+        ]
+        for page in pages:
+            assert f"Wrote {page}" in captured.out
+            assert page.read_text().count("<h3>") == 2
+        (tmp_path / "file").write_text("mine")
+        assert self.run(*command, tmp_path / "file") == 2
+        one_line(capfd, "Cannot write --output")
+        assert self.run("explain", finished, "--data", "nowhere") == 2
+        one_line(capfd, "There is no folder nowhere")
+        assert self.run("explain", tmp_path / "none") == 2
+        one_line(capfd, "There is none")
 
     # --------------------------------------------------------------------------------- predict
 

@@ -35,6 +35,7 @@ def finished(tmp_path_factory):
             averaging=0.9,
             max_words=24,
             parity_texts=40,
+            explained=20,
         )
     )
     return output
@@ -48,11 +49,14 @@ def read(finished):
 
 class TestContract(TextContract):
     recipe = recipe
+    units = ("word", "sentence")
     card = ("tf-idf", "grammar", "mean pooling")
     agreement = {"tflite_int8": 0.95, "tflite": 1.0, "saved_model": 1.0, "tflite_float16": 1.0}
     bad_flags = ((["--max-words", "2"], "--max-words must be at least 4. Received: 2"),)
     tfds = ("ag_news_subset", "ag_news")
-    quick = "--no-baselines --limit 60 --epochs 1 --parity-texts 2 --max-words 24".split()
+    quick = (
+        "--explained 0 --no-baselines --limit 60 --epochs 1 --parity-texts 2 --max-words 24".split()
+    )
     text = "The kettle by the blue wall was older than the oven."
     weights = ("sentences",)
     toy = {

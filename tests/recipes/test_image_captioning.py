@@ -38,7 +38,7 @@ run = functools.partial(call_recipe, recipe)
 def toy_run(tmp_path_factory):
     """Folder of a finished run on the toy scenes."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    recipe.train(recipe.Config(output=output, epochs=3, parity_images=50))
+    recipe.train(recipe.Config(output=output, epochs=3, parity_images=50, explained=20))
     return output
 
 
@@ -69,6 +69,7 @@ def _asked(photo):
 @pytest.mark.usefixtures("_asked")
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("position",)
     files = ("attention.png", "vocabulary.txt")
     card = ("no attention", "by rule", "BLEU by sacrebleu")
     agreement = dict.fromkeys(recipe.FORMS, 0.9)
@@ -84,7 +85,9 @@ class TestContract(RecipeContract):
         (["--beams", "0"], "--beams must be at least 1. Received: 0"),
     )
     tfds = ("coco_captions", "coco_caption")
-    quick = "--limit 40 --epochs 1 --units 16 --parity-images 2 --no-baselines".split()
+    quick = (
+        "--explained 0 --limit 40 --epochs 1 --units 16 --parity-images 2 --no-baselines".split()
+    )
     broken = ("saved_model", "metrics.json", "vocabulary.txt")
     toy = {
         "scores": {"BLEU-4": 82.9279, "BLEU-3": 87.4522, "BLEU-2": 91.0691, "BLEU-1": 93.955},

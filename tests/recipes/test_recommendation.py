@@ -19,7 +19,7 @@ from tests.recipes.contract import RecipeContract
 
 # What brings the toy readers to most of what can be known in half a minute.
 SETTINGS = {"epochs": 7, "batch_size": 1000, "learning_rate": 0.004, "averaging": 0.98}
-SETTINGS |= {"parity_users": 50}
+SETTINGS |= {"parity_users": 50, "explained": 20}
 TWO_FORMS = ("tflite", "saved_model")
 GOOD = "user,item,time\n" + "".join(
     f"u{user},i{(user + n) % 15},{n}\n" for user in range(12) for n in range(6)
@@ -74,6 +74,7 @@ def finished(toy_run):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("item",)
     files = ("items.txt",)
     card = ("Markov", "of 100", "last 30")
     agreement = {"tflite_int8": 0.6, "tflite_float16": 0.9}
@@ -97,7 +98,7 @@ class TestContract(RecipeContract):
         (["--max-history", "1"], "--max-history must be at least 2"),
     )
     tfds = ("movielens/1m-ratings", "movielen/1m-ratings")
-    quick = "--limit 100 --epochs 1 --size 8 --parity-users 2".split()
+    quick = "--explained 0 --limit 100 --epochs 1 --size 8 --parity-users 2".split()
     asked = ("1",)
     broken = ("model.tflite", "metrics.json", "items.txt")
     toy = {

@@ -34,6 +34,7 @@ def read(toy_run):
 
 class TestContract(TextContract):
     recipe = recipe
+    units = ("word",)
     files = ("labels.txt", "vocabulary.txt", "model_full_int8.tflite")
     card = ("tf-idf", "grammar", "mean pooling")
     bad_flags = (
@@ -47,7 +48,7 @@ class TestContract(TextContract):
         (["--full-int8", "--encoder", "gru"], "--full-int8 cannot hold the loop"),
     )
     tfds = ("imdb_reviews", "imdb_review")
-    quick = "--no-baselines --limit 200 --epochs 2 --parity-texts 4".split()
+    quick = "--explained 0 --no-baselines --limit 200 --epochs 2 --parity-texts 4".split()
     text = "The staff was never boring."
     toy = {
         "scores": {"accuracy": 0.999, "log_loss": 0.0037, "macro_f1": 0.999},

@@ -28,6 +28,7 @@ def toy_run(tmp_path_factory):
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
     settings = {"epochs": 5, "batch_size": 16, "units": 32, "embedding_size": 16, "dropout": 0.2}
     settings |= {"learning_rate": 0.02, "parity_sentences": 20, "baselines": False}
+    settings |= {"explained": 40}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tagger, "WIDTHS", 2)  # each is compiled anew
         recipe.train(recipe.Config(data="toy", output=output, **settings))
@@ -52,6 +53,7 @@ def read(toy_run):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("token",)
     files = tagged_texts.FILES
     card = ("seqeval", "grammar", "features.txt")
     bad_data = (
@@ -71,8 +73,8 @@ class TestContract(RecipeContract):
     )
     tfds = ("conll2003", "conll203", "--tasks", "slots", "--tags-column", "ner")
     quick = (
-        "--no-baselines --limit 60 --epochs 1 --tasks intent --encoder transformer --units 8 "
-        "--heads 2 --blocks 1 --parity-sentences 2"
+        "--explained 0 --no-baselines --limit 60 --epochs 1 --tasks intent --units 8 "
+        "--encoder transformer --heads 2 --blocks 1 --parity-sentences 2"
     ).split()
     asked = ("leaving now",)
     broken = ("model.tflite", "metrics.json", *tagged_texts.FILES)
@@ -174,8 +176,8 @@ def test_models_of_one_task_and_one_without_attention_stand_beside(
 ):
     monkeypatch.setattr("recipes.kit.exports.export", lambda *args, **kwargs: {})
     settings = (
-        "--limit 24 --epochs 1 --units 4 --embedding-size 4 --encoder transformer --heads 2 "
-        "--blocks 1 --single-tasks"
+        "--explained 0 --limit 24 --epochs 1 --units 4 --embedding-size 4 --encoder transformer "
+        "--heads 2 --blocks 1 --single-tasks"
     )
     assert run("train", *settings.split(), "--output", tmp_path / "out") == 0
     assert "slots alone:" in capfd.readouterr().out

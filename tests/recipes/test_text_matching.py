@@ -16,6 +16,7 @@ from tests.recipes.contract import RecipeContract
 
 # What makes the toy questions easy in a few seconds.
 SETTINGS = {"epochs": 3, "dropout": 0.1, "parity_queries": 10, "baselines": False}
+SETTINGS |= {"explained": 20}
 GOOD = "question,answer,label\n" + "".join(
     f"who ? {n},Anna .,1\nwho ? {n},in May .,0\n" for n in range(20)
 )
@@ -47,6 +48,7 @@ def lines(tmp_path):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("word",)
     files = ("vocabulary.txt",)
     card = ("BM25", "random", "never in the order of the file")
     agreement = {"tflite_int8": 0.8}
@@ -66,8 +68,9 @@ class TestContract(RecipeContract):
     )
     tfds = ("glue/qnli", "glu/qnli", "--document-column", "sentence", "--right-label", "entailment")
     quick = (
-        "--no-baselines --limit 40 --epochs 1 --units 8 --vector-size 8 --parity-queries 2".split()
-    )
+        "--explained 0 --no-baselines --limit 40 --epochs 1 --units 8 --vector-size 8 "
+        "--parity-queries 2"
+    ).split()
     asked = (QUESTION, "--file", __file__)
     broken = ("model.tflite", "metrics.json", "vocabulary.txt")
     toy = {

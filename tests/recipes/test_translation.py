@@ -30,7 +30,11 @@ ROWS = "de,en\n" + "".join(f"das ist gut {i},this is good {i}\n" for i in range(
 def run(tmp_path_factory):
     """Folder of a finished run on toy data."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    recipe.train(recipe.Config(output=output, epochs=3, max_pieces=16, beams=3, parity_texts=40))
+    recipe.train(
+        recipe.Config(
+            output=output, epochs=3, max_pieces=16, beams=3, parity_texts=40, explained=20
+        )
+    )
     return output
 
 
@@ -44,6 +48,7 @@ def finished(run):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("word",)
     files = ("alignment.png", *languages.FILES)
     card = ("one vector", "nrefs:1", "reverse")
     agreement = {"tflite_int8": 0.8}
@@ -62,7 +67,8 @@ class TestContract(RecipeContract):
     )
     tfds = ("ted_hrlr_translate/pt_to_en", "ted_hrlr_translat/pt_to_en", "--source", "pt")
     quick = (
-        "--limit 60 --epochs 1 --units 16 --max-pieces 8 --beams 2 --parity-texts 2 --no-baselines"
+        "--limit 60 --epochs 1 --units 16 --max-pieces 8 --beams 2 --parity-texts 2 --no-baselines "
+        "--explained 0"
     ).split()
     asked = ("text",)
     broken = ("model.tflite", "metrics.json", *languages.FILES)
