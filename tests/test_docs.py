@@ -30,6 +30,14 @@ def test_the_first_page_runs():
 
 
 @pytest.mark.slow
+@needs_tensorflow  # the same on JAX, which compiles all of it anew
+def test_a_true_and_a_false_map_are_told_apart():
+    names = run_blocks(ROOT / "docs" / "explanations.md")
+    assert names["report"].verdict == "no"
+    assert "probability" in names["page"]
+
+
+@pytest.mark.slow
 def test_abcnn_beats_the_same_network_without_attention():
     accuracy = run_blocks(ROOT / "docs" / "abcnn.md")["accuracy"]
     assert accuracy["ABCNN-3"] > 0.8
