@@ -20,7 +20,7 @@ columns text and label), or "tfds:ag_news_subset", "tfds:yelp_polarity_reviews" 
     python -m recipes.document_classification predict saved_models/document_classification \\
         --file letter.txt --html letter.html
     python -m recipes.document_classification web saved_models/document_classification
-    python -m recipes.document_classification explain saved_models/document_classification   # are its maps true?
+    python -m recipes.document_classification explain saved_models/document_classification
 
 In a terminal predict shades sentences and words. In a file or a pipe, or if NO_COLOR is set, it
 writes weights: [0.75] before a sentence, (0.12) after a word, where they are a fifth of the largest

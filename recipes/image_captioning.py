@@ -18,7 +18,7 @@ tsv, jsonl, gzip; columns split, image, caption) beside images/ or images.zip, o
     python -m recipes.image_captioning train --data toy
     python -m recipes.image_captioning predict saved_models/image_captioning a.jpg --png look.png
     python -m recipes.image_captioning web saved_models/image_captioning   # a page for a browser
-    python -m recipes.image_captioning explain saved_models/image_captioning   # are its maps true?
+    python -m recipes.image_captioning explain saved_models/image_captioning
 
 Score: BLEU-4 18.6 and BLEU-1 58.4 on Flickr8k with MobileNetV1 and a beam of 3, after 39 minutes on
 two cores of a server's CPU; 17.1 and 56.4 without attention. The network has many parts, so this

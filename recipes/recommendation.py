@@ -21,7 +21,7 @@ jsonl, gzip; columns user, item, time and item, title), or "tfds:movielens/1m-ra
 
     python -m recipes.recommendation train --data toy
     python -m recipes.recommendation predict saved_models/recommendation "The Salt Compass 2"
-    python -m recipes.recommendation explain saved_models/recommendation   # are its maps true?
+    python -m recipes.recommendation explain saved_models/recommendation
 
 Score: HR@10 0.3086 and NDCG@10 0.1749 over all films of MovieLens-1M after 24.3 minutes on two
 cores of a server's CPU; a first-order Markov chain has 0.1917 and 0.1121.

@@ -17,7 +17,7 @@ columns text and label), or "tfds:imdb_reviews", "tfds:glue/sst2" and the like.
     python -m recipes.sentiment_analysis train --data toy
     python -m recipes.sentiment_analysis predict saved_models/sentiment_analysis "Not bad at all!"
     python -m recipes.sentiment_analysis web saved_models/sentiment_analysis "Not bad at all!"
-    python -m recipes.sentiment_analysis explain saved_models/sentiment_analysis   # are its maps true?
+    python -m recipes.sentiment_analysis explain saved_models/sentiment_analysis
 
 In a terminal predict shades the words. In a file or a pipe, or if NO_COLOR is set, it writes the
 weight after each word that has a fifth of the largest weight or more: not(0.41) bad(0.32) at all!

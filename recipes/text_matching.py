@@ -26,7 +26,7 @@ columns question, answer and label, or query, document and label), or a set of T
     python -m recipes.text_matching train --data toy
     python -m recipes.text_matching predict saved_models/text_matching "who fixed a boat ?" \\
         --file candidates.txt
-    python -m recipes.text_matching explain saved_models/text_matching   # are its maps true?
+    python -m recipes.text_matching explain saved_models/text_matching
 
 Score: MAP 0.6866 and MRR 0.7048 on WikiQA, means of three seeds (logistic regression on shared
 words: 0.6485 and 0.6574).

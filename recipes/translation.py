@@ -20,7 +20,7 @@ Datasets with a text for each language, such as "tfds:ted_hrlr_translate/pt_to_e
     python -m recipes.translation train --data toy
     python -m recipes.translation train --data FOLDER --source de --target en
     python -m recipes.translation predict saved_models/translation "Ein Mann schläft." --png why.png
-    python -m recipes.translation explain saved_models/translation   # are its maps true?
+    python -m recipes.translation explain saved_models/translation
 
 Score: BLEU 39.2 on Multi30k, German to English, with a beam of 5, after 31.9 minutes on two cores
 of a server's CPU; 29.3 without attention, 28.1 word for word. The transformer: 35.5 after 36.3.

@@ -251,7 +251,8 @@ def _gradient(model, function):
         def compiled(*specs):
             return tf.function(eager, autograph=False).get_concrete_function(*specs)
 
-        def of_tensors(*tensors):
+        def of_tensors(x, *others):
+            tensors = x, *others
             # By its specs: TensorFlow warns of functions that it compiles again and again.
             return compiled(*map(tf.TensorSpec.from_tensor, tensors))(*tensors)
 

@@ -260,8 +260,18 @@ def explanation_report(
     checks.positive_integer("batch_size", batch_size)
     if not len(parts):
         raise ValueError("`inputs` must have at least one example. Received: none")
-    draws = (len(given) + 2 + _DRAWS) * len(_FRACTIONS)  # leave-one-out and uniform weights, too
-    trials = Trials(predict, parts, batch_size, draws=draws, verbose=verbose)
+    trials = Trials(
+        predict,
+        parts,
+        batch_size,
+        draws=(len(given) + 2 + _DRAWS) * len(_FRACTIONS),  # leave-one-out and uniform weights, too
+        verbose=verbose,
+    )
+    return _measured(trials, given, permutation, parts, unit, seed)
+
+
+def _measured(trials, given, permutation, parts, unit, seed):
+    """The report on what each of the methods `given` says of the parts."""
     attributions = {ATTENTION: given.pop(ATTENTION), LEAVE_ONE_OUT: trials.leave_one_out(), **given}
     rng = np.random.default_rng(seed)
     draws = {
