@@ -33,7 +33,7 @@ $(READY): setup.cfg pyproject.toml
 		echo "      On Debian or Ubuntu: apt install python3.11 python3.11-venv" >&2; \
 		exit 2; \
 	fi; \
-	echo "Setting up $(VENV) with $$python (about 2.5 GB, some minutes the first time)"; \
+	echo "Setting up $(VENV) with $$python (about 4 GB, some minutes the first time)"; \
 	rm -rf $(VENV) && $$python -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

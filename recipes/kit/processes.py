@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 
+from recipes.kit import waiting
 from recipes.kit.errors import UserError, says_disk_full
 
 _EXAMPLE = (
@@ -67,8 +68,11 @@ def join(processes):
         cluster = read_cluster(config)
         if len(cluster.addresses) > 1:
             name = cluster.addresses[cluster.rank]
-            print(f"{name}: waiting for {len(cluster.addresses)} processes to come together")
-            _group = Group(cluster)
+            count = len(cluster.addresses)
+            print(f"{name}: waiting for {count} processes to come together", flush=True)
+            others = [address for address in cluster.addresses if address != name]
+            with waiting.told(name, others):
+                _group = Group(cluster)
     elif processes > 1:
         cluster = Cluster(_free_addresses(processes), 0)
         print(f"{processes} processes on this machine train together")

@@ -85,7 +85,9 @@ def new_page(config, recipe, files=()):
             _put(page.path, output, Path(around) / "previous")
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"Wrote {output}, {size / 1e6:.1f} MB")
-    print(f'Look at it: python -m http.server --directory "{output}", then http://localhost:8000')
+    print(
+        f'Look at it: python -m http.server --bind 127.0.0.1 --directory "{output}", then http://localhost:8000'
+    )
 
 
 def _put(page, output, previous):
