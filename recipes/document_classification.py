@@ -49,7 +49,7 @@ from recipes.kit.flags import argument, default, option, size_dependent
 from recipes.kit.running import Run
 from recipes.maps import texts as text_maps
 from recipes.text import classifier, hierarchy, web_page, wordpiece
-from recipes.text.sentences import GAP, PARAGRAPH, kinds_of, mark_paragraphs
+from recipes.text.sentences import GAP, kinds_of, mark_paragraphs
 
 NAME = "document_classification"
 
@@ -255,32 +255,7 @@ def train(config):
 
 def card(config, data, section):
     """The words of the model card, with a section of its own for the classes."""
-    use = (
-        classifier.how_to_use(f"python -m recipes.{NAME} predict FOLDER --file DOCUMENT")
-        + f" The model splits sentences itself; tokenizers do not see empty lines, so first put a "
-        f"{PARAGRAPH} where one ends, as `recipes.text.sentences.mark_paragraphs` does. `grid` "
-        "holds the ids in sentences, one per row, in step with `words`."
-    )
-    if config.encoder != "ngrams":
-        return {**classifier.words_of_encoder(config, data), **section, "How to use": use}
-    runs = f" and runs of up to {config.order} word pieces" if config.order > 1 else ""
-    return {
-        "What it does": (
-            f"Tells which of {', '.join(data.labels)} a text is, how sure it is, how much each "
-            "sentence counted (`sentences` sums to one), and how much each word piece did in its "
-            "sentence (`words` sums to one in each). The `evidence` of all sentences sums to what "
-            "decides."
-        ),
-        "Limits": (
-            f"It knows words{runs}, and what surrounds them moves how much they count, not what "
-            "they say. It learned from one kind of text and is worse on others, also on later ones "
-            "of the same kind. A word that it has never seen counts for nothing, and a text "
-            "without any known word gets the frequencies of the labels. Its sentences are those of "
-            "a simple rule. It must not decide about people."
-        ),
-        **section,
-        "How to use": use,
-    }
+    return hierarchy.card(config, data, section, NAME)
 
 
 def predict(config):

@@ -270,29 +270,7 @@ def train(config):
 
 def card(config):
     """The words of the model card."""
-    which = "`(B, T)`: for all ten together"
-    if config.attention == "target":
-        which = "`(B, 10, T)`: for each of the items"
-    return {
-        "What it does": (
-            "Takes the items that a user took, in order, and returns the ten best of those not "
-            f"among them, a score for each, and how much each past item counted (`weights` "
-            f"{which}; they sum to one). It sees the last {config.max_history} items."
-        ),
-        "How it was measured": ranking.PROTOCOL,
-        "Limits": (
-            "It knows the items it was trained with, and no new ones; of a user it knows the "
-            "history alone. It repeats what users did: what was popular or shown to them it "
-            "recommends again. The weights tell where the model looked, not why the user would "
-            "want the item. With few past items it knows little more than what is popular."
-        ),
-        "How to use": (
-            f"    python -m recipes.{NAME} predict FOLDER ITEM ITEM ...\n\n"
-            "All forms have one signature, `recommend`: `history` int32 `(B, T)`, the oldest item "
-            "first, padded at the left with 0, to `items` `(B, 10)`, `scores` and `weights`. Item "
-            "n stands in line n of `items.txt`, with its title, also in each TFLite file (a zip)."
-        ),
-    }
+    return recommended.card(config, NAME)
 
 
 def predict(config):

@@ -42,7 +42,7 @@ from pathlib import Path
 
 from recipes.baselines import matching
 from recipes.data import candidates
-from recipes.kit import explaining, fitting, flags, processes, records, run_folder
+from recipes.kit import explaining, fitting, flags, processes, records
 from recipes.kit.errors import UserError
 from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
@@ -285,11 +285,7 @@ def card(config):
 
 def predict(config):
     """Rank texts by how well they answer a query."""
-    file = FORMS[config.form]
-    metrics = run_folder.find_run(config.folder, recipe=NAME, files=[file, *ranked.FILES])
-    is_encoder = metrics["details"]["architecture"] == "encoder"
-    kind = searched.Searcher if is_encoder else ranked.Ranker
-    ranked.answer(config, kind.load(config.folder, file))
+    ranked.answer(config, searched.load(config.folder, NAME, FORMS[config.form]))
 
 
 def explain(config):

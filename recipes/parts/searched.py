@@ -8,7 +8,8 @@ for match in search(query, documents, 10): ...
 import numpy as np
 
 from recipes.baselines import matching
-from recipes.kit import exports
+from recipes.kit import exports, run_folder
+from recipes.parts import ranked
 from recipes.parts.ranked import BOUNDS, FILES, SIDES, Match, Words, strings, with_two_steps
 from recipes.text import wordpiece
 
@@ -156,3 +157,14 @@ class Searcher:
         return [
             (word, round(float(weight), 4)) for word, weight in zip(words, weights, strict=False)
         ]
+
+
+def load(folder, recipe, file):
+    """The `Searcher` of two towers, or the `ranked.Ranker` of another model, of a run folder.
+
+    Raises:
+        UserError: If there is no such run or a part of it cannot be read.
+    """
+    metrics = run_folder.find_run(folder, recipe=recipe, files=[file, *ranked.FILES])
+    is_encoder = metrics["details"]["architecture"] == "encoder"
+    return (Searcher if is_encoder else ranked.Ranker).load(folder, file)

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from recipes.text import wordpiece
-from recipes.text.sentences import mark_paragraphs
+from recipes.text import classifier, wordpiece
+from recipes.text.sentences import PARAGRAPH, mark_paragraphs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,3 +83,40 @@ def answer(reader, text):
         (spans, outputs["sentences"][has_pieces].tolist()),
         [reader.labels[index] for index in said],
     )
+
+
+def card(config, data, section, recipe):
+    """The words of the model card, with a section of its own for the classes.
+
+    Args:
+        config: A `recipes.document_classification.Config`.
+        data: `recipes.data.texts.LabelledTexts`.
+        section: Dict, as `classifier.described` returns it.
+        recipe: String, the recipe's name.
+    """
+    use = (
+        classifier.how_to_use(f"python -m recipes.{recipe} predict FOLDER --file DOCUMENT")
+        + f" The model splits sentences itself; tokenizers do not see empty lines, so first put a "
+        f"{PARAGRAPH} where one ends, as `recipes.text.sentences.mark_paragraphs` does. `grid` "
+        "holds the ids in sentences, one per row, in step with `words`."
+    )
+    if config.encoder != "ngrams":
+        return {**classifier.words_of_encoder(config, data), **section, "How to use": use}
+    runs = f" and runs of up to {config.order} word pieces" if config.order > 1 else ""
+    return {
+        "What it does": (
+            f"Tells which of {', '.join(data.labels)} a text is, how sure it is, how much each "
+            "sentence counted (`sentences` sums to one), and how much each word piece did in its "
+            "sentence (`words` sums to one in each). The `evidence` of all sentences sums to what "
+            "decides."
+        ),
+        "Limits": (
+            f"It knows words{runs}, and what surrounds them moves how much they count, not what "
+            "they say. It learned from one kind of text and is worse on others, also on later ones "
+            "of the same kind. A word that it has never seen counts for nothing, and a text "
+            "without any known word gets the frequencies of the labels. Its sentences are those of "
+            "a simple rule. It must not decide about people."
+        ),
+        **section,
+        "How to use": use,
+    }
