@@ -7,6 +7,7 @@ import graphlib
 import inspect
 import io
 import re
+import subprocess
 import sys
 import tokenize
 import types
@@ -336,6 +337,16 @@ def test_a_story_is_short_and_has_its_parts(path):
         assert part in text, f"every story has {part}"
     for heading in ("Data:", f"python -m recipes.{path.stem} train", "Score:", "Reference"):
         assert heading in ast.get_docstring(ast.parse(text)), f"its docstring says {heading}"
+
+
+def test_a_story_is_read_before_tensorflow_is_loaded():
+    """So wrong flags and data show at once, and several processes join before it is used."""
+    names = [f"recipes.{path.stem}" for path in STORIES]
+    code = f"import sys, {', '.join(names)}; print({{'keras', 'tensorflow'}} & set(sys.modules))"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "set()\n"
 
 
 def test_docstring_example_prompts_are_run():

@@ -6,7 +6,6 @@ What is removed are positions of the image: they get its mean colour.
 
 import numpy as np
 
-from keras_attention.explain.removal import Cells
 from recipes.data import captions as caption_data
 from recipes.kit import explaining, flags, run_folder
 from recipes.maps.softmax import softmax
@@ -42,6 +41,8 @@ def maps_of(config, model, split, vocabulary):
     Returns:
         List of `explaining.Maps`.
     """
+    from keras_attention.explain.removal import Cells
+
     split = split.take(explaining.chosen(config.explained, len(split)))
     images = list(split.images(model.get_layer("backbone").input_shape[1]))
     whole = [row for row, image in enumerate(images) if isinstance(image, np.ndarray)]

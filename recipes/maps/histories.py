@@ -6,7 +6,6 @@ The decision is the item that the model would recommend first. What is removed a
 import numpy as np
 
 from recipes.data import interactions
-from recipes.data.batches import padded
 from recipes.kit import explaining, flags, run_folder
 from recipes.kit.errors import UserError
 from recipes.maps.softmax import softmax
@@ -99,4 +98,6 @@ def maps_of(config, ranking, model, data, catalogue):
 
 def _padded(histories):
     """Histories `(B, T)`, padded at the left."""
+    from recipes.data.batches import padded
+
     return padded(histories, _STEP * -(-max(1, *map(len, histories)) // _STEP))

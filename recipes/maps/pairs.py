@@ -10,7 +10,6 @@ import dataclasses
 import numpy as np
 
 from recipes.data import candidates
-from recipes.data.batches import pad
 from recipes.kit import explaining, flags, run_folder
 from recipes.maps.softmax import softmax
 from recipes.text import wordpiece
@@ -134,6 +133,8 @@ class _Reader:
 
     def __call__(self, queries):
         """The scores `(N,)` of all pairs and their weights `(N, S, T)`."""
+        from recipes.data.batches import pad
+
         asked = [query.ids for query in queries for _ in query.documents]
         documents = [document for query in queries for document in query.documents]
         inputs = {

@@ -8,8 +8,6 @@ import dataclasses
 
 import numpy as np
 
-import keras_attention as ka
-from recipes.data.batches import pad
 from recipes.kit import explaining, run_folder
 from recipes.maps.softmax import softmax
 from recipes.text import languages, wordpiece
@@ -41,6 +39,8 @@ def maps_of(config, model, split, sides):
     Returns:
         List of `explaining.Maps`.
     """
+    from recipes.data.batches import pad
+
     rng = np.random.default_rng(explaining.SEED)
     numbers = explaining.chosen(config.explained, len(split.sources))
     sentences = [
@@ -123,6 +123,8 @@ class _Sentence:
 
     def weights(self, model):
         """How much each word was looked at for the next piece, `(U,)`."""
+        import keras_attention as ka
+
         source, target = np.append(self.ids, END), np.insert(self.written, 0, START)
         maps = ka.attention_maps(model, {"source": source[None], "target": target[None]})
         of_memory = [name for name in maps if name == "decoder" or name.endswith("memory")]

@@ -16,7 +16,7 @@ def test_metrics(output):
     assert json.loads((run.path / "metrics.json").read_text()) == metrics
     assert list(metrics) == [
         *("recipe", "data", "seed", "scores", "baselines", "minutes", "epochs", "parameters"),
-        *("exports", "details", "machine", "versions", "date", "command"),
+        *("exports", "details", "settings", "machine", "versions", "date", "command"),
     ]
     assert metrics["scores"] == {"accuracy": 0.5}
     assert metrics["versions"].keys() >= {"python", "numpy"}
