@@ -126,7 +126,7 @@ def write(config, recipe, config_class, maps_of, files=()):
         files: Names of files that the run's folder must hold, beside the model.
 
     Raises:
-        UserError: If there is no such run, or its data cannot be read.
+        UserError: If there is no such run, it has no maps, or its data cannot be read.
     """
     metrics = run_folder.find_run(config.folder, recipe=recipe, files=["model.keras", *files])
     if "settings" not in metrics:
@@ -141,6 +141,8 @@ def write(config, recipe, config_class, maps_of, files=()):
     with writing("--output", folder):
         folder.mkdir(parents=True, exist_ok=True)
     maps = maps_of(config.folder, settings)
+    if not maps:
+        raise UserError(f"The model in {config.folder} has no weights that this test is for")
     is_watched = sys.stdout.isatty()
     reports = test(maps, folder, title_of(recipe), shown=config.shown, verbose=is_watched)
     for one in maps:

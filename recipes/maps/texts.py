@@ -12,6 +12,7 @@ from recipes.kit import explaining, run_folder
 from recipes.text import classifier, wordpiece
 
 WORDS = 256  # of a text that are read: leave-one-out predicts once without each
+OF_PRETRAINED = 64  # the same for a pretrained encoder, which is some hundred times slower
 _BATCH = 32
 _STEP = 32  # widths that texts are padded to are multiples of it
 
@@ -40,7 +41,7 @@ def maps_of(config, model, data, vocabulary, labels=None):
     """The maps of `config.explained` test texts: of words, and of documents also of sentences.
 
     Args:
-        config: A `TextConfig`.
+        config: A `classifier.EncoderConfig`.
         model: Keras model from ids `(B, T)` to a dict of `probability` and of `weights` `(B, T)`,
             or `words`, `sentences` and `grid`.
         data: `recipes.data.texts.LabelledTexts`.
@@ -50,10 +51,11 @@ def maps_of(config, model, data, vocabulary, labels=None):
     Returns:
         List of `explaining.Maps`.
     """
+    most = WORDS if config.encoder in classifier.ENCODERS else OF_PRETRAINED
     texts = [data.test.texts[n] for n in explaining.chosen(config.explained, len(data.test.texts))]
     tokenizer = wordpiece.tokenizer_of(vocabulary)
     read = [
-        _Text.of(text, vocabulary, *found)
+        _Text.of(text, most, vocabulary, *found)
         for text, found in zip(texts, wordpiece.spans_of_many(tokenizer, texts), strict=True)
     ]
     read = [text for text in read if text.spans]
@@ -76,7 +78,7 @@ def maps_of(config, model, data, vocabulary, labels=None):
 
     def maps(unit, groups, shown):
         options = {"groups": _padded(groups, -1), "rivals": rows}
-        note = f", each cut after {WORDS} words"
+        note = f", each cut after {most} words"
         return explaining.Maps(predict, ids, weights, unit, shown, headings, options, note)
 
     found = [maps("word", [x.words for x in read], [(x.text, x.spans) for x in read])]
@@ -107,10 +109,10 @@ class _Text:
     pieces: list
 
     @classmethod
-    def of(cls, text, vocabulary, ids, pieces):
+    def of(cls, text, most, vocabulary, ids, pieces):
         words, spans = wordpiece.words_of(vocabulary, ids, pieces)
-        count = int((words < WORDS).sum())
-        spans = spans[:WORDS]
+        count = int((words < most).sum())
+        spans = spans[:most]
         end = spans[-1][1] if spans else 0
         return cls(text[:end], ids[:count], words[:count], spans, pieces[:count])
 
@@ -143,7 +145,7 @@ def _said(model, ids):
             weights = outputs["words"][row] * outputs["sentences"][row][:, None]
             _, sentence = np.unique(np.nonzero(is_piece)[0], return_inverse=True)
         by_piece = {"weights": weights}
-        by_piece |= {name: x[row].reshape(is_piece.shape) for name, x in gradients.items()}
+        by_piece |= {name: x[row] for name, x in gradients.items()}
         if "evidence" in outputs:
             evidence = outputs["evidence"][row]  # (T, C), or of sentences (N, C)
             evidence = evidence[:, probability.argmax()] - evidence.mean(axis=-1)
@@ -161,6 +163,8 @@ def _gradients(model, ids):
 
     layers = {layer.name: layer for layer in model.layers}
     if "evidence" in layers or not isinstance(layers.get("pieces"), keras.layers.Embedding):
+        return {}
+    if "grid" in model.output:  # which has as many sentences as the longest text of a batch
         return {}
     methods = {
         "gradient x input": ka.gradient_times_input, "integrated gradients": ka.integrated_gradients

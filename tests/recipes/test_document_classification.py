@@ -197,8 +197,10 @@ def test_a_phone_that_splits_the_ids_itself_finds_the_same_sentences(finished, m
 
 def test_the_hierarchy_over_another_encoder(tmp_path, capfd):
     folder = tmp_path / "out"
-    quick = TestContract.quick
-    assert run("train", *quick, "--encoder", "transformer", "--output", folder) == 0
+    flags = [*TestContract.quick, "--encoder", "transformer", "--explained", "10"]
+    assert run("train", *flags, "--output", folder) == 0
+    card = (folder / "README.md").read_text()
+    assert "| sentences by |" in card and "gradients" not in card
     capfd.readouterr()
     for form in recipe.FORMS:
         assert run("predict", folder, "--form", form, LETTER) == 0

@@ -119,10 +119,13 @@ def test_other_encoders_are_trained_exported_and_read(encoder, tmp_path, capfd):
         tiny_presets.save_bert(tmp_path / "tiny")
         encoder = tmp_path / "tiny"
     folder = tmp_path / "out"
-    assert run("train", *TestContract.quick, "--encoder", encoder, "--output", folder) == 0
+    flags = [*TestContract.quick, "--encoder", encoder, "--explained", 10, "--output", folder]
+    assert run("train", *flags) == 0
     assert "word pieces" in capfd.readouterr().out
     card = (folder / "README.md").read_text()
     assert "a bidirectional GRU" in card or "a pretrained transformer" in card
+    assert ("| integrated gradients |" in card) == ("a bidirectional GRU" in card)
+    assert "| leave-one-out |" in card
     for form in recipe.FORMS:
         if (folder / recipe.FORMS[form]).exists():
             assert run("predict", folder, "--form", form, "--format", "jsonl", "It was good.") == 0
