@@ -80,7 +80,7 @@ class Trials:
         return self._in_order(found)
 
     def _drop(self, number, keep):
-        """The same for the examples of a batch if only `keep` `(b, U)` stays, `(b,)`."""
+        """How far it falls for the examples of a batch if only `keep` `(b, U)` stays, `(b,)`."""
         rows, known = self._batches[number], self._known[number]
         key = _key(keep)
         if key not in known:  # of few parts several fractions are the same number

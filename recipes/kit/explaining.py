@@ -65,7 +65,7 @@ class Maps:
         return f"explanation_{self.unit.replace(' ', '_')}s.html"
 
 
-def test(maps, folder, title, *, shown=10, verbose=False):
+def measure(maps, folder, title, *, shown=10, verbose=False):
     """Tests maps and writes a page of each.
 
     Args:
@@ -95,6 +95,20 @@ def test(maps, folder, title, *, shown=10, verbose=False):
 def chosen(count, total):
     """The numbers of `count` examples of `total`, drawn without looking at them, in order."""
     return np.sort(np.random.default_rng(SEED).permutation(total)[:count])
+
+
+def of_parts(rows):
+    """Weights of examples of different lengths as one array `(B, U)`, and the mask of their parts.
+
+    >>> weights, mask = of_parts([[0.5, 0.5], [1.0]])
+    >>> weights.tolist(), mask.tolist()
+    ([[0.5, 0.5], [1.0, 0.0]], [[True, True], [True, False]])
+    """
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    weights = np.zeros(mask.shape)
+    weights[mask] = np.concatenate(rows)
+    return weights, mask
 
 
 def section(maps, reports):
@@ -144,7 +158,7 @@ def write(config, recipe, config_class, maps_of, files=()):
     if not maps:
         raise UserError(f"The model in {config.folder} has no weights that this test is for")
     is_watched = sys.stdout.isatty()
-    reports = test(maps, folder, title_of(recipe), shown=config.shown, verbose=is_watched)
+    reports = measure(maps, folder, title_of(recipe), shown=config.shown, verbose=is_watched)
     for one in maps:
         print(f"{reports[one.unit].sentence}\nWrote {folder / one.file}")
 

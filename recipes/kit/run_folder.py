@@ -322,12 +322,14 @@ def read_lines(path):
 
 
 def load_model(folder):
-    """The Keras model of a run. The modules of its layers must have been imported.
+    """The Keras model of a run. The recipe's own layers must have been imported.
 
     Raises:
         UserError: If it cannot be loaded.
     """
     import keras
+
+    import keras_attention  # noqa: F401  (its layers are registered by that)
 
     path = folder / "model.keras"
     try:

@@ -193,7 +193,7 @@ class Run(RunFolder):
         if numbers != baselines:
             details["baseline_scores"] = baselines
         if maps:
-            reports = explaining.test(maps, self.path, explaining.title_of(self.recipe))
+            reports = explaining.measure(maps, self.path, explaining.title_of(self.recipe))
             details["explanation"] = {unit: found.to_dict() for unit, found in reports.items()}
             *first, last = card.items()
             section = {explaining.HEADING: explaining.section(maps, reports)}

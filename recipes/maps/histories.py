@@ -71,18 +71,16 @@ def maps_of(config, ranking, model, data, catalogue):
             for (items, taken), row in zip(histories, keep, strict=True)
         ]
 
-    width = max(map(len, histories))
-    weights = np.zeros((len(histories), width))
-    headings = []
+    rows, headings = [], []
     for start in range(0, len(histories), _BATCH):
         batch = histories[start : start + _BATCH]
         outputs = model.predict_on_batch(_padded(batch))
         for number, items in enumerate(batch):
             of_items = outputs["weights"][number]
             of_items = of_items if of_items.ndim == 1 else of_items[0]
-            weights[start + number, : len(items)] = of_items[len(of_items) - len(items) :]
+            rows.append(of_items[len(of_items) - len(items) :])
             headings.append(catalogue.name(int(outputs["items"][number, 0])))
-    mask = np.array([np.arange(width) < len(items) for items in histories])
+    weights, mask = explaining.of_parts(rows)
     return [
         explaining.Maps(
             predict,

@@ -63,9 +63,7 @@ def maps_of(config, model, split, vocabulary):
         rows.append(np.bincount(query.words, of_piece))
         shown.append((query.text, query.spans))
         headings.append(split.documents[query.rows[best[0]]])
-    width = max(map(len, rows))
-    mask = np.array([np.arange(width) < len(row) for row in rows])
-    weights = np.array([np.pad(row, (0, width - len(row))) for row in rows])
+    weights, mask = explaining.of_parts(rows)
 
     def remove(queries, keep):
         return [query.kept(row) for query, row in zip(queries, keep, strict=True)]

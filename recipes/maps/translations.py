@@ -64,9 +64,7 @@ def maps_of(config, model, split, sides):
     def remove(sentences, keep):
         return [sentence.kept(row) for sentence, row in zip(sentences, keep, strict=True)]
 
-    weights = [sentence.weights(model) for sentence in sentences]
-    width = max(map(len, weights))
-    mask = np.array([np.arange(width) < len(row) for row in weights])
+    weights, mask = explaining.of_parts([sentence.weights(model) for sentence in sentences])
     best = [
         sides.target[number]
         for start in range(0, len(sentences), _BATCH)
@@ -80,7 +78,7 @@ def maps_of(config, model, split, sides):
         explaining.Maps(
             predict,
             sentences,
-            np.array([np.pad(row, (0, width - len(row))) for row in weights]),
+            weights,
             "word",
             [(sentence.text, sentence.spans) for sentence in sentences],
             headings,
