@@ -3,9 +3,13 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 
+import keras
 import pytest
 
+import keras_attention as ka
 from recipes.kit import run_folder
 from recipes.kit.errors import UserError
 from recipes.kit.run_folder import RunFolder
@@ -243,3 +247,16 @@ def test_killed_at_any_operation_nothing_is_half_and_the_same_command_completes(
     process = child("sweep", tmp_path)
     assert process.returncode == 0, process.stderr
     assert int(process.stderr.splitlines()[-1]) > 50  # operations survived
+
+
+def test_a_model_is_loaded_by_a_program_that_has_loaded_nothing(tmp_path):
+    inputs = keras.Input((None, 4))
+    keras.Model(inputs, ka.AttentionPooling()(inputs)).save(tmp_path / "model.keras")
+    code = (
+        "import pathlib, sys; from recipes.kit import run_folder; "
+        "print(run_folder.load_model(pathlib.Path(sys.argv[1])).layers[-1].name)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.startswith("attention_pooling")
