@@ -40,6 +40,7 @@ import numpy as np
 
 from recipes.baselines import bleu, nearest
 from recipes.data import captions as caption_data
+from recipes.data import images as image_data
 from recipes.kit import explaining, exports, fitting, flags, records, run_folder
 from recipes.kit import web as kit_web
 from recipes.kit.errors import UserError, writing
@@ -412,12 +413,7 @@ def predict(config):
         raise UserError(f"Expected a single image with --png. Received: {len(config.images)}")
     size, read = reader(config)
     for path in config.images:
-        try:
-            image = caption_data.decode(path.read_bytes(), size)
-        except OSError as error:
-            raise UserError(f"Cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise UserError(f"Expected an image in {path}: {error}") from error
+        image = image_data.read_file(path, size)
         caption, weights = read(image)
         print(f"{path}: {caption}" if len(config.images) > 1 else caption, flush=True)
         if config.png:

@@ -11,95 +11,32 @@ Whatever is wrong with the data is a `UserError` that names the file and the lin
 
 import collections
 import dataclasses
-import io
 import re
 
-import numpy as np
-
-from recipes.data import archives, dataset, tables, tfds
+from recipes.data import archives, dataset, images, tables, tfds
 from recipes.data.toy import scenes as toy_scenes
 from recipes.kit.errors import UserError
 
 _WANTED = "captions.csv (columns split, image, caption) beside images/ or images.zip"
-_MOST_BROKEN = 0.01  # of all images; more is no accident
 
 
 @dataclasses.dataclass(frozen=True)
-class BrokenImage:
-    """Stands where an image cannot be read."""
-
-    name: str
-    reason: str
-
-    def __str__(self):
-        return f"{self.name} ({self.reason})"
-
-
-@dataclasses.dataclass(frozen=True)
-class Split(dataset.Split):
+class Split(images.Split):
     """Names of images and, for each, its captions as they were written."""
 
-    names: list[str]
     captions: list[list[str]]
-    # Knows the images: `read(names)` and `stamps(names)`.
-    source: object = dataclasses.field(metadata=dataset.SHARED)
-
-    def images(self, size):
-        """Yields each image as uint8 `(size, size, 3)`, or a `BrokenImage`."""
-        for name, content in self.source.read(self.names):
-            try:
-                yield decode(content, size)
-            except ValueError as error:
-                yield BrokenImage(name, str(error))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CaptionedImages(dataset.Dataset):
+class CaptionedImages(images.ImageDataset):
     """A data set for captioning; attributes as of `dataset.Dataset`."""
-
-    plural = "images"
 
     @property
     def examples(self):
         return sum(map(len, self.train.captions))
 
-    def _contents(self):
-        for split in self.splits.values():
-            stamps = split.source.stamps(split.names)
-            for name, captions, stamp in zip(split.names, split.captions, stamps, strict=True):
-                yield "\0".join([name, str(stamp), *captions, "\n"]).encode()
-
     def _details(self):
         return f"; {self.examples:,} captions to train with"
-
-    def without(self, broken):
-        """The same without the images that cannot be read.
-
-        Args:
-            broken: List of `BrokenImage`.
-
-        Raises:
-            UserError: If they are more than one in a hundred, or all of a split.
-        """
-        total = sum(map(len, self.splits.values()))
-        shown = ", ".join(map(str, broken[:3])) + (", ..." if len(broken) > 3 else "")
-        if len(broken) > _MOST_BROKEN * total:
-            raise UserError(
-                f"{self.name}: {len(broken):,} of {total:,} images cannot be read, more than one "
-                f"in a hundred: {shown}"
-            )
-        if not broken:
-            return self
-        names = {image.name for image in broken}
-        splits = {
-            part: split.take([row for row, name in enumerate(split.names) if name not in names])
-            for part, split in self.splits.items()
-        }
-        for part, split in splits.items():
-            if not split.names:
-                raise UserError(f"{self.name}: no image to {part} with can be read: {shown}")
-        note = f"skipped {len(broken):,} of {total:,} images, which cannot be read: {shown}"
-        return dataclasses.replace(self, **splits, notes=[*self.notes, note])
 
 
 def words(caption):
@@ -109,33 +46,6 @@ def words(caption):
     ['a', "man's", 't-shirt', 'seen', 'from', 'behind']
     """
     return re.findall(r"\w+(?:['\u2019-]\w+)*", caption.lower())
-
-
-def decode(content, size):
-    """The image in a file's bytes (or an array) as uint8 `(size, size, 3)`, squashed to a square.
-
-    Raises:
-        ValueError: If it is broken.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        if isinstance(content, Exception):
-            raise content
-        image = (
-            Image.fromarray(content)
-            if isinstance(content, np.ndarray)
-            else Image.open(io.BytesIO(content))
-        )
-        image = ImageOps.exif_transpose(image).convert("RGB")
-        if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(image)
-    except UnidentifiedImageError:
-        raise ValueError("not an image, or of an unknown format") from None
-    # Each format's reader has errors of its own.
-    except Exception as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def load(source, **options):
@@ -177,7 +87,7 @@ class CaptionReader(dataset.Reader):
             part: Split(
                 [scene.name for scene in scenes],
                 [list(scene.captions) for scene in scenes],
-                _ToyImages(scenes),
+                source=_ToyImages(scenes),
             )
             for part, scenes in zip(dataset.PARTS, toy_scenes.splits(), strict=True)
         }
@@ -188,13 +98,13 @@ class CaptionReader(dataset.Reader):
         path = tables.find_file(folder, ("captions",))
         if path is None:
             raise UserError(f"Expected {_WANTED} in {folder}. Found: {tables.listing(folder)}")
-        images = archives.find(folder, "images")
+        files = archives.find(folder, "images")
         captions, split_of = {}, {}  # of each image
         for line, split, image, caption in tables.read(path, self.columns):
             where = f"{path}:{line}"
-            if not images.has(image):
+            if not files.has(image):
                 raise UserError(
-                    f"{where}: expected an image that is in {images.path.name}. "
+                    f"{where}: expected an image that is in {files.path.name}. "
                     f"Received: {tables.short(image)}"
                 )
             if split_of.setdefault(image, split) != split:
@@ -227,7 +137,12 @@ class CaptionReader(dataset.Reader):
             for split, count in unused.items()
         ]
         splits = {
-            part: Split(names_of, [captions[name] for name in names_of], images, origin=str(path))
+            part: Split(
+                names_of,
+                [captions[name] for name in names_of],
+                source=files,
+                origin=str(path),
+            )
             for part, names_of in names.items()
             if names_of
         }
@@ -258,7 +173,7 @@ def _tfds_split(dataset, version, origin):
         if texts:
             names.append(name.decode())
             captions.append(texts)
-    return Split(names, captions, _TfdsImages(dataset, version), origin=origin)
+    return Split(names, captions, source=_TfdsImages(dataset, version), origin=origin)
 
 
 # -------------------------------------------------------------------- where images lie

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.data.captions import BrokenImage
+from recipes.data.images import BrokenImage
 from recipes.kit.errors import UserError
 
 SMALL = "small"

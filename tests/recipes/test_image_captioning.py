@@ -12,6 +12,7 @@ import pytest
 
 from recipes import image_captioning as recipe
 from recipes.data import captions as caption_data
+from recipes.data.images import decode
 from recipes.data.toy import scenes as toy_scenes
 from recipes.kit import exports, flags
 from recipes.parts import backbones, captioner
@@ -443,7 +444,7 @@ def test_the_page_says_in_a_browser_what_predict_says(toy_run, scenes, photo, tm
     with browser.open_page(tmp_path / "page") as page:
         page.click("#examples button")
         for path in (photo, other):
-            caption, weights = read(caption_data.decode(path.read_bytes(), 60))
+            caption, weights = read(decode(path.read_bytes(), 60))
             page.wait_for_function(
                 "caption => document.getElementById('caption').textContent === caption", arg=caption
             )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recipes.data import captions
+from recipes.data.images import BrokenImage, decode
 from recipes.kit.errors import UserError
 from tests.recipes.data.files import move_into_zip
 
@@ -121,7 +122,7 @@ def test_words():
 def test_every_kind_of_image_becomes_rgb(mode):
     file = io.BytesIO()
     Image.new("RGB", (3, 5), "red").convert(mode).save(file, "TIFF")
-    assert captions.decode(file.getvalue(), 4).shape == (4, 4, 3)
+    assert decode(file.getvalue(), 4).shape == (4, 4, 3)
 
 
 def test_a_turned_photo_is_turned_back():
@@ -131,7 +132,7 @@ def test_a_turned_photo_is_turned_back():
     exif[0x0112] = 3  # upside down
     file = io.BytesIO()
     image.save(file, "PNG", exif=exif)
-    assert captions.decode(file.getvalue(), 4)[3, 3].tolist() == [255, 255, 255]
+    assert decode(file.getvalue(), 4)[3, 3].tolist() == [255, 255, 255]
 
 
 # --------------------------------------------------------------------------- broken images
@@ -153,7 +154,7 @@ def many(folder, count, broken):
 def read(data):
     broken = []
     for split in data.splits.values():
-        broken += [x for x in split.images(8) if isinstance(x, captions.BrokenImage)]
+        broken += [x for x in split.images(8) if isinstance(x, BrokenImage)]
     return broken
 
 
@@ -183,7 +184,7 @@ def test_an_entry_of_the_zip_that_is_broken(folder):
     content[content.index(b"IHDR") + 3] ^= 255  # the first image
     (folder / "images.zip").write_bytes(content)
     images = list(captions.load(folder, seed=0).train.images(4))
-    assert isinstance(images[0], captions.BrokenImage) and "CRC" in images[0].reason
+    assert isinstance(images[0], BrokenImage) and "CRC" in images[0].reason
     assert isinstance(images[1], np.ndarray)
 
 

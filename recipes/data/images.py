@@ -1,0 +1,155 @@
+"""Images of a data set: where they lie, reading them, and passing over those that are broken.
+
+    for image in data.train.images(160): ... # uint8 (160, 160, 3), or a BrokenImage
+    image = decode(path.read_bytes())        # uint8 (height, width, 3)
+
+A module such as `captions` adds what stands beside the images, as columns of its own.
+"""
+
+import dataclasses
+import io
+
+import numpy as np
+
+from recipes.data import dataset
+from recipes.kit.errors import UserError
+
+_MOST_BROKEN = 0.01  # of all images; more is no accident
+
+
+@dataclasses.dataclass(frozen=True)
+class BrokenImage:
+    """Stands where an image cannot be read."""
+
+    name: str
+    reason: str
+
+    def __str__(self):
+        return f"{self.name} ({self.reason})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Split(dataset.Split):
+    """Names of images; a subclass adds what stands beside each.
+
+    Attributes:
+        source: Knows the images: `read(names)` yields pairs of a name and the bytes of its file (or
+            an array, or the error in their place), `stamps(names)` what changes with its content.
+    """
+
+    names: list[str]
+    source: object = dataclasses.field(kw_only=True, metadata=dataset.SHARED)
+
+    def images(self, size=None):
+        """Yields each image as uint8 `(H, W, 3)`, or a `BrokenImage`; `size` as in `decode`."""
+        for name, content in self.source.read(self.names):
+            try:
+                yield decode(content, size)
+            except ValueError as error:
+                yield BrokenImage(name, str(error))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageDataset(dataset.Dataset):
+    """A data set whose splits are of `Split`; attributes as of `dataset.Dataset`."""
+
+    plural = "images"
+
+    def _contents(self):
+        for split in self.splits.values():
+            stamps = split.source.stamps(split.names)
+            for stamp, *row in zip(stamps, *split.columns.values(), strict=True):
+                yield "\0".join(map(str, [stamp, *row, "\n"])).encode()
+
+    def without(self, broken):
+        """The same without the images that cannot be read.
+
+        Args:
+            broken: List of `BrokenImage`.
+
+        Raises:
+            UserError: If they are more than one in a hundred, or all of a split.
+        """
+        total = sum(map(len, self.splits.values()))
+        shown = ", ".join(map(str, broken[:3])) + (", ..." if len(broken) > 3 else "")
+        if len(broken) > _MOST_BROKEN * total:
+            raise UserError(
+                f"{self.name}: {len(broken):,} of {total:,} images cannot be read, more than one "
+                f"in a hundred: {shown}"
+            )
+        if not broken:
+            return self
+        names = {image.name for image in broken}
+        splits = {
+            part: split.take([row for row, name in enumerate(split.names) if name not in names])
+            for part, split in self.splits.items()
+        }
+        for part, split in splits.items():
+            if not split.names:
+                raise UserError(f"{self.name}: no image to {part} with can be read: {shown}")
+        note = f"skipped {len(broken):,} of {total:,} images, which cannot be read: {shown}"
+        return dataclasses.replace(self, **splits, notes=[*self.notes, note])
+
+
+class Arrays:
+    """Images that are in memory, as a source of a `Split`: `{name: uint8 (H, W, 3)}`.
+
+    Args:
+        arrays: Dict from names to images.
+        stamp: Whatever changes with them.
+    """
+
+    def __init__(self, arrays, stamp=0):
+        self._arrays, self._stamp = arrays, stamp
+
+    def read(self, names):
+        for name in names:
+            yield name, self._arrays[name]
+
+    def stamps(self, names):
+        return [self._stamp] * len(names)
+
+
+def decode(content, size=None):
+    """The image in a file's bytes (or an array) as uint8 `(H, W, 3)`.
+
+    Args:
+        content: Bytes, a uint8 array, or the error that came instead.
+        size: Integer, the side of the square that it is squashed to; by default it keeps its size.
+
+    Raises:
+        ValueError: If it is broken.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        if isinstance(content, Exception):
+            raise content
+        image = (
+            Image.fromarray(content)
+            if isinstance(content, np.ndarray)
+            else Image.open(io.BytesIO(content))
+        )
+        image = ImageOps.exif_transpose(image).convert("RGB")
+        if size is not None and image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        return np.asarray(image)
+    except UnidentifiedImageError:
+        raise ValueError("not an image, or of an unknown format") from None
+    # Each format's reader has errors of its own.
+    except Exception as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def read_file(path, size=None):
+    """The image in a file that a user named, as `decode` gives it.
+
+    Raises:
+        UserError: If it cannot be read or is no image.
+    """
+    try:
+        return decode(path.read_bytes(), size)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"Expected an image in {path}: {error}") from error
