@@ -23,10 +23,12 @@ from keras_attention.layers.local_attention import LocalAttention
 from keras_attention.layers.location_attention import LocationAttention
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
 from keras_attention.layers.position_embedding import PositionEmbedding
+from keras_attention.layers.position_embedding_2d import PositionEmbedding2D
 from keras_attention.layers.reinforce_loss import ReinforceLoss
 from keras_attention.layers.rotary_position_embedding import RotaryPositionEmbedding
 from keras_attention.layers.self_attention import SelfAttention
 from keras_attention.layers.sinusoidal_position_encoding import SinusoidalPositionEncoding
+from keras_attention.layers.sinusoidal_position_encoding_2d import SinusoidalPositionEncoding2D
 from keras_attention.layers.spatial_attention import SpatialAttention
 from keras_attention.layers.transformer_decoder_block import TransformerDecoderBlock
 from keras_attention.layers.transformer_encoder_block import TransformerEncoderBlock
@@ -95,6 +97,7 @@ __all__ = [
     "MultiHeadAttention",
     "Perplexity",
     "PositionEmbedding",
+    "PositionEmbedding2D",
     "RecurrentAttention",
     "ReinforceLoss",
     "RelativePositionScore",
@@ -106,6 +109,7 @@ __all__ = [
     "SequenceCrossentropy",
     "Signature",
     "SinusoidalPositionEncoding",
+    "SinusoidalPositionEncoding2D",
     "SpatialAttention",
     "SumScore",
     "TanhDotScore",

@@ -45,6 +45,22 @@ def sinusoids(steps, size, base=10000.0):
     return _interleave(ops.sin(angles), ops.cos(angles))[..., :size]
 
 
+def of_grid(rows, columns):
+    """Vectors of the positions of a grid: that of the row, then that of the column.
+
+    Args:
+        rows: Tensor `(H, R)`.
+        columns: Tensor `(W, C)`.
+
+    Returns:
+        Tensor `(H, W, R + C)`.
+    """
+    height, width = ops.shape(rows)[0], ops.shape(columns)[0]
+    rows = ops.broadcast_to(rows[:, None], (height, width, rows.shape[-1]))
+    columns = ops.broadcast_to(columns[None], (height, width, columns.shape[-1]))
+    return ops.concatenate([rows, columns], axis=-1)
+
+
 def rotate(x, steps, base=10000.0):
     """Rotates each pair of features by an angle that grows with the position.
 

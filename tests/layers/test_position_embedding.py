@@ -7,10 +7,10 @@ import pytest
 
 import keras_attention as ka
 from tests.backend import to_numpy
-from tests.layers.position_layer import PositionLayerContract
+from tests.layers.position_layer import SequencePositionLayerContract
 
 
-class TestContract(PositionLayerContract):
+class TestContract(SequencePositionLayerContract):
     make = functools.partial(ka.PositionEmbedding, 7)
 
 

@@ -5,10 +5,10 @@ import pytest
 
 import keras_attention as ka
 from tests.backend import to_numpy
-from tests.layers.position_layer import PositionLayerContract
+from tests.layers.position_layer import SequencePositionLayerContract
 
 
-class TestContract(PositionLayerContract):
+class TestContract(SequencePositionLayerContract):
     make = ka.RotaryPositionEmbedding
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.layers.position_layer import PositionLayerContract
+from tests.layers.position_layer import SequencePositionLayerContract
 
 
-class TestContract(PositionLayerContract):
+class TestContract(SequencePositionLayerContract):
     make = ka.SinusoidalPositionEncoding
 
 
