@@ -8,7 +8,7 @@ import numpy as np
 
 from recipes.data import captions as caption_data
 from recipes.kit import explaining, flags, run_folder
-from recipes.maps.softmax import softmax
+from recipes.maps.arrays import softmax
 from recipes.text import words as caption_words
 from recipes.text.words import END, PAD
 

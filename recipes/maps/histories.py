@@ -8,7 +8,7 @@ import numpy as np
 from recipes.data import interactions
 from recipes.kit import explaining, flags, run_folder
 from recipes.kit.errors import UserError
-from recipes.maps.softmax import softmax
+from recipes.maps.arrays import softmax, width_of
 from recipes.parts.catalogue import Catalogue
 
 _BATCH = 32
@@ -98,4 +98,4 @@ def _padded(histories):
     """Histories `(B, T)`, padded at the left."""
     from recipes.data.batches import padded
 
-    return padded(histories, _STEP * -(-max(1, *map(len, histories)) // _STEP))
+    return padded(histories, width_of(histories, _STEP))

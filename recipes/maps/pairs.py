@@ -11,7 +11,7 @@ import numpy as np
 
 from recipes.data import candidates
 from recipes.kit import explaining, flags, run_folder
-from recipes.maps.softmax import softmax
+from recipes.maps.arrays import softmax, width_of
 from recipes.text import wordpiece
 
 CANDIDATES = 10  # of a query, those of the highest scores
@@ -136,7 +136,7 @@ class _Reader:
         asked = [query.ids for query in queries for _ in query.documents]
         documents = [document for query in queries for document in query.documents]
         inputs = {
-            name: pad(rows, _STEP * -(-max(1, *map(len, rows)) // _STEP))
+            name: pad(rows, width_of(rows, _STEP))
             for name, rows in (("query", asked), ("document", documents))
         }
         if self._with_position:

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from recipes.kit import explaining, run_folder
+from recipes.maps.arrays import width_of
 from recipes.text import classifier, wordpiece
 
 WORDS = 256  # of a text that are read: leave-one-out predicts once without each
@@ -185,5 +186,4 @@ def _padded(rows, padding):
 
 def _trimmed(ids):
     """The ids without most of the padding that all rows have."""
-    longest = int((ids > 0).sum(axis=1).max(initial=1))
-    return ids[:, : _STEP * -(-longest // _STEP)]
+    return ids[:, : width_of([row[row > 0] for row in ids], _STEP)]

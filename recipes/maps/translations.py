@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from recipes.kit import explaining, run_folder
-from recipes.maps.softmax import softmax
+from recipes.maps.arrays import softmax, width_of
 from recipes.text import languages, wordpiece
 from recipes.text.languages import END, START, Languages
 
@@ -54,7 +54,7 @@ def maps_of(config, model, split, sides):
         source = [np.append(sentence.ids, END) for sentence in sentences]
         given = [np.insert(sentence.written, 0, START) for sentence in sentences]
         inputs = {
-            name: pad(rows, _STEP * -(-max(map(len, rows)) // _STEP))
+            name: pad(rows, width_of(rows, _STEP))
             for name, rows in (("source", source), ("target", given))
         }
         logits = model.predict_on_batch(inputs)  # (B, T, V)
