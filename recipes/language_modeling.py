@@ -18,6 +18,7 @@ Datasets with a text, such as "tfds:tiny_shakespeare".
     python -m recipes.language_modeling train --data toy
     python -m recipes.language_modeling train --data FOLDER --position alibi --minutes 20
     python -m recipes.language_modeling predict saved_models/language_modeling "Once" --length 500
+    python -m recipes.language_modeling explain saved_models/language_modeling
 
 Score: 1.4608 nats a character on Tiny Shakespeare after ten minutes on two cores by a GRU (`--size
 320`), 1.5317 by a transformer (n-grams of seven characters, Kneser-Ney: 1.5166).
@@ -34,11 +35,13 @@ from pathlib import Path
 
 from recipes.baselines.kneser_ney import KneserNey
 from recipes.data import corpora
-from recipes.kit import exports, fitting, flags, records, run_folder
+from recipes.kit import explaining, exports, fitting, flags, records, run_folder
 from recipes.kit.errors import UserError
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import continuations
 from recipes.parts import continuation
 from recipes.text import tokens
 from recipes.text.tokens import BORDER, PAD
@@ -97,6 +100,7 @@ class Config(TrainConfig):
     baselines: bool = option(True, "train the same model without attention too, to compare")
     # What is written.
     parity_texts: int = option(40, "prompts on which the exports are compared", low=1)
+    explained: int = option(50, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,39 +256,13 @@ def train(config):
         run.publish(
             model, data, title="Language model", scores=scores, baselines=baselines,
             exports=forms, card=card(config), plot="perplexity",
+            maps=continuations.maps_of(config, model, ids["test"], known),
         )  # fmt: skip
 
 
 def card(config):
     """The words of the model card."""
-    from recipes.parts import language_model
-
-    kind = f"a transformer, positions: {config.position}"
-    if config.architecture == "recurrent":
-        kind = f"a GRU that attends to its last {config.window} states"
-    return {
-        "What it does": (
-            f"Continues texts, one of its {config.tokens} after another ({kind}). It sees the last "
-            f"{config.context} at most.\n\n![Where it looked](attention.png)"
-        ),
-        "How it was measured": language_model.protocol(config.context, config.tokens),
-        "Limits": (
-            "It writes what looks like its training text, and knows nothing of the world: what it "
-            "says is made up. It repeats what stood in that text, also what should not be "
-            "repeated, and forgets what is further back than its context."
-        ),
-        "How to use": (
-            '    python -m recipes.language_modeling predict FOLDER "A text"\n\n'
-            "`step` reads `tokens` `(B, T)` and a state, tensors that are all zeros at first, and "
-            "gives the `logits` of each next token and the next state, for at most "
-            f"{config.context} tokens; then begin anew with the last half. `generate` takes `ids` "
-            "`(B, T)`, padded at the left with 0, reads the last half of the context and goes on "
-            f"by greedy search, in one loop: {config.context // 2} tokens, 0 after the end of a "
-            "document. The SavedModel's `sample` samples them instead, by a `temperature` and a "
-            f"`seed`. The id {BORDER} marks the beginning and the end of a document. `tokens.json` "
-            "has the tokens, also inside each TFLite file, which is a zip archive too."
-        ),
-    }
+    return continuation.card(config)
 
 
 def predict(config):
@@ -294,5 +272,11 @@ def predict(config):
     continuation.answer(config, known, exports.runner(config.folder / FORMS[config.form], "step"))
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain what it writes next, and write a page."""
+    continuations.write(config, NAME, Config)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

@@ -49,6 +49,38 @@ class PredictConfig:
     seed: int = option(0, "seed of the sampling", low=0)
 
 
+def card(config):
+    """The words of the model card, for the recipe's `Config`."""
+    from recipes.parts import language_model
+
+    kind = f"a transformer, positions: {config.position}"
+    if config.architecture == "recurrent":
+        kind = f"a GRU that attends to its last {config.window} states"
+    return {
+        "What it does": (
+            f"Continues texts, one of its {config.tokens} after another ({kind}). It sees the last "
+            f"{config.context} at most.\n\n![Where it looked](attention.png)"
+        ),
+        "How it was measured": language_model.protocol(config.context, config.tokens),
+        "Limits": (
+            "It writes what looks like its training text, and knows nothing of the world: what it "
+            "says is made up. It repeats what stood in that text, also what should not be "
+            "repeated, and forgets what is further back than its context."
+        ),
+        "How to use": (
+            '    python -m recipes.language_modeling predict FOLDER "A text"\n\n'
+            "`step` reads `tokens` `(B, T)` and a state, tensors that are all zeros at first, and "
+            "gives the `logits` of each next token and the next state, for at most "
+            f"{config.context} tokens; then begin anew with the last half. `generate` takes `ids` "
+            "`(B, T)`, padded at the left with 0, reads the last half of the context and goes on "
+            f"by greedy search, in one loop: {config.context // 2} tokens, 0 after the end of a "
+            "document. The SavedModel's `sample` samples them instead, by a `temperature` and a "
+            f"`seed`. The id {BORDER} marks the beginning and the end of a document. `tokens.json` "
+            "has the tokens, also inside each TFLite file, which is a zip archive too."
+        ),
+    }
+
+
 def answer(config, tokens, step):
     """Prints how each text goes on.
 

@@ -291,9 +291,14 @@ def figure(model, tokens, text):
     distance = np.arange(len(ids))[:, None] - np.arange(len(ids))
     heads = maps(model, ids)
     furthest = heads[(heads * distance).sum((1, 2)).argmax()]
+    shown = names(tokens, ids)
+    return ka.plot_alignment(furthest, shown, shown)
+
+
+def names(tokens, ids):
+    """Each of some tokens as a string that can be seen."""
     shown = {"\n": "\N{RETURN SYMBOL}", " ": "\N{OPEN BOX}", "": "(border)"}
-    names = [shown.get(name, name) for name in (tokens.decode([number]) for number in ids)]
-    return ka.plot_alignment(furthest, names, names)
+    return [shown.get(name, name) for name in (tokens.decode([number]) for number in ids)]
 
 
 def export(model, folder, tokens, prompts, length):

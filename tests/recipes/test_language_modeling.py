@@ -25,7 +25,7 @@ def run(tmp_path_factory):
     """Folder of a finished run on toy data."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
     sizes = {"layers": 1, "size": 32, "heads": 2, "context": 32}
-    recipe.train(recipe.Config(output=output, epochs=2, parity_texts=6, **sizes))
+    recipe.train(recipe.Config(output=output, epochs=2, parity_texts=6, explained=20, **sizes))
     return output
 
 
@@ -39,6 +39,7 @@ def finished(run):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("token",)
     files = ("attention.png", tokens.FILE)
     card = ("Kneser-Ney", "mean of the steps before", "from 24 to 32 before it", "repeats")
     agreement = {"tflite_int8": 0.9}
@@ -60,7 +61,8 @@ class TestContract(RecipeContract):
     )
     tfds = ("tiny_shakespeare", "tiny_shakespear")
     quick = (
-        "--limit 3000 --epochs 1 --layers 1 --size 12 --context 16 --parity-texts 2 --no-baselines"
+        "--limit 3000 --epochs 1 --layers 1 --size 12 --context 16 --parity-texts 2 --no-baselines "
+        "--explained 0"
     ).split()
     asked = ("abc",)
     broken = ("model.tflite", "metrics.json", tokens.FILE)
@@ -90,6 +92,13 @@ def test_it_looks_at_the_character_that_comes_again(run):
         # Each row predicts the next token, which stands one after that of the line before.
         hits.append((heads[:, rows].argmax(-1) == rows - echoes.DISTANCE + 1).mean(-1))
     assert np.mean(hits, axis=0).max() > 0.9
+
+
+def test_the_map_explains_what_comes_again(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    found = metrics["details"]["explanation"]["token"]
+    assert found["verdict"] == "yes"
+    assert found["examples"] == 20
 
 
 # ------------------------------------------------------------------------------------ predict
@@ -170,12 +179,13 @@ def test_pieces_by_a_recurrent_network_for_some_seconds(tmp_path, monkeypatch, c
     flags = (
         "--architecture recurrent --tokens pieces --vocabulary-size 280 --minutes 0.02 --size 12"
     )
-    flags += " --heads 2 --context 16 --window 5 --parity-texts 2 --no-baselines"
+    flags += " --heads 2 --context 16 --window 5 --parity-texts 2 --no-baselines --explained 10"
     output = tmp_path / "out"
     assert call("train", "--data", data, "--output", output, *flags.split()) == 0
     out = capfd.readouterr().out
     assert "the figures are of the validation text" in out and "277 different pieces" in out
     scores = json.loads((output / "metrics.json").read_text())["scores"]
     assert scores["perplexity"] > np.exp(scores["nats"])  # a piece has several characters
+    assert (output / "explanation_tokens.html").exists()
     assert call("predict", output, "To be ø", "--length", 5) == 0
     assert capfd.readouterr().out.startswith("To be ø")
