@@ -19,6 +19,7 @@ SQuAD's features, such as "tfds:squad".
     python -m recipes.question_answering train --data toy
     python -m recipes.question_answering predict saved_models/question_answering \\
         "where did Olga buy something ?" --context "Olga purchased a lamp in Riga . Ida made it ."
+    python -m recipes.question_answering explain saved_models/question_answering
 
 Score: exact match 0.5687 and F1 0.6886 on JaQuAD, after 42 minutes on one core of a server's CPU;
 0.4966 and 0.6149 without attention.
@@ -36,10 +37,12 @@ from pathlib import Path
 
 from recipes.baselines import reading as simple
 from recipes.data import reading
-from recipes.kit import answers, fitting, flags, records
+from recipes.kit import answers, explaining, fitting, flags, records
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
-from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
+from recipes.kit.flags import TrainConfig, default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import questions
 from recipes.parts import answered
 from recipes.text import offsets
 
@@ -109,25 +112,13 @@ class Config(TrainConfig):
     baselines: bool = option(True, "train simpler models and the same without attention too")
     # What is written.
     parity_questions: int = option(100, "test questions on which the exports are compared", low=1)
+    explained: int = option(50, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(answered.PredictConfig):
     """What `predict` can be told."""
 
-    folder: Path = argument("folder that train wrote")
-    questions: tuple[str, ...] = argument(
-        "questions; none: those of the table in --file, or else of standard input", nargs="*"
-    )
-    context: str | None = option(None, "the passage")
-    file: Path | None = option(
-        None, "file with the passage, or a csv, tsv or jsonl table of questions and passages"
-    )
-    question_column: str = option("question", "column of the question in a table")
-    context_column: str = option("context", "column of the passage in a table")
-    format: str = option(
-        "text", "how answers are written: jsonl has what was looked at", choices=answered.FORMATS
-    )
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
 
 
@@ -281,6 +272,7 @@ def train(config):
             model, data, title="Question answering", scores=scores, baselines=baselines,
             exports=forms, card=card(config), plot="f1",
             details={name: getattr(config, name) for name in answered.DETAILS},
+            maps=questions.maps_of(config, model, data.test, texts.tokens),
         )  # fmt: skip
 
 
@@ -295,5 +287,11 @@ def predict(config):
     answered.answer(config, read)
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain where it answers, and write a page."""
+    questions.write(config, NAME, Config)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

@@ -8,18 +8,39 @@ answer(config, read)                               # of a `PredictConfig` of the
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 
 from recipes.data import tables
 from recipes.kit import exports, flags, run_folder
 from recipes.kit.errors import UserError, cannot_load
+from recipes.kit.flags import argument, option
 from recipes.text import offsets, wordpiece
 
 FORMATS = ("text", "tsv", "jsonl")
 SIZES = ("max_context", "max_question", "max_answer")
 # What `Reader.load` has to know of a model.
 DETAILS = ("tokens", "metric", *SIZES)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What `predict` can be told, but for the exports."""
+
+    folder: Path = argument("folder that train wrote")
+    questions: tuple[str, ...] = argument(
+        "questions; none: those of the table in --file, or else of standard input", nargs="*"
+    )
+    context: str | None = option(None, "the passage")
+    file: Path | None = option(
+        None, "file with the passage, or a csv, tsv or jsonl table of questions and passages"
+    )
+    question_column: str = option("question", "column of the question in a table")
+    context_column: str = option("context", "column of the passage in a table")
+    format: str = option(
+        "text", "how answers are written: jsonl has what was looked at", choices=FORMATS
+    )
 
 
 def settle(config, data):
@@ -156,8 +177,8 @@ class Reader:
         (asked, asked_spans), (ids, spans) = map(self.tokens.encode, (question, context))
         asked = asked[: self.sizes["max_question"]]
         ((_, found),) = passages.find(self.run, [asked], [ids], **self.sizes)
-        rows, words = self._words(ids, spans)
-        columns, asked_words = self._words(asked, asked_spans)
+        rows, words = words_of(self.tokens, ids, spans)
+        columns, asked_words = words_of(self.tokens, asked, asked_spans)
         start, end = passages.characters(context, spans, found)
         return Said(
             context[start:end],
@@ -171,12 +192,21 @@ class Reader:
             np.add.reduceat(found.weights[rows], columns, axis=1),
         )
 
-    def _words(self, ids, spans):
-        """The first tokens of the words of a text, and the spans of these in characters."""
-        names = (self.tokens.names[number] for number in ids)
-        starts = [n for n, name in enumerate(names) if n == 0 or not name.startswith("##")]
-        starts, ends = np.array(starts, int), np.array([*starts, len(ids)][1:], int)
-        return starts, np.stack([spans[starts, 0], spans[ends - 1, 1]], axis=1).tolist()
+
+def words_of(tokens, ids, spans):
+    """The words of a text, which are its characters where characters are read.
+
+    Args:
+        tokens: `recipes.text.offsets` tokens.
+        ids, spans: What they made of the text, perhaps cut.
+
+    Returns:
+        Integers, the first token of each word, and the list of the spans of these in characters.
+    """
+    names = (tokens.names[number] for number in ids)
+    starts = [n for n, name in enumerate(names) if n == 0 or not name.startswith("##")]
+    starts, ends = np.array(starts, int), np.array([*starts, len(ids)][1:], int)
+    return starts, np.stack([spans[starts, 0], spans[ends - 1, 1]], axis=1).tolist()
 
 
 def answer(config, read):

@@ -25,7 +25,7 @@ CONTEXT = "Ida toured a mill in Riga on friday . Olga purchased a lamp on monday
 QUESTION = "where did Olga buy something ?"
 
 # What the toy facts need, in a few seconds.
-SETTINGS = {"epochs": 3, "parity_questions": 5, "baselines": False}
+SETTINGS = {"epochs": 3, "parity_questions": 5, "baselines": False, "explained": 20}
 
 run = functools.partial(call_recipe, recipe)
 
@@ -50,6 +50,7 @@ def read(toy_run):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("word",)
     files = ("vocabulary.txt",)
     card = ("exact_match", "paraphrase", "vocabulary.txt", "looked_at")
     bad_data = (
@@ -69,7 +70,7 @@ class TestContract(RecipeContract):
     tfds = ("squad", "squat")
     quick = (
         "--no-baselines --limit 12 --epochs 1 --units 8 --encoder-blocks 1 --model-blocks 1 "
-        "--self-attention 1 --tokens characters --max-context 64 --parity-questions 2"
+        "--self-attention 1 --tokens characters --max-context 64 --parity-questions 2 --explained 0"
     ).split()
     asked = (QUESTION, "--context", CONTEXT)
     broken = ("model.tflite", "metrics.json", "vocabulary.txt")
@@ -110,6 +111,18 @@ def test_attention_finds_the_word_that_means_the_same_and_the_sentence(read):
         sentences.append(np.argmax(found) == row.sentence)
     assert np.mean(words) >= 0.9
     assert np.mean(sentences) >= 0.9
+
+
+def test_where_the_answer_begins_depends_on_more_words_than_it_looked_at(toy_run):
+    """What is asked for, the person and the deed decide; others look at these two, see above."""
+    metrics = json.loads((toy_run / "metrics.json").read_text())
+    found = metrics["details"]["explanation"]["word"]
+    of_attention, of_random, best = (
+        found["figures"][name]["aopc"] for name in ("attention", "random", "leave-one-out")
+    )
+    assert best > of_random + 0.08  # the test tells words that decide from others
+    assert of_attention < (of_random + best) / 2
+    assert found["verdict"] != "yes"
 
 
 @pytest.mark.parametrize("form", recipe.FORMS)
