@@ -18,6 +18,7 @@ Datasets, such as "tfds:samsum". A document may have several summaries, all of w
     python -m recipes.summarization train --data toy
     python -m recipes.summarization train --data FOLDER --max-document 300
     python -m recipes.summarization predict saved_models/summarization --file document.txt
+    python -m recipes.summarization explain saved_models/summarization
 
 Score: ROUGE-1, -2 and -L 36.21, 11.38 and 29.29 on DialogSum (three seeds), after 27 minutes on one
 core of a server's CPU; 24.58 without attention, 26.94 the first three turns.
@@ -33,13 +34,13 @@ from pathlib import Path
 
 from recipes.baselines import extracts, rouge
 from recipes.data import summaries
-from recipes.kit import fitting, flags, records
-from recipes.kit.errors import UserError
+from recipes.kit import explaining, fitting, flags, records
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, default, option, size_dependent
 from recipes.kit.running import Run
+from recipes.maps import summaries as summary_maps
 from recipes.parts import summarized
-from recipes.text import wordpiece
 from recipes.text.copyable import PAD
 
 NAME = "summarization"
@@ -109,6 +110,7 @@ class Config(TrainConfig):
         False, "also train the same model without coverage, to compare how often they repeat"
     )
     parity_texts: int = option(100, "test documents on which the exports are compared", low=1)
+    explained: int = option(50, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,12 +233,7 @@ def train(config):
     """Train a summarizer, measure it beside its baselines, and export it."""
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = flags.call(summaries.SummaryReader, config).load(config.data)
-    config = flags.settle(config, data.examples)
-    if config.architecture == "transformer" and config.units % config.heads:
-        raise UserError(f"--heads must divide --units. Received: {config.heads} and {config.units}")
-    if config.compare_coverage and not (config.architecture == "recurrent" and config.coverage):
-        raise UserError("--compare-coverage needs a recurrent network with --coverage above 0")
-    wordpiece.tensorflow_text()  # or an error, before anything is written
+    config = summarized.settle(config, data)  # or an error, before anything is written
 
     from recipes.parts.summary_texts import Texts
 
@@ -258,7 +255,7 @@ def train(config):
             return model, written, rouge.corpus(texts.texts(written), data.test.summaries)
 
         model, written, scores = fit()
-        baselines, models = without_network(data), {"this model": (model, written)}
+        baselines, models = extracts.baselines(data), {"this model": (model, written)}
         if config.baselines:
             name = "the same without attention"
             baselines[name] = fit(name, attends=False)[2]
@@ -273,16 +270,8 @@ def train(config):
             model, data, title="Summarization", scores=scores, baselines=baselines,
             exports=texts.export(config, model, run.path), card=card(config, details),
             plot="perplexity", details=details,
+            maps=summary_maps.maps_of(config, model, data.test, texts.known),
         )  # fmt: skip
-
-
-def without_network(data):
-    """ROUGE of the first three sentences of a document, or turns, and of its most central ones."""
-    ways = {"lead-3": extracts.lead, "TextRank": extracts.textrank}
-    return {
-        name: rouge.corpus([way(text) for text in data.test.documents], data.test.summaries)
-        for name, way in ways.items()
-    }
 
 
 def card(config, details):
@@ -295,5 +284,11 @@ def predict(config):
     summarized.answer(config, summarized.Reader.load(config.folder, NAME, FORMS[config.form]))
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain what it writes next, and write a page."""
+    summary_maps.write(config, NAME, Config)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from recipes.baselines import rouge
+
 # After a mark that ends a sentence, where no letter clings; turns of a dialogue have lines.
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -56,3 +58,19 @@ def textrank(document, count=3, damping=0.85):
         rank = (1 - damping) / len(parts) + damping * rank @ moves
     best = sorted(np.argsort(-rank, kind="stable")[:count])
     return " ".join(parts[row] for row in best)
+
+
+def baselines(data):
+    """ROUGE of the first three sentences of a document, or turns, and of its most central ones.
+
+    Args:
+        data: `recipes.data.summaries.Summaries`.
+
+    Returns:
+        Dict from a name to figures as of `rouge.corpus`.
+    """
+    ways = {"lead-3": lead, "TextRank": textrank}
+    return {
+        name: rouge.corpus([way(text) for text in data.test.documents], data.test.summaries)
+        for name, way in ways.items()
+    }

@@ -1,5 +1,6 @@
 """What a summarizer says of documents: in words, as a table or as JSON, and where it copied.
 
+config = settle(config, data)                      # a `Config` of the recipe without open options
 read = Reader.load(folder, NAME, "model.tflite")
 said = read(text)                                   # `Said`: the summary, and each word's source
 answer(config, read)                                # of a `PredictConfig` of the recipe
@@ -40,6 +41,21 @@ class PredictConfig:
         choices=FORMATS,
     )  # fmt: skip
     png: Path | None = option(None, "also draw what was copied, for a single document")
+
+
+def settle(config, data):
+    """The recipe's `Config` for some data, with values for all options that depend on them.
+
+    Raises:
+        UserError: If options do not fit each other, or a package is missing.
+    """
+    config = flags.settle(config, data.examples)
+    if config.architecture == "transformer" and config.units % config.heads:
+        raise UserError(f"--heads must divide --units. Received: {config.heads} and {config.units}")
+    if config.compare_coverage and not (config.architecture == "recurrent" and config.coverage):
+        raise UserError("--compare-coverage needs a recurrent network with --coverage above 0")
+    wordpiece.tensorflow_text()
+    return config
 
 
 def card(config, details):
