@@ -23,6 +23,7 @@ those to train with.
     python -m recipes.speech_recognition train --data toy
     python -m recipes.speech_recognition train --data FOLDER --unseen-speaker theo
     python -m recipes.speech_recognition predict saved_models/speech_recognition a.wav --png a.png
+    python -m recipes.speech_recognition explain saved_models/speech_recognition
 
 Score: word error rate 0.0029 on joined digits of the Free Spoken Digit Dataset after seven minutes
 on two cores (without attention 0.0928; a linear classifier of frames: 0.3521).
@@ -39,12 +40,14 @@ from pathlib import Path
 
 from recipes.baselines import frame_classifier
 from recipes.data import speech as speech_data
-from recipes.kit import fitting, flags, records
+from recipes.kit import explaining, fitting, flags, records
+from recipes.kit.explaining import ExplainConfig
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, default, option
 from recipes.kit.running import Run
+from recipes.maps import utterances
 from recipes.parts import heard
-from recipes.text import error_rates, transcripts
+from recipes.text import error_rates
 from recipes.text.transcripts import PAD, SEPARATORS
 
 NAME = "speech_recognition"
@@ -120,6 +123,7 @@ class Config(TrainConfig):
         True, "train a classifier of frames and the same model without attention, to compare"
     )
     parity_utterances: int = option(100, "test utterances on which the exports are compared", low=1)
+    explained: int = option(50, explaining.HELP, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,14 +218,7 @@ def train(config):
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
-        known = transcripts.learn(config.tokens, data.train.texts)
-        layer = log_mel.of(config)
-        frames, ids = {}, {}
-        for part, split in data.splits.items():
-            frames[part] = log_mel.frames_of(layer, split.waveforms(config.sample_rate))
-            ids[part] = [known.encode(text) for text in split.texts]
-        hours = sum(map(len, frames["train"])) / 360_000
-        print(f"{len(known):,} different {config.tokens}; {hours:.2f} hours to train with")
+        known, frames, ids = listener.read(config, data)
         statistics = log_mel.statistics(frames["train"])
         speech = listener.speech_of(config, known, frames["train"], ids["train"])
         augmentation = flags.call(Augmentation, config)
@@ -278,6 +275,7 @@ def train(config):
         run.publish(
             model, data, title="Speech recognition", scores=scores, baselines=baselines,
             exports=forms, card=card(config), plot="word_error_rate", details=details,
+            maps=utterances.maps_of(config, model, data.test, speech),
         )  # fmt: skip
 
 
@@ -291,5 +289,11 @@ def predict(config):
     heard.answer(config, NAME, FORMS)
 
 
+def explain(config):
+    """Test whether the weights of a trained model explain what it writes next, and write a page."""
+    utterances.write(config, NAME, Config)
+
+
 if __name__ == "__main__":
-    sys.exit(flags.command_line(__doc__, train=(Config, train), predict=(PredictConfig, predict)))
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))

@@ -22,7 +22,7 @@ from recipes.kit import exports
 from recipes.kit.errors import cannot_load
 from recipes.parts import log_mel
 from recipes.parts.speech_batches import pad_frames
-from recipes.text.transcripts import END, PAD, START, UNKNOWN, Transcripts
+from recipes.text.transcripts import END, PAD, START, UNKNOWN, Transcripts, learn
 
 FILE = "speech.json"
 STRIDE = 4  # frames from one step of the memory to the next
@@ -151,6 +151,27 @@ class Speech:
             return cls(Transcripts(*names), **content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise cannot_load(path, error) from error
+
+
+def read(config, data):
+    """Frames and texts of a recipe's data.
+
+    Args:
+        config: A `Config` of the recipe.
+        data: `recipes.data.speech.Utterances`.
+
+    Returns:
+        The `Transcripts` of the training texts; and dicts from the name of a split to a list of
+        frames `(T, bands)`, and to a list of the tokens of the texts, without start and end.
+    """
+    known, layer = learn(config.tokens, data.train.texts), log_mel.of(config)
+    frames, ids = {}, {}
+    for part, split in data.splits.items():
+        frames[part] = log_mel.frames_of(layer, split.waveforms(config.sample_rate))
+        ids[part] = [known.encode(text) for text in split.texts]
+    hours = sum(map(len, frames["train"])) / 360_000
+    print(f"{len(known):,} different {config.tokens}; {hours:.2f} hours to train with")
+    return known, frames, ids
 
 
 def speech_of(config, transcripts, frames, ids):

@@ -29,6 +29,7 @@ def toy_run(tmp_path_factory):
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
     settings = {"epochs": 6, "batch_size": 16, "units": 32, "filters": 8, "dropout": 0.1}
     settings |= {"learning_rate": 0.01, "beams": 2, "parity_utterances": 4, "baselines": False}
+    settings["explained"] = 40
     recipe.train(recipe.Config(output=output, max_tokens=20, **settings))
     return output
 
@@ -50,6 +51,7 @@ def sound(tmp_path_factory):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("step",)
     files = ("alignment.png", listener.FILE)
     card = ("jiwer", "alignment.png", "tones")
     agreement = {"tflite_int8": 0.75}  # one of four
@@ -72,7 +74,7 @@ class TestContract(RecipeContract):
     tfds = ("speech_commands", "speech_command")
     quick = (
         "--limit 20 --epochs 1 --units 4 --filters 2 --batch-size 10 --parity-utterances 2 "
-        "--no-baselines --max-tokens 8 --beams 1 --direction forward"
+        "--no-baselines --max-tokens 8 --beams 1 --direction forward --explained 0"
     ).split()
     broken = ("model.tflite", "metrics.json", listener.FILE)
 
@@ -196,7 +198,7 @@ def test_a_model_that_streams_and_what_it_is_compared_with(
     monkeypatch.setattr("recipes.data.toy.tones.splits", lambda: few)
     settings = (
         "--epochs 1 --units 4 --filters 2 --batch-size 10 --beams 1 --max-tokens 6 "
-        "--attention monotonic --direction forward --tokens characters"
+        "--attention monotonic --direction forward --tokens characters --explained 2"
     )
     output = tmp_path / "out"
     assert run("train", *settings.split(), "--output", output) == 0

@@ -18,7 +18,7 @@ from tests.recipes.contract import RecipeContract
 TEST = reports.splits()[2]
 SETTINGS = {
     "limit": 1000, "epochs": 1, "batch_size": 16, "units": 32, "max_document": 24, "max_summary": 6,
-    "beams": 2, "parity_texts": 6, "baselines": False,
+    "beams": 2, "parity_texts": 6, "baselines": False, "explained": 20,
 }  # fmt: skip
 ROWS = "document,summary\n" + "".join(
     f"It rained {n} days. We left.,Rain {n}.\n" for n in range(20)
@@ -42,6 +42,7 @@ def finished(run):
 
 class TestContract(RecipeContract):
     recipe = recipe
+    units = ("word",)
     files = ("copied.png", *copyable.FILES)
     card = ("with coverage", "rouge-score", "could only be copied", "no 3 words in a row twice")
     agreement = {"tflite_int8": 0.8}
@@ -68,7 +69,8 @@ class TestContract(RecipeContract):
     tfds = ("samsum", "samsun")
     quick = (
         "--architecture transformer --layers 1 --units 16 --feedforward 16 --limit 60 --epochs 1 "
-        "--max-document 24 --max-summary 6 --beams 2 --parity-texts 2 --no-baselines"
+        "--max-document 24 --max-summary 6 --beams 2 --parity-texts 2 --no-baselines "
+        "--explained 0"
     ).split()
     asked = ("text",)
     broken = ("model.tflite", "metrics.json", *copyable.FILES)
@@ -93,6 +95,15 @@ def test_copying_finds_what_no_vocabulary_holds(run):
     assert facts["copied_unknown_words"] == pytest.approx(50, abs=2)
     assert facts["copied_words"] >= facts["copied_unknown_words"] - 1
     assert facts["repeating_summaries"] == 0.0  # three words and a full stop
+
+
+def test_the_map_explains_what_is_copied(run):
+    """Without the name that is looked at another one is copied; random words seldom have it."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    found = metrics["details"]["explanation"]["word"]
+    assert found["verdict"] == "yes"
+    figures = found["figures"]
+    assert figures["attention"]["comprehensiveness"] > 2 * figures["random"]["comprehensiveness"]
 
 
 @pytest.mark.parametrize("form", recipe.FORMS)
@@ -167,7 +178,7 @@ def test_models_without_attention_and_without_coverage_stand_beside(tmp_path, mo
     monkeypatch.setattr(exports, "export", lambda *args, **kwargs: {})
     settings = (
         "--limit 20 --epochs 1 --units 8 --max-document 12 --max-summary 4 --beams 2 "
-        "--compare-coverage"
+        "--compare-coverage --explained 0"
     )
     assert call("train", *settings.split(), "--output", tmp_path / "out") == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
