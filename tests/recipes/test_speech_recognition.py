@@ -112,6 +112,15 @@ def test_attention_hears_each_word_where_it_is(toy_run):
     assert len(hits) > 50 and np.mean(hits) > 0.9
 
 
+def test_the_map_explains_which_word_is_written(toy_run):
+    """A word is in its steps and nowhere else, and random steps seldom take them all."""
+    metrics = json.loads((toy_run / "metrics.json").read_text())
+    found = metrics["details"]["explanation"]["step"]
+    assert found["verdict"] == "yes"
+    figures = found["figures"]
+    assert figures["attention"]["sufficiency"] < figures["random"]["sufficiency"] - 0.1
+
+
 @pytest.mark.parametrize("form", recipe.FORMS)
 def test_every_form_writes_the_text(toy_run, sound, form, capfd):
     for search in ("beam", "greedy"):
