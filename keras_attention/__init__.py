@@ -12,6 +12,7 @@ from keras_attention.explain.rollout import attention_rollout
 from keras_attention.explain.uniform import with_uniform_attention
 from keras_attention.export import ExportError, Signature, export_model
 from keras_attention.layers.attention_feature_map import AttentionFeatureMap
+from keras_attention.layers.attention_gate import AttentionGate
 from keras_attention.layers.attention_pooling import AttentionPooling
 from keras_attention.layers.channel_attention import ChannelAttention
 from keras_attention.layers.content_attention import ContentAttention
@@ -71,6 +72,7 @@ __all__ = [
     "AdditiveScore",
     "AttentionDecoder",
     "AttentionFeatureMap",
+    "AttentionGate",
     "AttentionPooling",
     "BilinearScore",
     "ChannelAttention",

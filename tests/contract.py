@@ -24,8 +24,8 @@ from tests.backend import BACKEND, HAS_XLA, call, needs_tensorflow, run, to_nump
 # A different size on every axis, so that no two can be confused.
 SIZES = {"B": 2, "T": 3, "S": 5, "D": 4, "E": 6, "F": 7, "H": 8, "Y": 9, "X": 10}
 ARGUMENTS = (
-    "query value sentinel key inputs memory mask inputs_mask memory_mask query_mask value_mask "
-    "key_mask attention_mask segment_ids cell_state "
+    "query value sentinel key inputs gating memory mask inputs_mask gating_mask memory_mask "
+    "query_mask value_mask key_mask attention_mask segment_ids cell_state "
     "use_causal_mask return_attention_scores training"
 ).split()
 # The masks of the steps that are attended to.
