@@ -31,6 +31,22 @@ def find(folder, contents):
     return Folder(paths[0]) if paths[0].is_dir() else Zip(paths[0], contents)
 
 
+def named(folder, contents):
+    """The files in the folder or zip `contents` of a folder.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = folder / contents
+    if path.is_dir():
+        return Folder(path)
+    path = path.with_suffix(".zip")
+    if not path.is_file():
+        shown = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        raise UserError(f"Expected {contents}/ or {contents}.zip in {folder}. Found: {shown}")
+    return Zip(path, contents)
+
+
 def is_one(path):
     """Whether a path is a folder, but for hidden ones, or a zip."""
     return not path.name.startswith(".") and (path.is_dir() or path.suffix == ".zip")
@@ -45,6 +61,14 @@ class Folder:
     def has(self, name):
         """Whether there is such a file."""
         return (self.path / name).is_file()
+
+    def names(self):
+        """The names of all files, hidden ones aside, in order."""
+        return sorted(
+            path.name
+            for path in self.path.iterdir()
+            if path.is_file() and not path.name.startswith(".")
+        )
 
     def read(self, names):
         """Yields each name and the bytes of its file, or the error that came instead."""
@@ -76,6 +100,10 @@ class Zip:
 
     def has(self, name):
         return name in self._entries
+
+    def names(self):
+        inside = (Path(name) for name in self._entries)
+        return sorted({path.name for path in inside if not path.name.startswith(".")})
 
     def read(self, names):
         with zipfile.ZipFile(self.path) as archive:
