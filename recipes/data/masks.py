@@ -180,7 +180,9 @@ class MaskReader(dataset.Reader):
                 f"{where}: expected a mask of the size of its image, {sizes[0]}. "
                 f"Received: {sizes[1]}"
             )
-        return (image, mask) if self.longest_side is None else shrink(image, mask, self.longest_side)
+        return (
+            (image, mask) if self.longest_side is None else shrink(image, mask, self.longest_side)
+        )
 
     def read_tfds(self, name):
         builder = tfds.open_builder(name, self.data_dir)

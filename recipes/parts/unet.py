@@ -7,9 +7,9 @@ from keras import layers, ops
 def block(x, filters, name):
     """Two convolutions, each with batch normalization."""
     for number in (1, 2):
-        x = layers.Conv2D(
-            filters, 3, padding="same", use_bias=False, name=f"{name}_conv_{number}"
-        )(x)
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv_{number}")(
+            x
+        )
         # Epochs are short: statistics follow soon.
         x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm_{number}")(x)
         x = layers.ReLU(name=f"{name}_relu_{number}")(x)

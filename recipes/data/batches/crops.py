@@ -59,9 +59,7 @@ class CropBatches(Batches):
     masks `(B, S, S)`.
     """
 
-    def __init__(
-        self, images, masks, batch_size, *, side, crops=1, augmentation=None, **options
-    ):
+    def __init__(self, images, masks, batch_size, *, side, crops=1, augmentation=None, **options):
         self._images, self._masks, self._side = images, masks, side
         self._statistics = [statistics(image) for image in images]
         self._crops, self._augmentation = crops, augmentation or Augmentation()
