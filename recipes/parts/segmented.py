@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from recipes.data import images
-from recipes.data.batches.crops import statistics
 from recipes.kit import exports, run_folder
 from recipes.kit.errors import UserError, writing
 from recipes.kit.flags import argument, option
@@ -78,7 +77,7 @@ class Reading:
         """`Found` of a uint8 image `(H, W, 3)`."""
         rows, columns = image.shape[:2]
         side = self.side or _LARGEST
-        mean, deviation = (np.array([value]) for value in statistics(image))
+        mean, deviation = (np.array([value]) for value in images.statistics(image))
         if self.side is None and max(rows, columns) <= side:
             outputs = self.run(image=image[None], mean=mean, deviation=deviation)
             return found_of({name: x[0] for name, x in outputs.items()}, rows, columns)

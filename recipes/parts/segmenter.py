@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_attention as ka
-from recipes.data.batches.crops import statistics
+from recipes.data.images import statistics
 from recipes.kit import exports
 from recipes.parts.segmented import TILE, Reading
 

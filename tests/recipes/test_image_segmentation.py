@@ -34,8 +34,9 @@ run = functools.partial(call_recipe, recipe)
 def toy_run(tmp_path_factory):
     """Folder of a finished run on toy data."""
     output = tmp_path_factory.mktemp("saved_models") / recipe.NAME
-    settings = {"epochs": 4, "width": 8, "crops": 1, "learning_rate": 0.01, "tile": 64}
-    recipe.train(recipe.Config(output=output, baselines=False, parity_images=8, **settings))
+    settings = {"epochs": 3, "width": 6, "levels": 3, "crops": 1, "learning_rate": 0.02}
+    settings |= {"tile": 64, "parity_images": 8, "baselines": False}
+    recipe.train(recipe.Config(output=output, **settings))
     return output
 
 
@@ -86,9 +87,9 @@ class TestContract(RecipeContract):
 def test_it_marks_what_only_the_surroundings_tell(toy_run):
     metrics = json.loads((toy_run / "metrics.json").read_text())
     assert list(metrics["scores"]) == ["dice", "iou", "boundary_f1"]
-    assert metrics["scores"]["dice"] > 0.95
+    assert metrics["scores"]["dice"] > 0.9
     history = (toy_run / "history.csv").read_text().splitlines()
-    assert "val_dice" in history[0] and len(history) == 5
+    assert "val_dice" in history[0] and len(history) == 4
 
 
 def test_the_gates_open_on_the_tissue(toy_run):
@@ -96,9 +97,8 @@ def test_the_gates_open_on_the_tissue(toy_run):
     hits, of_cells, of_dirt = [], [], []
     for slide in TEST:
         found = read(slide.image)
-        assert list(found.gates) == ["gate_1", "gate_2", "gate_3"]
-        for name in ("gate_1", "gate_2"):
-            weights = found.gates[name]
+        assert list(found.gates) == ["gate_1", "gate_2"]
+        for weights in found.gates.values():
             large = weights.repeat(64 // len(weights), 0).repeat(64 // len(weights), 1)
             assert weights.min() >= 0 and weights.max() <= 1
             hits.append(slide.region[np.unravel_index(large.argmax(), large.shape)])
@@ -171,7 +171,7 @@ def test_predict_draws_outline_and_gates(toy_run, slides, tmp_path, capfd):
     one_line(capfd, "Expected one image file or more")
 
 
-def test_gates_are_compared_with_none(tmp_path, monkeypatch):
+def test_gates_are_compared_with_none(tmp_path, monkeypatch, eagerly):
     monkeypatch.setattr("recipes.kit.exports.export", lambda *args, **kwargs: {})
     for attention in recipe.ATTENTIONS:
         output = tmp_path / attention

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from recipes.data.batches.base import Batches
+from recipes.data.images import statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +96,6 @@ class CropBatches(Batches):
             mask = mask > 127
         mean, deviation = self._statistics[row]
         return self._augmentation((image - mean) / deviation, mask, rng)
-
-
-def statistics(image):
-    """The mean of all values of an image and their deviation, at least 1: float32 both.
-
-    >>> statistics(np.array([[[10, 20, 30]]], "uint8"))[0]
-    np.float32(20.0)
-    """
-    pixels = image.astype("float32")
-    return pixels.mean(), np.maximum(pixels.std(), np.float32(1))
 
 
 def _resized(image, side):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from recipes.data.batches import Augmentation, CropBatches
-from recipes.data.batches.crops import statistics
+from recipes.data.images import statistics
 
 RNG = np.random.default_rng(0)
 
