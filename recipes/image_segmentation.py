@@ -80,7 +80,7 @@ class Config(TrainConfig):
     colour: float = option(0.1, "the same for each colour alone, both", low=0.0, high=0.9)
     invert: float = option(0.1, "share of crops with light and dark exchanged", low=0.0, high=1.0)
     penalty: float = option(0.02, "weight of the penalty on open gates", low=0.0, high=10.0)
-    epochs: int = default(30)
+    epochs: int = default(12)
     patience: int = default(10)
     batch_size: int = default(8)
     learning_rate: float = default(0.002)

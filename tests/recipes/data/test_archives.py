@@ -55,3 +55,13 @@ def test_what_is_broken(folder):
     (folder / "all.zip").write_text("no zip")
     with pytest.raises(UserError, match=r"all\.zip: expected a zip of audio"):
         archives.find(folder, "audio")
+
+
+def test_files_of_one_name_are_listed_in_order(folder):
+    (folder / "sounds" / ".hidden").touch()
+    assert archives.named(folder, "sounds").names() == ["a.wav", "b.wav"]
+    (folder / "sounds" / ".hidden").unlink()
+    move_into_zip(folder / "sounds", folder / "sounds.zip", "deep/")
+    assert archives.named(folder, "sounds").names() == ["a.wav", "b.wav"]
+    with pytest.raises(UserError, match=r"Expected audio/ or audio\.zip in .* Found: \.hidden"):
+        archives.named(folder, "audio")
