@@ -1,0 +1,442 @@
+"""Images with boxes around things, from files, from TensorFlow Datasets, or drawn, in one form.
+
+    data = load("toy", seed=0)
+    data = load("my_folder", seed=0)         # boxes.csv, or COCO's json, beside images/
+    data = load("tfds:voc/2007", seed=0)
+    data.labels                              # names of the classes, by alphabet
+    data.train.names, data.train.boxes       # a list of `Box`es for each image, perhaps empty
+    for image in data.train.images(): ...    # uint8 (H, W, 3), or a BrokenImage
+
+Whatever is wrong with the data is a `UserError` that names the file and the line.
+"""
+
+import collections
+import dataclasses
+import io
+import json
+import math
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from recipes.data import archives, dataset, images, tables, tfds
+from recipes.data.toy import skies
+from recipes.kit.errors import UserError
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_WANTED = (
+    "boxes.csv (columns split, image, label, xmin, ymin, xmax, ymax), or train.csv and test.csv, "
+    "or COCO's json files, beside images/ or images.zip"
+)
+_JSON = re.compile(r"(?:instances_)?([a-z]+?)\d*\.json")
+_BEYOND = 1.0  # pixels by which a box may stand out of its picture: some count from 1
+
+
+class Box(NamedTuple):
+    """A thing's label, and its sides in pixels."""
+
+    label: str
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Split(images.Split):
+    """Names of images and, for each, the boxes of the things in it.
+
+    Attributes:
+        box_lines: Dict from the name of an image to the places of its boxes, to name them in an
+            error; empty where the source has no lines.
+    """
+
+    boxes: list[list[Box]]
+    box_lines: dict = dataclasses.field(
+        default_factory=dict, kw_only=True, compare=False, repr=False, metadata=dataset.SHARED
+    )
+
+    def truths(self, labels):
+        """For each image its boxes, floats `(n, 4)`, and their classes `(n,)`."""
+        number = {label: index for index, label in enumerate(labels)}
+        return [
+            (
+                np.array([box[1:] for box in boxes], "float64").reshape(-1, 4),
+                np.array([number[box.label] for box in boxes], "int64"),
+            )
+            for boxes in self.boxes
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BoxedImages(images.ImageDataset):
+    """A data set for detection; attributes as of `dataset.Dataset`.
+
+    Attributes:
+        labels: List of strings, the names of the classes, by alphabet.
+    """
+
+    labels: list[str]
+
+    def _details(self):
+        boxes = [box for boxes in self.train.boxes for box in boxes]
+        counts = collections.Counter(box.label for box in boxes)
+        shown = ", ".join(f"{label} {counts[label]:,}" for label in self.labels[:8])
+        return f"; {len(boxes):,} boxes to train with: {shown}" + ", ..." * (len(self.labels) > 8)
+
+
+def load(source, **options):
+    """Returns the `BoxedImages` of a source.
+
+    A source without a validation split gets one cut from its training images.
+
+    Args:
+        source: `"toy"`; or `"tfds:NAME"`, a set of TensorFlow Datasets with the features of `voc`
+            and `coco`; or the path of a folder with one folder or zip of images, and beside it
+            tables or COCO's json files. A table `boxes.*` (csv, tsv or jsonl, plain or `.gz`) has a
+            line for each box, with the columns `split`, `image`, `label`, `xmin`, `ymin`, `xmax`
+            and `ymax`, in pixels; tables `train.*`, `test.*` and perhaps `dev.*` have these
+            without `split`. A line with an image alone is an image without boxes. COCO's files
+            are `train.json` or `instances_train2017.json` and so on; where there is none to test,
+            that to validate is the test.
+        seed, validation_fraction, limit, data_dir: See `dataset.Reader`.
+
+    Raises:
+        UserError: In one line, what is missing or wrong, with file and line.
+
+    >>> data = load("toy", seed=0, limit=20)
+    >>> len(data.train), data.labels
+    (20, ['moon', 'ring', 'sun'])
+    """
+    return BoxReader(**options).load(source)
+
+
+@dataclasses.dataclass(kw_only=True)
+class BoxReader(dataset.Reader):
+    """Reads `BoxedImages`; arguments as of `load`."""
+
+    split_class, dataset_class = Split, BoxedImages
+    columns = dict.fromkeys(("image", "label", *_SIDES), "text")
+    key = "names"
+    toy, folder_contents = skies, "Images with boxes"
+    tfds_contents = "images to {part} with"
+    validation_hint = "Rows of a split dev would do as well"
+
+    def read_toy(self):
+        splits = {
+            part: Split(
+                [sky.name for sky in rows],
+                [[Box(*thing) for thing in sky.boxes] for sky in rows],
+                source=images.Arrays({sky.name: sky.image for sky in rows}, skies.VERSION),
+                origin=dataset.TOY,
+            )
+            for part, rows in zip(dataset.PARTS, skies.splits(), strict=True)
+        }
+        return splits, self.toy_facts()
+
+    def check(self, splits):
+        """Drops boxes of no size, and raises where a box is not within its picture."""
+        dropped, examples = 0, []
+        for part, split in splits.items():
+            sizes = _sizes(split)
+            rows = []
+            for name, boxes in zip(split.names, split.boxes, strict=True):
+                kept = []
+                places = split.box_lines.get(name) or [split.origin] * len(boxes)
+                for box, where in zip(boxes, places, strict=True):
+                    if not (box.xmin < box.xmax and box.ymin < box.ymax):
+                        dropped += 1
+                        examples.append(name)
+                    elif name in sizes:
+                        kept.append(_within(box, *sizes[name], name, where))
+                    else:
+                        kept.append(box)  # the picture cannot be read, which is told later
+                rows.append(kept)
+            splits[part] = dataclasses.replace(split, boxes=rows)
+        if dropped:
+            shown = ", ".join(examples[:3]) + (", ..." if len(examples) > 3 else "")
+            self.notes.append(f"dropped {dropped:,} boxes of no width or height, in {shown}")
+        self._labels = sorted({box.label for boxes in splits["train"].boxes for box in boxes})
+        if not self._labels:
+            raise UserError(f"{splits['train'].origin}: expected a box in a training image")
+        for part in splits.keys() - {"train"}:
+            for name, boxes in zip(splits[part].names, splits[part].boxes, strict=True):
+                for box in boxes:
+                    if box.label not in self._labels:
+                        raise UserError(
+                            f"{splits[part].origin}: expected a label that a training image has. "
+                            f"Received: {tables.short(box.label)} in {name}"
+                        )
+        return splits
+
+    def build(self, splits, **facts):
+        if not any(splits["test"].boxes):
+            raise UserError(f"{splits['test'].origin}: expected a box in a test image")
+        return super().build(splits, labels=self._labels, **facts)
+
+    # ------------------------------------------------------------------------------- folders
+
+    def read_folder(self, folder):
+        tables.check_folder(folder, _WANTED)
+        single = tables.find_file(folder, ("boxes",))
+        if single is not None:
+            splits = self._read_single(single, archives.find(folder, "images"))
+        elif files := self._json_files(folder):
+            source = archives.find(folder, "images")
+            splits = {part: self._read_json(path, source) for part, path in files.items()}
+        else:
+            files = tables.find_splits(folder)
+            source = archives.find(folder, "images")
+            splits = {
+                part: self._split(
+                    path, source, ((line, *row) for line, *row in tables.read(path, self.columns))
+                )
+                for part, path in files.items()
+            }
+        return splits, self.folder_facts(folder)
+
+    def _read_single(self, path, source):
+        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
+        rows, split_of, unused = {}, {}, {}
+        for line, split, image, *rest in tables.read(path, {"split": "value", **self.columns}):
+            if split_of.setdefault(image, split) != split:
+                raise UserError(
+                    f"{path}:{line}: expected an image to be in one split. "
+                    f"Received: {tables.short(image)} in {split_of[image]!r} before and in "
+                    f"{split!r} here"
+                )
+            if split in part_of:
+                rows.setdefault(part_of[split], []).append((line, image, *rest))
+            else:
+                unused.setdefault(split, set()).add(image)
+        for part in ("train", "test"):
+            if part not in rows:
+                present = ", ".join(sorted(set(split_of.values()))[:8])
+                raise UserError(
+                    f"{path}: expected rows whose split is {part!r}. Received the splits: {present}"
+                )
+        self.notes += [
+            f"{len(names):,} images of the split {split!r} were passed over"
+            for split, names in unused.items()
+        ]
+        order = [part for part in dataset.PARTS if part in rows]
+        return {part: self._split(path, source, rows[part]) for part in order}
+
+    def _split(self, path, source, rows):
+        """The split of rows: line, image, label and four sides, as strings."""
+        boxes, lines = {}, {}
+        for line, image, label, *sides in rows:
+            where = f"{path}:{line}"
+            _require(source, image, where)
+            boxes.setdefault(image, [])
+            if not (label.strip() or any(side.strip() for side in sides)):
+                continue  # an image without boxes
+            boxes[image].append(
+                Box(
+                    _label(label, where),
+                    *(
+                        _number(text, f"{name!r}", where)
+                        for name, text in zip(_SIDES, sides, strict=True)
+                    ),
+                )
+            )
+            lines.setdefault(image, []).append(where)
+        return Split(
+            list(boxes), list(boxes.values()), source=source, origin=str(path), box_lines=lines
+        )
+
+    def _json_files(self, folder):
+        """Dict from the name of a split to its file in COCO's form; empty if there is none."""
+        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
+        files = {}
+        for path in sorted(folder.iterdir()):
+            match = _JSON.fullmatch(path.name)
+            part = part_of.get(match[1]) if match else None
+            if part in files:
+                raise UserError(
+                    f"Expected one file to {part} in {folder}. Received: {files[part].name} and "
+                    f"{path.name}"
+                )
+            if part:
+                files[part] = path
+        if files and "test" not in files and "validation" in files:
+            files["test"] = files.pop("validation")
+            self.notes.append("there is no test file; that to validate is the test here")
+        for part in ("train", "test") if files else ():
+            if part not in files:
+                raise UserError(
+                    f"Expected {part}.json in {folder}. Found: {tables.listing(folder)}"
+                )
+        return {part: files[part] for part in dataset.PARTS if part in files}
+
+    def _read_json(self, path, source):
+        try:
+            content = json.loads(tables.read_text(path))
+            names = {image["id"]: image["file_name"] for image in content["images"]}
+            labels = {kind["id"]: kind["name"] for kind in content["categories"]}
+            rows = [
+                (one["image_id"], one["category_id"], one["bbox"], one.get("iscrowd", 0))
+                for one in content["annotations"]
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            raise UserError(
+                f"{path}: expected COCO's json (images, categories, annotations): {reason}"
+            ) from None
+        boxes, lines, crowds = {name: [] for name in names.values()}, {}, 0
+        for name in boxes:
+            _require(source, name, str(path))
+        for number, (image, kind, sides, crowd) in enumerate(rows):
+            where = f"{path}, annotation {number + 1}"
+            if image not in names or kind not in labels:
+                raise UserError(f"{where}: expected an image and a category that are in the file")
+            if not (isinstance(sides, list) and len(sides) == 4):
+                raise UserError(f"{where}: expected a bbox of four numbers. Received: {sides!r}")
+            if crowd:  # a box around many, which is none of one thing
+                crowds += 1
+                continue
+            left, top, width, height = (_number(side, "bbox", where) for side in sides)
+            box = Box(_label(str(labels[kind]), where), left, top, left + width, top + height)
+            boxes[names[image]].append(box)
+            lines.setdefault(names[image], []).append(where)
+        if crowds:
+            self.notes.append(f"{crowds:,} boxes around crowds in {path.name} were passed over")
+        return Split(
+            list(boxes), list(boxes.values()), source=source, origin=str(path), box_lines=lines
+        )
+
+    # ------------------------------------------------------------------- TensorFlow Datasets
+
+    def read_tfds(self, name):
+        builder = tfds.open_builder(name, self.data_dir)
+        features = builder.info.features
+        tfds.require_features(name, features, ("image", "objects"))
+        if missing := {"bbox", "label"} - set(features["objects"]):
+            raise UserError(
+                f"Expected objects with bbox and label in {name}. They have no {missing.pop()}"
+            )
+        import tensorflow_datasets
+
+        # As bytes: an image is decoded when it is needed, and by the same code as any other.
+        decoders = {"image": tensorflow_datasets.decode.SkipDecoding()}
+        datasets = tfds.load(name, builder, self.data_dir, decoders=decoders)
+        labels = features["objects"]["label"].names
+        splits = {
+            part: _tfds_split(
+                datasets[official], labels, str(builder.info.full_name),
+                f"{name}, split {official}",
+            )
+            for part, official in tfds.official_splits(datasets).items()
+        }  # fmt: skip
+        # Competitions keep the boxes of their test split.
+        splits = {part: split for part, split in splits.items() if any(split.boxes)}
+        return self.require_tfds(splits, name, datasets), tfds.about(builder)
+
+
+def _require(source, image, where):
+    if not source.has(image):
+        raise UserError(
+            f"{where}: expected an image that is in {source.path.name}. "
+            f"Received: {tables.short(image)}"
+        )
+
+
+def _label(text, where):
+    label = text.strip()
+    if not label or len(label.splitlines()) > 1:  # a file with a label per line could not hold it
+        raise UserError(f"{where}: expected a label of one line. Received: {tables.short(text)}")
+    return label
+
+
+def _number(value, name, where):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{where}: expected a number as {name}. Received: {tables.short(value)}")
+    return number
+
+
+def _within(box, height, width, name, where):
+    """The box, cut at the sides of its picture, out of which it may stand by a pixel."""
+    label, *sides = box
+    for side, limit, value in zip(_SIDES, (width, height) * 2, sides, strict=True):
+        if not -_BEYOND <= value <= limit + _BEYOND:
+            raise UserError(
+                f"{where}: expected a box within {name}, which is {width} pixels wide and {height} "
+                f"high. Received: {side}={value:g}"
+            )
+    left, top, right, bottom = sides
+    return Box(label, max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height))
+
+
+def _sizes(split):
+    """Dict from the name of each image that can be read to its height and width."""
+    sizes = {}
+    names = [name for name, boxes in zip(split.names, split.boxes, strict=True) if boxes]
+    for name, content in split.source.read(names):
+        size = _size(content)
+        if size is not None:
+            sizes[name] = size
+    return sizes
+
+
+def _size(content):
+    """Height and width of an image, from the head of its file; `None` if that cannot be read."""
+    if isinstance(content, np.ndarray):
+        return content.shape[:2]
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+            is_turned = image.getexif().get(0x0112, 1) >= 5  # on its side
+    # Each format's reader has errors of its own; an error may stand in place of the content.
+    except Exception:
+        return None
+    return (width, height) if is_turned else (height, width)
+
+
+# --------------------------------------------------------- images of TensorFlow Datasets
+
+
+def _tfds_split(dataset, labels, version, origin):
+    names, boxes, seen = [], [], {}
+    for name, row in _named(dataset):
+        height, width = _size(row["image"]) or (1, 1)
+        names.append(name)
+        seen[name] = True
+        boxes.append(
+            [
+                Box(labels[label], *(box[[1, 0, 3, 2]] * [width, height, width, height]).tolist())
+                for box, label in zip(
+                    row["objects"]["bbox"].astype("float64"), row["objects"]["label"], strict=True
+                )
+            ]
+        )
+    return Split(names, boxes, source=_TfdsImages(dataset, version), origin=origin)
+
+
+def _named(dataset):
+    """Pairs of a name, that of the file or the number of the row, and the row."""
+    for number, row in enumerate(dataset.as_numpy_iterator()):
+        name = row["image/filename"].decode() if "image/filename" in row else f"{number:08d}"
+        yield name, row
+
+
+class _TfdsImages:
+    """Images of a split: read in one pass, in the order of the data set."""
+
+    def __init__(self, dataset, version):
+        self._dataset, self._version = dataset, version
+
+    def read(self, names):
+        wanted = set(names)  # they stand in the order of the data set: nothing here reorders
+        for name, row in _named(self._dataset):
+            if name in wanted:
+                yield name, row["image"]
+
+    def stamps(self, names):
+        return [self._version] * len(names)
