@@ -62,11 +62,11 @@ class Config(TrainConfig):
         high=0.5,
     )  # fmt: skip
     height: int | None = option(
-        None, "pixels that pictures are squashed to, a multiple of 16 (default: 96 for toy, else "
+        None, "pixels that pictures are squashed to, a multiple of 16 (default: 64 for toy, else "
         "192)", low=32, high=1024,
     )  # fmt: skip
     width: int | None = option(
-        None, "pixels that pictures are squashed to, a multiple of 16 (default: 128 for toy, else "
+        None, "pixels that pictures are squashed to, a multiple of 16 (default: 96 for toy, else "
         "256)", low=32, high=1024,
     )  # fmt: skip
     # Network.
@@ -117,7 +117,7 @@ class PredictConfig(detected.PredictConfig):
 
 def settle_size(config):
     """The config with height and width."""
-    height, width = (96, 128) if config.data == "toy" else (192, 256)
+    height, width = (64, 96) if config.data == "toy" else (192, 256)
     config = dataclasses.replace(
         config, height=config.height or height, width=config.width or width
     )

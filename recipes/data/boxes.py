@@ -312,7 +312,8 @@ class BoxReader(dataset.Reader):
         builder = tfds.open_builder(name, self.data_dir)
         features = builder.info.features
         tfds.require_features(name, features, ("image", "objects"))
-        if missing := {"bbox", "label"} - set(features["objects"]):
+        objects = getattr(features["objects"], "feature", features["objects"])  # of a sequence
+        if missing := {"bbox", "label"} - set(getattr(objects, "keys", set)()):
             raise UserError(
                 f"Expected objects with bbox and label in {name}. They have no {missing.pop()}"
             )
@@ -321,7 +322,7 @@ class BoxReader(dataset.Reader):
         # As bytes: an image is decoded when it is needed, and by the same code as any other.
         decoders = {"image": tensorflow_datasets.decode.SkipDecoding()}
         datasets = tfds.load(name, builder, self.data_dir, decoders=decoders)
-        labels = features["objects"]["label"].names
+        labels = objects["label"].names
         splits = {
             part: _tfds_split(
                 datasets[official], labels, str(builder.info.full_name),
@@ -403,11 +404,10 @@ def _size(content):
 
 
 def _tfds_split(dataset, labels, version, origin):
-    names, boxes, seen = [], [], {}
+    names, boxes = [], []
     for name, row in _named(dataset):
         height, width = _size(row["image"]) or (1, 1)
         names.append(name)
-        seen[name] = True
         boxes.append(
             [
                 Box(labels[label], *(box[[1, 0, 3, 2]] * [width, height, width, height]).tolist())

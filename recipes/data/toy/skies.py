@@ -1,12 +1,12 @@
 """Drawn skies in which a mark far away tells what a disc is.
 
-Each sky has a cross somewhere in its middle: white by day, black at night. Beside rings it has
+Each sky has a cross somewhere in its middle: yellow by day, red at night. Beside rings it has
 discs, all alike, far from the cross: each is a `sun` by day and a `moon` at night. So the label of
 a disc can only be told by looking at the cross, whose place is known.
 
 >>> sky = generate(1, seed=1)[0]
 >>> sky.image.shape, sorted({box[0] for box in sky.boxes}), sky.is_day
-((96, 128, 3), ['moon', 'ring'], False)
+((64, 96, 3), ['moon', 'ring'], False)
 """
 
 import dataclasses
@@ -14,17 +14,17 @@ import functools
 
 import numpy as np
 
-HEIGHT, WIDTH = 96, 128
+HEIGHT, WIDTH = 64, 96
 VERSION = 1
 DESCRIPTION = (
     "Skies with rings and discs, drawn by our own code (recipes/data/toy/skies.py): a cross far "
     "from the discs tells whether they are suns or moons."
 )
-_SIZES = {"train": 300, "validation": 60, "test": 100}
-_FAR = 36  # pixels between the middles of a thing and of the cross, at least
-_CROSS = 5  # pixels from its middle to its ends
+_SIZES = {"train": 400, "validation": 60, "test": 100}
+_FAR = 26  # pixels between the middles of a thing and of the cross, at least
+_CROSS = 7  # pixels from its middle to its ends
 _GROUND = (70, 110, 160)
-_COLOURS = {"disc": (220, 170, 60), "ring": (190, 90, 110)}
+_COLOURS = {"disc": (60, 190, 120), "ring": (30, 40, 90)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Sky:
         name: String.
         boxes: Tuple of a label and four sides in pixels for each thing.
         cross: Pair, the place of the cross, across and down.
-        is_day: Whether it is white.
+        is_day: Whether it is yellow.
         seed: Integer, of the noise.
     """
 
@@ -57,8 +57,8 @@ class Sky:
             inside = (far <= 1) & ((far >= 0.55) | (kind == "disc"))
             image[inside] = np.array(_COLOURS[kind]) + rng.normal(0, 6, (inside.sum(), 3))
         across, down = abs(x - self.cross[0]), abs(y - self.cross[1])
-        inside = (np.minimum(across, down) <= 1.6) & (np.maximum(across, down) <= _CROSS)
-        image[inside] = 240 if self.is_day else 15
+        inside = (np.minimum(across, down) <= 2.6) & (np.maximum(across, down) <= _CROSS)
+        image[inside] = (240, 225, 60) if self.is_day else (240, 60, 60)
         return np.clip(image, 0, 255).astype("uint8")
 
 
@@ -79,10 +79,10 @@ def _sky(rng, name):
     # Within the middle: a picture that is cut a little still has it.
     cross = tuple(int(rng.integers(0.25 * side, 0.75 * side)) for side in (WIDTH, HEIGHT))
     is_day = bool(rng.integers(2))
-    kinds = ["disc"] * rng.integers(1, 4) + ["ring"] * rng.integers(0, 3)
+    kinds = ["disc"] * rng.integers(1, 4) + ["ring"] * rng.integers(0, 2)
     things = []
     for kind in kinds:
-        radius = int(rng.integers(7, 11))
+        radius = int(rng.integers(5, 9))
         for _ in range(100):  # perhaps there is no more room
             x = int(rng.integers(radius + 1, WIDTH - radius))
             y = int(rng.integers(radius + 1, HEIGHT - radius))

@@ -21,7 +21,7 @@ def drawn(seed, images=12):
         true = np.concatenate([low, low + rng.uniform(8, 40, (count, 2))], axis=1)
         kinds = rng.integers(0, 2, count)  # no cow
         near = np.repeat(true, 2, axis=0) + rng.uniform(-3.9, 3.9, (2 * count, 4))
-        other = rng.uniform(0, 40, (5, 4)) + [0, 0, 45, 45]
+        other = np.add(rng.uniform(0, 40, (5, 4)), [0, 0, 45, 45])
         boxes = np.concatenate([near, other])
         scores = rng.integers(1, 40, len(boxes)) / 40
         classes = np.concatenate([np.repeat(kinds, 2), rng.integers(0, 3, 5)])

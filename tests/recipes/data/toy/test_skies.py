@@ -1,0 +1,30 @@
+"""Drawn skies: what is known of them is what is drawn."""
+
+import numpy as np
+
+from recipes.data.toy import skies
+
+
+def test_the_cross_alone_tells_what_a_disc_is():
+    rows = skies.generate(60, seed=5)
+    assert {sky.is_day for sky in rows} == {True, False}
+    for sky in rows:
+        kinds = {box[0] for box in sky.boxes}
+        assert ("sun" in kinds) == sky.is_day and ("moon" in kinds) != sky.is_day
+        image, (x, y) = sky.image.astype(int), sky.cross
+        assert (image[y, x, 1] > 150) == sky.is_day and image[y, x, 0] > 200
+        for label, left, top, right, bottom in sky.boxes:
+            assert 0 <= left < right <= skies.WIDTH and 0 <= top < bottom <= skies.HEIGHT
+            middle = (left + right) / 2, (top + bottom) / 2
+            assert np.hypot(middle[0] - x, middle[1] - y) >= 26
+            if label != "ring":  # the same colour by day and at night
+                found = image[int(middle[1]), int(middle[0])]
+                assert abs(found - [60, 190, 120]).max() < 40
+
+
+def test_splits_are_always_the_same_and_share_no_sky():
+    first, again = skies.splits(), skies.splits()
+    assert [len(rows) for rows in first] == [400, 60, 100]
+    assert all((a.image == b.image).all() for a, b in zip(first[2][:5], again[2][:5], strict=True))
+    images = [sky.image.tobytes() for rows in first for sky in rows]
+    assert len(set(images)) == len(images)
