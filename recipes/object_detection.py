@@ -40,7 +40,7 @@ import numpy as np
 
 from recipes.baselines import colours
 from recipes.data import boxes as box_data
-from recipes.kit import fitting, flags, records
+from recipes.kit import fitting, flags, processes, records
 from recipes.kit.errors import UserError
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, default, option
@@ -197,6 +197,7 @@ def compile_model(config, model, batches):
 
 def train(config):
     """Train a detector, measure it beside its baselines, and export it."""
+    processes.need_one("Batch normalization")
     config = settle_size(config)
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = flags.call(box_data.BoxReader, config).load(config.data)

@@ -7,7 +7,6 @@ import numpy as np
 from recipes.data.batches import Batches
 from recipes.parts.detector import STRIDE
 
-MIRRORS = ("none", "sides", "both")
 _SPREAD = 0.54  # of a box, that its cells fill: TTFNet's alpha and beta
 _VISIBLE = 0.3  # the share of a box that has to be left when a picture is cut
 
@@ -17,8 +16,8 @@ class Augmentation:
     """How pictures are altered; nothing by default.
 
     Attributes:
-        mirror: String, one of `MIRRORS`: left and right, or top and bottom too (so also turned by
-            half a turn), swapped in every second picture.
+        mirror: String: `"none"`; `"sides"`, left and right are swapped in every second picture; or
+            `"both"`, so are top and bottom.
         zoom: Float in `[0, 1)`: a picture is made larger or smaller by up to this share, and
             moved as far as it goes.
         stretch: Float in `[0, 1)`, the share by which width and height differ in that, at most.

@@ -212,7 +212,7 @@ def detect(heat, sides, size, *, most, overlap, weights=None):
     if weights is not None:
         ratio = COARSEST // STRIDE
         row, column = cells // width // ratio, cells % width // ratio
-        found["weights"] = _rows(weights, row * (width // ratio) + column)
+        found["weights"] = _rows(ops.cast(weights, "float32"), row * (width // ratio) + column)
     return found
 
 
