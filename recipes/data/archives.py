@@ -1,10 +1,13 @@
-"""Files beside a table, such as images or sounds: in a folder, or in a zip.
+"""Files such as images or sounds: in a folder, in a zip, or in a tar.
 
 files = find(folder, "images")                 # images/, images.zip, or the only folder or zip
 files.has("a.jpg")
 for name, content in files.read(["a.jpg"]): ...          # bytes, or the error in their place
+opened(path, "images").names()                 # all files of a folder, zip or tar, with their paths
 """
 
+import lzma
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -47,6 +50,34 @@ def named(folder, contents):
     return Zip(path, contents)
 
 
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".txz")
+
+
+def opened(path, contents):
+    """The files in a folder, a zip or a tar.
+
+    Args:
+        path: Path.
+        contents: String, what they are called.
+
+    Raises:
+        UserError: If it is none of these, or broken.
+    """
+    if path.is_dir():
+        return Folder(path)
+    return (Tar if path.name.endswith(TARS) else Zip)(path, contents)
+
+
+def stem(path):
+    """The name of an archive without its ending; `None` if it is no archive.
+
+    >>> stem(Path("a/train.tar.xz")), stem(Path("train.csv"))
+    ('train', None)
+    """
+    endings = [ending for ending in (*TARS, ".zip") if path.name.endswith(ending)]
+    return path.name.removesuffix(max(endings, key=len)) if endings else None
+
+
 def is_one(path):
     """Whether a path is a folder, but for hidden ones, or a zip."""
     return not path.name.startswith(".") and (path.is_dir() or path.suffix == ".zip")
@@ -58,17 +89,14 @@ class Folder:
     def __init__(self, path):
         self.path = path
 
+    def names(self):
+        """The paths of all files below it, as strings, in order; without hidden ones."""
+        paths = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in paths if not _is_hidden(path))
+
     def has(self, name):
         """Whether there is such a file."""
         return (self.path / name).is_file()
-
-    def names(self):
-        """The names of all files, hidden ones aside, in order."""
-        return sorted(
-            path.name
-            for path in self.path.iterdir()
-            if path.is_file() and not path.name.startswith(".")
-        )
 
     def read(self, names):
         """Yields each name and the bytes of its file, or the error that came instead."""
@@ -95,15 +123,15 @@ class Zip:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         except (zipfile.BadZipFile, OSError) as error:
             raise UserError(f"{path}: expected a zip of {contents}: {error}") from None
+        self._paths = [entry.filename for entry in entries]
         self._entries = {Path(entry.filename).name: entry for entry in entries}
         self._entries |= {entry.filename: entry for entry in entries}
 
+    def names(self):
+        return sorted(name for name in self._paths if not _is_hidden(Path(name)))
+
     def has(self, name):
         return name in self._entries
-
-    def names(self):
-        inside = (Path(name) for name in self._entries)
-        return sorted({path.name for path in inside if not path.name.startswith(".")})
 
     def read(self, names):
         with zipfile.ZipFile(self.path) as archive:
@@ -115,3 +143,50 @@ class Zip:
 
     def stamps(self, names):
         return [self._entries[name].CRC for name in names]
+
+
+class Tar:
+    """Files in a tar, plain or compressed; methods as of `Folder`.
+
+    It can only be read from its beginning: names are best asked for in the order of `names`.
+    """
+
+    def __init__(self, path, contents):
+        self.path = path
+        try:
+            with tarfile.open(path) as archive:
+                files = [entry for entry in archive if entry.isfile()]
+        except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+            raise UserError(f"{path}: expected a tar of {contents}: {error}") from None
+        self._stamps = {_path_in(entry): f"{entry.size} {entry.mtime}" for entry in files}
+
+    def names(self):
+        return sorted(name for name in self._stamps if not _is_hidden(Path(name)))
+
+    def has(self, name):
+        return name in self._stamps
+
+    def read(self, names):
+        # In one pass: what comes before its turn waits.
+        waiting, wanted = {}, set(names)
+        with tarfile.open(self.path) as archive:
+            found = (
+                (name, archive.extractfile(entry).read())
+                for entry in archive
+                if entry.isfile() and (name := _path_in(entry)) in wanted
+            )
+            for name in names:
+                while name not in waiting:
+                    waiting.update([next(found)])
+                yield name, waiting.pop(name)
+
+    def stamps(self, names):
+        return [self._stamps[name] for name in names]
+
+
+def _path_in(entry):
+    return entry.name.removeprefix("./")
+
+
+def _is_hidden(path):
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -264,8 +264,9 @@ class Reader:
             return split
         return split.take(sorted(self.rng.permutation(len(split))[: self.limit].tolist()))
 
-    def cut(self, split):
-        """Two splits of one: the second gets `validation_fraction` of each stratum."""
+    def cut(self, split, fraction=None):
+        """Two splits of one: the second gets a share of each stratum, `validation_fraction`."""
+        fraction = self.validation_fraction if fraction is None else fraction
         kept, cut = [], []
         for stratum, groups in self.groups(split).items():
             if len(groups) < 2:
@@ -277,7 +278,7 @@ class Reader:
                     f"{split.origin}: expected two different {self.key_plural} or more{which}, one "
                     f"of them for validation. Received: {len(groups)}. {self.validation_hint}"
                 )
-            count = min(max(1, round(self.validation_fraction * len(groups))), len(groups) - 1)
+            count = min(max(1, round(fraction * len(groups))), len(groups) - 1)
             cut += [row for group in groups[:count] for row in group]
             kept += [row for group in groups[count:] for row in group]
         return split.take(sorted(kept)), split.take(sorted(cut))

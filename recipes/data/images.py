@@ -95,7 +95,7 @@ class Arrays:
     """Images that are in memory, as a source of a `Split`: `{name: uint8 (H, W, 3)}`.
 
     Args:
-        arrays: Dict from names to images.
+        arrays: Dict from names to images, or to the bytes of their files.
         stamp: Whatever changes with them.
     """
 
@@ -108,6 +108,22 @@ class Arrays:
 
     def stamps(self, names):
         return [self._stamp] * len(names)
+
+
+def prepared(split, size):
+    """All images of a split, of one size, in memory.
+
+    Returns:
+        uint8 `(N, size, size, 3)`, with zeros for an image that cannot be read, and a list of
+        those, `BrokenImage`s.
+    """
+    images, broken = np.zeros((len(split), size, size, 3), "uint8"), []
+    for row, image in enumerate(split.images(size)):
+        if isinstance(image, BrokenImage):
+            broken.append(image)
+        else:
+            images[row] = image
+    return images, broken
 
 
 def decode(content, size=None):

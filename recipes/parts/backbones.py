@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.data.images import BrokenImage
+from recipes.data.images import BrokenImage, prepared
 from recipes.kit.errors import UserError
 
 SMALL = "small"
@@ -193,22 +193,6 @@ def fingerprint(backbone):
     return digest.hexdigest()
 
 
-def prepared_images(split, size):
-    """All images of a split, for a backbone that is trained.
-
-    Returns:
-        uint8 `(N, size, size, 3)`, with zeros for an image that cannot be read, and a list of
-        those, `BrokenImage`s.
-    """
-    images, broken = np.zeros((len(split), size, size, 3), "uint8"), []
-    for row, image in enumerate(split.images(size)):
-        if isinstance(image, BrokenImage):
-            broken.append(image)
-        else:
-            images[row] = image
-    return images, broken
-
-
 def cached_features(backbone, split, folder, key, *, mirrored=False):
     """The grids of a split's images, from the cache or computed and put there.
 
@@ -296,7 +280,7 @@ def look(backbone, data, folder, *, mirror=False):
     key = None if backbone.trainable else fingerprint(backbone) + data.fingerprint
     for part, split in data.splits.items():
         if backbone.trainable:
-            seen[part], some = prepared_images(split, backbone.input_shape[1])
+            seen[part], some = prepared(split, backbone.input_shape[1])
         else:
             seen[part], some = cached_features(backbone, split, folder, f"{key} {part}")
         broken += some

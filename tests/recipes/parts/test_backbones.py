@@ -9,6 +9,7 @@ import pytest
 from keras import layers
 
 from recipes.data import captions
+from recipes.data.images import prepared
 from recipes.kit.errors import UserError
 from recipes.parts import backbones
 
@@ -199,7 +200,7 @@ def test_broken_images_are_known_from_the_cache_too(file, split, tmp_path):
         features, broken = backbones.cached_features(backbone, split, tmp_path, "a")
         assert [image.name for image in broken] == [split.names[3]]
         assert not features[3].any() and features[4].any()
-    images, again = backbones.prepared_images(split, 20)
+    images, again = prepared(split, 20)
     assert again == broken and not images[3].any()
     (record,) = tmp_path.glob("*.json")
     assert json.loads(record.read_text())[0]["name"] == split.names[3]
