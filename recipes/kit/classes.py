@@ -27,6 +27,31 @@ def measure(labels, probabilities):
     }
 
 
+def calibration_error(labels, probabilities, bins=15):
+    """Expected calibration error: how far probabilities are from how often they are right.
+
+        ECE = sum over bins of (n_b / N) |accuracy of b - mean probability of b|
+
+    The bins part `(0, 1]` evenly, by the probability of the class that was found.
+
+    Args:
+        labels: Integer array `(N,)`.
+        probabilities: Float array `(N, C)`.
+        bins: Positive integer.
+
+    >>> calibration_error([0, 1], np.array([[0.9, 0.1], [0.7, 0.3]]))
+    0.4
+
+    Reference: Guo et al., 2017, eq. 3, https://arxiv.org/abs/1706.04599
+    """
+    probabilities = np.asarray(probabilities, "float64")
+    sure = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    number = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(number, right - sure, minlength=bins)  # times the size of the bin
+    return round(float(np.abs(gaps).sum() / len(sure)), 10)
+
+
 def macro_f1(labels, found):
     """The mean F1 of all classes that are in the labels or were found."""
     from sklearn.metrics import f1_score

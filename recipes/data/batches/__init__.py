@@ -17,6 +17,7 @@ from recipes.data.batches.candidates import CandidateBatches
 from recipes.data.batches.captions import CaptionBatches
 from recipes.data.batches.crops import Augmentation, CropBatches
 from recipes.data.batches.histories import Windows, padded
+from recipes.data.batches.images import Augmentation, ImageBatches
 from recipes.data.batches.pairs import PairBatches, SummaryBatches, longer_sides
 from recipes.data.batches.streams import StreamBatches
 from recipes.data.batches.texts import DocumentBatches, PaddedBatches
@@ -28,6 +29,7 @@ __all__ = [
     "CaptionBatches",
     "CropBatches",
     "DocumentBatches",
+    "ImageBatches",
     "PaddedBatches",
     "PairBatches",
     "StreamBatches",
