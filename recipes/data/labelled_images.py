@@ -1,7 +1,7 @@
 """Labelled images from folders or archives, from TensorFlow Datasets, or drawn, all in one form.
 
     data = load("toy", seed=0)
-    data = load("my_folder", seed=0)         # train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg
+    data = load("my_folder", seed=0)         # SPLIT/CLASS/*.jpg, or CLASS/*.jpg
     data = load("photos.zip", seed=0)        # the same in a zip or tar
     data = load("tfds:cifar10", seed=0)
     data.train.names, data.train.labels, data.labels

@@ -1,6 +1,5 @@
 """Parts of networks that see images: whitened patches, residual stages, a convolutional stem."""
 
-import keras
 import numpy as np
 from keras import layers
 
@@ -96,5 +95,3 @@ def residual_stage(x, filters, name, attention=None):
         found, weights = attention(found, return_attention_scores=True)
         weights = weights["spatial"]
     return layers.Add(name=f"{name}_add")([x, found]), weights
-
-

@@ -1,8 +1,8 @@
 """Drawn images in which we know which place decides the class.
 
 Each image has one mark (a circle, cross, square or triangle), which is its class, and three to six
-other things (rings, bars and corners) that say nothing about it. Each lies in a cell of its own of a
-grid, in any of the same colours, on a noisy ground: only the look of one place tells the class.
+other things (rings, bars and corners) that say nothing about it. Each lies in a cell of its own of
+a grid, in any of the same colours, on a noisy ground: only the look of one place tells the class.
 
 >>> row = generate(1, seed=3)[0]
 >>> row.label, row.cell

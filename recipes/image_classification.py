@@ -1,0 +1,343 @@
+"""Image classification: what is in an image, and where in it the model looked.
+
+Trains a small network of images on a CPU and exports it as a SavedModel and as TFLite files that
+take images of any size. `predict` names the class of images and lays over a picture what counted.
+
+Model. `--architecture resnet`: fixed filters that whiten patches of 2 x 2 pixels, then stages that
+each halve the grid by convolution and maximum and add a residual branch with a convolutional block
+attention module (CBAM): weights of its channels, then of its positions. `transformer`: the same
+filters, a stem of two convolutions, and encoder blocks over the positions of the grid. Either is
+pooled by attention, a softmax over the positions, which `predict --png` draws. `--attention none`
+is the same network with neither CBAM nor weights in the pooling; `blocks` and `pooling` have one of
+the two. Images are shifted and mirrored, labels are smoothed, and what is kept is a moving average
+of the weights.
+
+Data: "toy" (drawn, offline: the place that decides is known), a folder, zip or tar with images in
+train/CLASS/ and test/CLASS/ (perhaps dev/CLASS/), or in CLASS/, or a folder with train.tar.xz and
+test.tar.xz, or "tfds:cifar10" and the like.
+
+    python -m recipes.image_classification train --data toy
+    python -m recipes.image_classification predict saved_models/image_classification a.jpg
+    python -m recipes.image_classification explain saved_models/image_classification
+
+Score: not measured yet.
+
+Reference: Woo et al., 2018 (CBAM), https://arxiv.org/abs/1807.06521; He et al., 2016 (residual
+branches), https://arxiv.org/abs/1512.03385; Hassani et al., 2021 (the transformer and its pooling),
+https://arxiv.org/abs/2104.05704; Jordan, 2024 (whitening, alternating mirror images),
+https://arxiv.org/abs/2404.00498. Departures: few wide stages in place of many, whitening and batch
+normalization also before the transformer.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from recipes.baselines import hog
+from recipes.data import images as image_data
+from recipes.data import labelled_images
+from recipes.kit import classes, exports, fitting, flags, records, run_folder
+from recipes.kit.errors import UserError, writing
+from recipes.kit.explaining import HELP, ExplainConfig
+from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
+from recipes.kit.running import Run
+from recipes.maps import images as image_maps
+
+NAME = "image_classification"
+FORMS = {"saved_model": "saved_model", **exports.FORMS}  # the first is what `predict` takes
+ATTENTIONS = ("both", "blocks", "pooling", "none")
+OPTIMIZERS = {"resnet": ("sgd", 0.2), "transformer": ("adamw", 0.002)}  # and the largest step size
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainConfig):
+    """What `train` can be told."""
+
+    # Data.
+    data: str = option("toy", "toy, tfds:NAME or a folder, zip or tar with SPLIT/CLASS/*.jpg")
+    output: Path = default(Path("saved_models") / NAME)
+    validation_fraction: float = option(
+        0.1, "share of the training images to validate on, without a split for it", low=0.01,
+        high=0.5,
+    )  # fmt: skip
+    image_size: int | None = option(
+        None, "pixels along each side that images are squashed to; none: the median of the "
+        "training images", low=16, high=1024,
+    )  # fmt: skip
+    # Network.
+    architecture: str = option("resnet", "kind of network", choices=tuple(OPTIMIZERS))
+    attention: str = option(
+        "both", "where attention is: in the blocks of the resnet (CBAM), in the pooling, or both",
+        choices=ATTENTIONS,
+    )  # fmt: skip
+    width: int = option(
+        32, "filters of the first stage; those after it, and the transformer, have four times as "
+        "many", low=4,
+    )  # fmt: skip
+    stages: int = option(3, "stages of the resnet, each of which halves the grid", low=1, high=6)
+    blocks: int = option(2, "encoder blocks of the transformer", low=1, high=12)
+    heads: int = option(4, "heads of a block; must divide four times --width", low=1)
+    dropout: float = option(0.1, "dropout rate of the blocks", low=0.0, high=0.9)
+    # Training.
+    optimizer: str | None = option(
+        None, "sgd (with Nesterov momentum 0.9) or adamw; none: sgd for the resnet, else adamw",
+        choices=("sgd", "adamw"),
+    )  # fmt: skip
+    learning_rate: float | None = option(
+        None, "largest step size; none: 0.2 for the resnet, 0.002 for the transformer", low=1e-6,
+        high=10.0,
+    )  # fmt: skip
+    weight_decay: float | None = option(
+        None, "share of a weight, times the step size, that a step takes away; none: 0.005 with "
+        "sgd, else 0.05", low=0.0, high=1.0,
+    )  # fmt: skip
+    epochs: int | None = size_dependent(18, 12)
+    patience: int = default(10)
+    batch_size: int | None = size_dependent(128, 32)
+    averaging: float = default(0.995)
+    label_smoothing: float = option(
+        0.1, "share of each label that goes to all classes alike", low=0.0, high=0.9
+    )
+    shift: int | None = option(
+        None, "pixels that images are moved by, at most; none: a sixteenth of a side", low=0
+    )
+    mirror: bool = option(True, "train on mirror images too")
+    cutout: int = option(0, "side of a square that is cut out of each image; 0: none", low=0)
+    # What is written.
+    baselines: bool = option(
+        True, "measure ridge regression on gradients and colours, and the same without attention"
+    )
+    parity_images: int = option(500, "test images on which the exports are compared", low=1)
+    explained: int = option(100, HELP, low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What `predict` can be told."""
+
+    folder: Path = argument("folder that train wrote")
+    images: tuple[Path, ...] = argument("image files to classify", nargs="*")
+    form: str = option("saved_model", "which export to use", choices=tuple(FORMS))
+    png: Path | None = option(None, "also draw what counted, for a single image")
+
+
+def build_model(config, images, num_classes, attention):
+    """The classifier, once to train and once to use; both share all weights.
+
+    Args:
+        config: A `Config`.
+        images: uint8 `(N, size, size, 3)`, training images, whose patches are whitened.
+        num_classes: Integer C.
+        attention: One of `ATTENTIONS`.
+
+    Returns:
+        The model to train, from `image` `(B, size, size, 3)` to logits `(B, C)`. The model to use:
+        to a dict of `probability` `(B, C)` and `weights` `(B, H, W)`: those of the pooling, with
+        `"blocks"` those of the last CBAM's positions.
+    """
+    import keras
+    from keras import layers
+
+    import keras_attention as ka
+    from recipes.parts import image_networks
+    from recipes.parts.equal_weights import EqualScore
+
+    image = keras.Input(images.shape[1:], dtype="uint8", name="image")
+    x = image_networks.whitened(image_networks.standardized(image, images), images)
+    of_blocks = None
+    if config.architecture == "resnet":
+        for number in range(1, config.stages + 1):
+            block = None
+            if attention in ("both", "blocks"):
+                block = ka.ConvBlockAttention(reduction_ratio=8, name=f"attention_{number}")
+            width = config.width if number == 1 else 4 * config.width
+            x, of_blocks = image_networks.residual_stage(x, width, f"stage_{number}", block)
+    else:
+        for number, width in enumerate((2 * config.width, 4 * config.width), start=1):
+            x = image_networks.convolution(x, width, f"stem_{number}", pool=True)
+        x = ka.SinusoidalPositionEncoding2D(name="position")(x)
+    _, height, width, features = x.shape
+    x = layers.Reshape((height * width, features), name="positions")(x)
+    if config.architecture == "transformer":
+        for number in range(1, config.blocks + 1):
+            x = ka.TransformerEncoderBlock(
+                4 * config.width, config.heads, activation="gelu", dropout=config.dropout,
+                norm_first=True, seed=config.seed + number, name=f"block_{number}",
+            )(x)  # fmt: skip
+        x = layers.LayerNormalization(name="norm")(x)
+    score = "dot" if attention in ("both", "pooling") else EqualScore()
+    pool = ka.AttentionPooling(score=score, name="pooling")
+    x, of_pooling = pool(x, return_attention_scores=True)  # (B, D), (B, S)
+    logits = layers.Dense(num_classes, dtype="float32", name="head")(x)
+    weights = of_blocks if attention == "blocks" else of_pooling
+    outputs = {
+        "probability": layers.Softmax(dtype="float32", name="probability")(logits),
+        "weights": layers.Reshape((height, width), dtype="float32", name="weights")(weights),
+    }
+    return keras.Model(image, logits), keras.Model(image, outputs, name=NAME)
+
+
+def compile_model(config, model, batches):
+    """Loss, optimizer and metric."""
+    import keras
+
+    kind, rate = OPTIMIZERS[config.architecture]
+    kind = config.optimizer or kind
+    decay = {"sgd": 0.005, "adamw": 0.05}[kind]
+    options = {
+        "learning_rate": fitting.warmup_cosine(
+            config.learning_rate or rate, config.epochs * len(batches), warmup=0.2
+        ),
+        "weight_decay": decay if config.weight_decay is None else config.weight_decay,
+        "use_ema": True,
+        "ema_momentum": fitting.momentum(config.averaging, batches),
+    }
+    if kind == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
+    else:
+        optimizer = keras.optimizers.AdamW(**options)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(True, config.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA's convolutions are slower on a CPU
+    )
+
+
+def checked(config):
+    """The config, if its options go together.
+
+    Raises:
+        UserError: If they do not.
+    """
+    if config.architecture == "transformer":
+        if 4 * config.width % config.heads:
+            raise UserError(
+                "--heads must divide four times --width. Received: "
+                f"--heads {config.heads} --width {config.width}"
+            )
+        if config.attention == "blocks":
+            raise UserError("--attention blocks needs --architecture resnet")
+    return config
+
+
+def train(config):
+    """Train a classifier, measure it beside its baselines, and export it."""
+    config = checked(config)
+    # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
+    data = flags.call(labelled_images.ImageReader, config).load(config.data)
+    import keras
+
+    from recipes.data.batches import Augmentation, ImageBatches
+    from recipes.parts import classified
+
+    with Run(config, NAME) as run:
+        config = run.begin(config, data)
+        images, whole = labelled_images.in_memory(data, config.image_size)
+        if whole is not data:
+            print(f"  Note: {whole.notes[-1]}")
+        data, size = whole, images["train"].shape[1]
+        shift = size // 16 if config.shift is None else config.shift
+        augmentation = Augmentation(min(shift, size - 1), config.mirror, config.cutout)
+
+        def batches(part, **options):
+            return ImageBatches(
+                images[part], data.splits[part].labels, len(data.labels), config.batch_size,
+                **options,
+            )  # fmt: skip
+
+        def fit(attention, name=None):
+            """Trains a model: that of the run, or with a name one to compare with."""
+            keras.utils.set_random_seed(config.seed)
+            seen = batches(
+                "train", augmentation=augmentation, shuffle_seed=config.seed,
+                epoch=0 if name else run.epochs_done,
+            )  # fmt: skip
+            training, model = build_model(config, images["train"], len(data.labels), attention)
+            compile_model(config, training, seen)
+            if name is None:
+                run.fit(training, seen, batches("validation"), monitor="val_loss", mode="min")
+            else:
+                run.fit_baseline(name, training, seen, batches("validation"))
+            return model, model.predict(images["test"], verbose=0)["probability"]
+
+        model, probabilities = fit(config.attention)
+        labels = data.test.labels
+        scores = classified.measure(labels, probabilities)
+        baselines = {"most frequent label": classes.most_frequent(data.train.labels, labels)}
+        if config.baselines:
+            baselines["ridge regression on gradients and colours"] = hog.ridge(images, data)
+        if config.baselines and config.attention != "none":
+            baselines["no attention"] = classified.measure(labels, fit("none", "no attention")[1])
+        records.show_scores(scores, baselines)
+
+        forms = classified.export(
+            model, run.path, data.labels, images["test"][: config.parity_images]
+        )
+        details, section = classified.described(data, probabilities)
+        run.publish(
+            model, data, title="Image classification", scores=scores, baselines=baselines,
+            exports=forms, card=card(config, data, section), details=details,
+            maps=image_maps.maps_of(config, model, images["test"], data),
+        )  # fmt: skip
+
+
+def card(config, data, section):
+    """The words of the model card, with a section of its own for the classes."""
+    shown = ", ".join(data.labels[:10]) + (", ..." if len(data.labels) > 10 else "")
+    where = (
+        "the `weights` of the positions of its last block, each between 0 and 1"
+        if config.attention == "blocks"
+        else "the `weights` of the positions of a grid, which sum to one"
+    )
+    return {
+        "What it does": (
+            f"Tells which of {len(data.labels)} classes an image belongs to ({shown}), how "
+            f"probable each is, and where it looked: {where}."
+        ),
+        "Limits": (
+            "Every image gets one of these classes, also one that shows none of them. It learned "
+            "from images of one kind and size, squashed to a square, and is worse on others. Each "
+            "position has seen its surroundings: the weights are coarse. It must not decide about "
+            "people."
+        ),
+        **section,
+        "How to use": (
+            f"    python -m recipes.{NAME} predict FOLDER photo.jpg --png look.png\n\n"
+            "All forms take `image`, uint8 `(batch, height, width, 3)` of any size, and give "
+            "`probability` `(batch, classes)` and `weights` `(batch, rows, columns)`. The classes "
+            "are `labels.txt`, also in each TFLite file (it is also a zip archive). The TFLite "
+            "files take every pixel that they need alone: make a much larger photo smaller first."
+        ),
+    }
+
+
+def predict(config):
+    """Tell the class of images, and draw what counted."""
+    from recipes.parts import classified
+
+    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], classified.LABELS])
+    if not config.images:
+        raise UserError("Expected one image file or more. Received none")
+    if config.png and len(config.images) > 1:
+        raise UserError(f"Expected a single image with --png. Received: {len(config.images)}")
+    read = classified.reader(config.folder, FORMS[config.form])
+    for path in config.images:
+        image = image_data.read_file(path)
+        label, probability, weights = read(image)
+        shown = f"{label} {probability:.3f}"
+        print(f"{path}: {shown}" if len(config.images) > 1 else shown, flush=True)
+        if config.png:
+            with writing("--png", config.png):
+                classified.draw(image, shown, weights, config.png)
+
+
+def explain(config):
+    """Test whether the weights of a trained model explain its answers, and write a page."""
+    image_maps.write(config, NAME, Config)
+
+
+if __name__ == "__main__":
+    commands = {"train": (Config, train), "predict": (PredictConfig, predict)}
+    sys.exit(flags.command_line(__doc__, **commands, explain=(ExplainConfig, explain)))
