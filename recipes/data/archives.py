@@ -171,9 +171,9 @@ class Tar:
         waiting, wanted = {}, set(names)
         with tarfile.open(self.path) as archive:
             found = (
-                (name, archive.extractfile(entry).read())
+                (_path_in(entry), archive.extractfile(entry).read())
                 for entry in archive
-                if entry.isfile() and (name := _path_in(entry)) in wanted
+                if entry.isfile() and _path_in(entry) in wanted
             )
             for name in names:
                 while name not in waiting:

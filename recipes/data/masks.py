@@ -271,10 +271,13 @@ def _decoded(decode, content, where, *options):
 
 def _pairs(folder, image_files, mask_files):
     """Rows for the images of two folders or zips: each with the mask of the same stem."""
-    mask_of = {Path(name).stem: name for name in mask_files.names() if _is_image(name)}
+    masks = [name for name in mask_files.names() if _is_image(name)]
+    # A zip may hold a folder of its own name, so a file's own name will do where it is the only one.
+    mask_of = {Path(name).stem: name for name in masks}
+    mask_of |= {str(Path(name).with_suffix("")): name for name in masks}
     rows = []
     for name in filter(_is_image, image_files.names()):
-        mask = mask_of.get(Path(name).stem)
+        mask = mask_of.get(str(Path(name).with_suffix("")), mask_of.get(Path(name).stem))
         if mask is None:
             raise UserError(
                 f"{folder}: expected a mask of {name} in {mask_files.path.name}, of the same name "

@@ -1,6 +1,8 @@
 """Files beside a table: in a folder or a zip, with what is broken in their place."""
 
+import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,47 @@ def test_files_of_one_name_are_listed_in_order(folder):
     assert archives.named(folder, "sounds").names() == ["a.wav", "b.wav"]
     (folder / "sounds" / ".hidden").unlink()
     move_into_zip(folder / "sounds", folder / "sounds.zip", "deep/")
-    assert archives.named(folder, "sounds").names() == ["a.wav", "b.wav"]
+    assert archives.named(folder, "sounds").names() == ["deep/a.wav", "deep/b.wav"]
     with pytest.raises(UserError, match=r"Expected audio/ or audio\.zip in .* Found: \.hidden"):
         archives.named(folder, "audio")
+
+
+@pytest.fixture(params=[".tar", ".tar.gz", ".tar.xz", ".tgz", ".zip", ""])
+def photos(request, tmp_path):
+    """A folder or archive with files in folders, and what must not be seen."""
+    folder = tmp_path / "photos"
+    for name in ("b/2.jpg", "a/1.jpg", "a/0.jpg", "a/.hidden.jpg", "__MACOSX/a/0.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"content of {name}")
+    path = tmp_path / f"photos{request.param}"
+    if request.param == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in (file for file in folder.rglob("*") if file.is_file()):
+                archive.write(file, file.relative_to(folder))
+    elif request.param:
+        kind = {".tar": "w", ".xz": "w:xz"}.get(path.suffix, "w:gz")
+        with tarfile.open(path, kind) as tar:
+            tar.add(folder, ".")
+    return path
+
+
+def test_folders_zips_and_tars_have_the_same_names_and_contents(photos):
+    files = archives.opened(photos, "images")
+    assert files.names() == ["a/0.jpg", "a/1.jpg", "b/2.jpg"]
+    assert files.has("a/1.jpg") and not files.has("a/2.jpg")
+    wanted = ["b/2.jpg", "a/0.jpg", "a/1.jpg"]
+    read = list(files.read(wanted))
+    assert read == [(name, f"content of {name}".encode()) for name in wanted]
+    assert len(list(files.stamps(wanted))) == 3
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.xz", "a.tar.gz", "a.zip"])
+def test_an_archive_that_is_none(tmp_path, name):
+    (tmp_path / name).write_text("no archive")
+    with pytest.raises(UserError, match=rf"{name}: expected a (tar|zip) of images: "):
+        archives.opened(tmp_path / name, "images")
+
+
+def test_stem():
+    assert archives.stem(Path("a/test.v2.tar.gz")) == "test.v2"
+    assert archives.stem(Path("train.zip")) == "train" and archives.stem(Path("a.gz")) is None

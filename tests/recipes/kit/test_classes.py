@@ -46,3 +46,20 @@ def test_table_has_shares_and_stays_a_table():
     lines = classes.table(rows).split("\n")
     assert lines[2].startswith("| sea | 5 (50.0%) | 0.667 | 0.800 |")
     assert "a\\|b" in lines[4] and lines[-1].startswith("| all | 10 |")
+
+
+def test_calibration_error_is_the_mean_gap_of_bins():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([1.0, 1.0, 1.0], 500)
+    labels = rng.integers(3, size=500)
+    sure, found = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    expected = 0.0
+    for low in range(15):
+        rows = [row for row in range(500) if low / 15 < sure[row] <= (low + 1) / 15]
+        if rows:
+            right = np.mean([found[row] == labels[row] for row in rows])
+            expected += len(rows) / 500 * abs(right - np.mean([sure[row] for row in rows]))
+    assert classes.calibration_error(labels, probabilities) == pytest.approx(expected)
+    certain = np.eye(3)[labels]
+    assert classes.calibration_error(labels, certain) == 0
+    assert classes.calibration_error((labels + 1) % 3, certain) == 1
