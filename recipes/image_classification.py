@@ -46,7 +46,7 @@ from recipes.maps import images as image_maps
 NAME = "image_classification"
 FORMS = {"saved_model": "saved_model", **exports.FORMS}  # the first is what `predict` takes
 ATTENTIONS = ("both", "blocks", "pooling", "none")
-OPTIMIZERS = {"resnet": ("sgd", 0.2), "transformer": ("adamw", 0.002)}  # and the largest step size
+OPTIMIZERS = {"resnet": "sgd", "transformer": "adamw"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Config(TrainConfig):
         choices=("sgd", "adamw"),
     )  # fmt: skip
     learning_rate: float | None = option(
-        None, "largest step size; none: 0.2 for the resnet, 0.002 for the transformer", low=1e-6,
-        high=10.0,
+        None, "largest step size; none: 0.002 for adamw, 0.2 for sgd with batches of 128 and in "
+        "proportion for others", low=1e-6, high=10.0,
     )  # fmt: skip
     weight_decay: float | None = option(
         None, "share of a weight, times the step size, that a step takes away; none: 0.005 with "
@@ -181,13 +181,12 @@ def compile_model(config, model, batches):
     """Loss, optimizer and metric."""
     import keras
 
-    kind, rate = OPTIMIZERS[config.architecture]
-    kind = config.optimizer or kind
+    kind = config.optimizer or OPTIMIZERS[config.architecture]
+    rate = {"sgd": 0.2 * config.batch_size / 128, "adamw": 0.002}[kind]
     decay = {"sgd": 0.005, "adamw": 0.05}[kind]
+    steps = config.epochs * len(batches)
     options = {
-        "learning_rate": fitting.warmup_cosine(
-            config.learning_rate or rate, config.epochs * len(batches), warmup=0.2
-        ),
+        "learning_rate": fitting.warmup_cosine(config.learning_rate or rate, steps, warmup=0.2),
         "weight_decay": decay if config.weight_decay is None else config.weight_decay,
         "use_ema": True,
         "ema_momentum": fitting.momentum(config.averaging, batches),
@@ -238,6 +237,11 @@ def train(config):
         if whole is not data:
             print(f"  Note: {whole.notes[-1]}")
         data, size = whole, images["train"].shape[1]
+        if config.architecture == "resnet" and size < 2**config.stages:
+            raise UserError(
+                f"--stages must be at most {size.bit_length() - 1} for images of {size} x {size} "
+                f"pixels. Received: {config.stages}"
+            )
         shift = size // 16 if config.shift is None else config.shift
         augmentation = Augmentation(min(shift, size - 1), config.mirror, config.cutout)
 

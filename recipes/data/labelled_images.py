@@ -179,25 +179,19 @@ class ImageReader(LabelledReader):
         # As bytes: decoded by the same code as any other.
         decoders = {found[0]: tensorflow_datasets.decode.SkipDecoding()}
         datasets = tfds.load(name, builder, self.data_dir, decoders=decoders)
-        wanted = {found[0]: features[found[0]], label: features[label]}
+        # Some sets know the names of their classes only once they are downloaded.
+        names = tfds.open_builder(name, self.data_dir).info.features[label].names
         splits = {}
         for part, official in tfds.official_splits(datasets).items():
-            contents, labels = tfds.read_columns(datasets[official], dict.fromkeys(wanted))
-            names_of = features[label].names
-            rows = {
-                f"{part}-{row:06d}": (content, names_of[number])
-                for row, (content, number) in enumerate(zip(contents, labels, strict=True))
-                if number >= 0  # competitions keep the labels of their test split
-            }
-            splits[part] = Split(
-                list(rows),
-                [label_of for _, label_of in rows.values()],
-                source=images.Arrays(
-                    {key: content for key, (content, _) in rows.items()},
-                    str(builder.info.full_name),
-                ),
-                origin=f"{name}, split {official}",
-            )
+            contents, labels = {}, []
+            pairs = datasets[official].map(lambda row: (row[found[0]], row[label]))
+            for content, number in pairs.as_numpy_iterator():
+                if number >= 0:  # competitions keep the labels of their test split
+                    contents[f"{part}-{len(labels):06d}"] = content
+                    labels.append(names[number])
+            source = images.Arrays(contents, str(builder.info.full_name))
+            origin = f"{name}, split {official}"
+            splits[part] = Split(list(contents), labels, source=source, origin=origin)
         return self.require_tfds(splits, name, datasets), tfds.about(builder)
 
 

@@ -192,11 +192,32 @@ def test_limit_and_fingerprint(tmp_path):
     assert load(folder).fingerprint != before
 
 
-def test_a_set_of_tensorflow_datasets(tmp_path, monkeypatch):
+def test_a_set_of_tensorflow_datasets(tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets")
-    with tfds.testing.mock_data(num_examples=12):
-        data = load("tfds:cifar10", data_dir=tmp_path)
-    assert len(data.test) == 12 and set(data.labels) <= {"airplane", "automobile", "bird", "cat",
-        "deer", "dog", "frog", "horse", "ship", "truck"}  # fmt: skip
+    kinds = tfds.features
+    features = {
+        "id": kinds.Text(),
+        "image": kinds.Image(shape=(32, 32, 3)),
+        "label": kinds.ClassLabel(names=["frog", "ship"]),
+    }
+    pixels = {label: np.full((32, 32, 3), 9, "uint8") for label in ("ship", "frog")}
+    pixels["ship"][..., 2] = pixels["frog"][..., 1] = 200
+    rows = [
+        (n, {"id": str(n), "image": pixels[x], "label": x}) for n, x in enumerate([*pixels] * 4)
+    ]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="cifar10",
+        version="3.0.2",
+        features=kinds.FeaturesDict(features),
+        split_datasets={"train": rows, "test": rows[:2]},
+        data_dir=tmp_path,
+        disable_shuffling=True,
+    )
+    data = load("tfds:cifar10", data_dir=tmp_path)
+    assert data.labels == ["frog", "ship"]
+    assert counts(data) == {"train": [3, 3], "validation": [1, 1], "test": [1, 1]}
     images, _ = labelled_images.in_memory(data)
-    assert images["test"].shape == (12, 32, 32, 3)
+    assert images["train"].shape == (6, 32, 32, 3)
+    brightest = images["train"].mean(axis=(1, 2)).argmax(axis=1)
+    assert brightest.tolist() == (data.train.labels + 1).tolist()
+    assert "Found: none among text, label" in fails("tfds:imdb_reviews", data_dir=tmp_path)
