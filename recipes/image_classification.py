@@ -25,8 +25,7 @@ Score: not measured yet.
 Reference: Woo et al., 2018 (CBAM), https://arxiv.org/abs/1807.06521; He et al., 2016 (residual
 branches), https://arxiv.org/abs/1512.03385; Hassani et al., 2021 (the transformer and its pooling),
 https://arxiv.org/abs/2104.05704; Jordan, 2024 (whitening, alternating mirror images),
-https://arxiv.org/abs/2404.00498. Departures: few wide stages in place of many, whitening and batch
-normalization also before the transformer.
+https://arxiv.org/abs/2404.00498. Departures: few wide stages; whitening before the transformer too.
 """
 
 import dataclasses
@@ -34,14 +33,14 @@ import sys
 from pathlib import Path
 
 from recipes.baselines import hog
-from recipes.data import images as image_data
 from recipes.data import labelled_images
-from recipes.kit import classes, exports, fitting, flags, records, run_folder
-from recipes.kit.errors import UserError, writing
+from recipes.kit import classes, exports, fitting, flags, records
+from recipes.kit.errors import UserError
 from recipes.kit.explaining import HELP, ExplainConfig
-from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
+from recipes.kit.flags import TrainConfig, default, option, size_dependent
 from recipes.kit.running import Run
 from recipes.maps import images as image_maps
+from recipes.parts import classified
 
 NAME = "image_classification"
 FORMS = {"saved_model": "saved_model", **exports.FORMS}  # the first is what `predict` takes
@@ -112,13 +111,10 @@ class Config(TrainConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(classified.PredictConfig):
     """What `predict` can be told."""
 
-    folder: Path = argument("folder that train wrote")
-    images: tuple[Path, ...] = argument("image files to classify", nargs="*")
     form: str = option("saved_model", "which export to use", choices=tuple(FORMS))
-    png: Path | None = option(None, "also draw what counted, for a single image")
 
 
 def build_model(config, images, num_classes, attention):
@@ -204,32 +200,25 @@ def compile_model(config, model, batches):
     )
 
 
-def checked(config):
-    """The config, if its options go together.
-
-    Raises:
-        UserError: If they do not.
-    """
-    if config.architecture == "transformer":
-        if 4 * config.width % config.heads:
-            raise UserError(
-                "--heads must divide four times --width. Received: "
-                f"--heads {config.heads} --width {config.width}"
-            )
-        if config.attention == "blocks":
-            raise UserError("--attention blocks needs --architecture resnet")
-    return config
+def check(config):
+    """Raises a `UserError` unless the options go together."""
+    if config.architecture == "transformer" and 4 * config.width % config.heads:
+        raise UserError(
+            "--heads must divide four times --width. Received: "
+            f"--heads {config.heads} --width {config.width}"
+        )
+    if config.architecture == "transformer" and config.attention == "blocks":
+        raise UserError("--attention blocks needs --architecture resnet")
 
 
 def train(config):
     """Train a classifier, measure it beside its baselines, and export it."""
-    config = checked(config)
+    check(config)
     # First: wrong data shows at once, before the seconds that TensorFlow takes to load.
     data = flags.call(labelled_images.ImageReader, config).load(config.data)
     import keras
 
     from recipes.data.batches import Augmentation, ImageBatches
-    from recipes.parts import classified
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
@@ -289,52 +278,12 @@ def train(config):
 
 def card(config, data, section):
     """The words of the model card, with a section of its own for the classes."""
-    shown = ", ".join(data.labels[:10]) + (", ..." if len(data.labels) > 10 else "")
-    where = (
-        "the `weights` of the positions of its last block, each between 0 and 1"
-        if config.attention == "blocks"
-        else "the `weights` of the positions of a grid, which sum to one"
-    )
-    return {
-        "What it does": (
-            f"Tells which of {len(data.labels)} classes an image belongs to ({shown}), how "
-            f"probable each is, and where it looked: {where}."
-        ),
-        "Limits": (
-            "Every image gets one of these classes, also one that shows none of them. It learned "
-            "from images of one kind and size, squashed to a square, and is worse on others. Each "
-            "position has seen its surroundings: the weights are coarse. It must not decide about "
-            "people."
-        ),
-        **section,
-        "How to use": (
-            f"    python -m recipes.{NAME} predict FOLDER photo.jpg --png look.png\n\n"
-            "All forms take `image`, uint8 `(batch, height, width, 3)` of any size, and give "
-            "`probability` `(batch, classes)` and `weights` `(batch, rows, columns)`. The classes "
-            "are `labels.txt`, also in each TFLite file (it is also a zip archive). The TFLite "
-            "files take every pixel that they need alone: make a much larger photo smaller first."
-        ),
-    }
+    return classified.card(config, data, section)
 
 
 def predict(config):
     """Tell the class of images, and draw what counted."""
-    from recipes.parts import classified
-
-    run_folder.find_run(config.folder, recipe=NAME, files=[FORMS[config.form], classified.LABELS])
-    if not config.images:
-        raise UserError("Expected one image file or more. Received none")
-    if config.png and len(config.images) > 1:
-        raise UserError(f"Expected a single image with --png. Received: {len(config.images)}")
-    read = classified.reader(config.folder, FORMS[config.form])
-    for path in config.images:
-        image = image_data.read_file(path)
-        label, probability, weights = read(image)
-        shown = f"{label} {probability:.3f}"
-        print(f"{path}: {shown}" if len(config.images) > 1 else shown, flush=True)
-        if config.png:
-            with writing("--png", config.png):
-                classified.draw(image, shown, weights, config.png)
+    classified.answer(config, NAME, FORMS)
 
 
 def explain(config):

@@ -1,11 +1,26 @@
 """A classifier of images in use: its figures, its exports, and an export that answers."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 
+from recipes.data import images as image_data
 from recipes.kit import classes, exports, run_folder
+from recipes.kit.errors import UserError, writing
+from recipes.kit.flags import argument, option
 
 LABELS = "labels.txt"
 _SHOWN = 100  # classes in the card's table, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What `predict` can be told."""
+
+    folder: Path = argument("folder that train wrote")
+    images: tuple[Path, ...] = argument("image files to classify", nargs="*")
+    png: Path | None = option(None, "also draw what counted, for a single image")
 
 
 def measure(labels, probabilities):
@@ -32,6 +47,42 @@ def described(data, probabilities):
         "right, the mean over 15 bins (Guo et al., 2017).\n\n" + classes.table(few)
     )
     return {"classes": rows}, {"Classes": section}
+
+
+def card(config, data, section):
+    """The words of the model card, with a section of its own for the classes.
+
+    Args:
+        config: A `recipes.image_classification.Config`.
+        data: `recipes.data.labelled_images.LabelledImages`.
+        section: Dict from the heading of the section to its Markdown.
+    """
+    shown = ", ".join(data.labels[:10]) + (", ..." if len(data.labels) > 10 else "")
+    where = (
+        "the `weights` of the positions of its last block, each between 0 and 1"
+        if config.attention == "blocks"
+        else "the `weights` of the positions of a grid, which sum to one"
+    )
+    return {
+        "What it does": (
+            f"Tells which of {len(data.labels)} classes an image belongs to ({shown}), how "
+            f"probable each is, and where it looked: {where}."
+        ),
+        "Limits": (
+            "Every image gets one of these classes, also one that shows none of them. It learned "
+            "from images of one kind and size, squashed to a square, and is worse on others. Each "
+            "position has seen its surroundings: the weights are coarse. It must not decide about "
+            "people."
+        ),
+        **section,
+        "How to use": (
+            "    python -m recipes.image_classification predict FOLDER photo.jpg --png look.png\n\n"
+            "All forms take `image`, uint8 `(batch, height, width, 3)` of any size, and give "
+            "`probability` `(batch, classes)` and `weights` `(batch, rows, columns)`. The classes "
+            "are `labels.txt`, also in each TFLite file (it is also a zip archive). The TFLite "
+            "files take every pixel that they need alone: make a much larger photo smaller first."
+        ),
+    }
 
 
 def export(model, folder, labels, images):
@@ -86,6 +137,33 @@ def reader(folder, file):
         return labels[best], float(outputs["probability"][0, best]), outputs["weights"][0]
 
     return read
+
+
+def answer(config, recipe, forms):
+    """Prints the class of each image, and draws what counted.
+
+    Args:
+        config: A `PredictConfig`.
+        recipe: String, the recipe's name.
+        forms: Dict, form to the name of its file.
+
+    Raises:
+        UserError: If there is no such model, no image, or the picture cannot be written.
+    """
+    run_folder.find_run(config.folder, recipe=recipe, files=[forms[config.form], LABELS])
+    if not config.images:
+        raise UserError("Expected one image file or more. Received none")
+    if config.png and len(config.images) > 1:
+        raise UserError(f"Expected a single image with --png. Received: {len(config.images)}")
+    read = reader(config.folder, forms[config.form])
+    for path in config.images:
+        image = image_data.read_file(path)
+        label, probability, weights = read(image)
+        shown = f"{label} {probability:.3f}"
+        print(f"{path}: {shown}" if len(config.images) > 1 else shown, flush=True)
+        if config.png:
+            with writing("--png", config.png):
+                draw(image, shown, weights, config.png)
 
 
 def draw(image, caption, weights, path):
