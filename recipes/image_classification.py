@@ -218,7 +218,7 @@ def train(config):
     data = flags.call(labelled_images.ImageReader, config).load(config.data)
     import keras
 
-    from recipes.data.batches import Augmentation, ImageBatches
+    from recipes.data.batches import ImageAugmentation, ImageBatches
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
@@ -232,7 +232,7 @@ def train(config):
                 f"pixels. Received: {config.stages}"
             )
         shift = size // 16 if config.shift is None else config.shift
-        augmentation = Augmentation(min(shift, size - 1), config.mirror, config.cutout)
+        augmentation = ImageAugmentation(min(shift, size - 1), config.mirror, config.cutout)
 
         def batches(part, **options):
             return ImageBatches(

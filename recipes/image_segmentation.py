@@ -164,7 +164,7 @@ def train(config):
     data = flags.call(mask_data.MaskReader, config).load(config.data)
     import keras
 
-    from recipes.data.batches import Augmentation, CropBatches
+    from recipes.data.batches import CropAugmentation, CropBatches
     from recipes.parts import segmenter
 
     with Run(config, NAME) as run:
@@ -172,7 +172,7 @@ def train(config):
         unit = 2 ** (config.levels - 1)
         largest = max(max(mask.shape) for mask in data.train.masks)
         side = -(-min(config.crop, largest) // unit) * unit
-        augmentation = flags.call(Augmentation, config, turn=True)
+        augmentation = flags.call(CropAugmentation, config, turn=True)
 
         def fit(attention, name=None):
             """Trains a network: that of the run, or with a name one to compare with."""

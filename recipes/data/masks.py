@@ -272,7 +272,7 @@ def _decoded(decode, content, where, *options):
 def _pairs(folder, image_files, mask_files):
     """Rows for the images of two folders or zips: each with the mask of the same stem."""
     masks = [name for name in mask_files.names() if _is_image(name)]
-    # A zip may hold a folder of its own name, so a file's own name will do where it is the only one.
+    # A zip may hold a folder of its own name, so the name alone will do.
     mask_of = {Path(name).stem: name for name in masks}
     mask_of |= {str(Path(name).with_suffix("")): name for name in masks}
     rows = []

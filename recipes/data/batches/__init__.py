@@ -15,20 +15,21 @@ a batch holds:
 from recipes.data.batches.base import Batches, pad, swap_second, widths
 from recipes.data.batches.candidates import CandidateBatches
 from recipes.data.batches.captions import CaptionBatches
-from recipes.data.batches.crops import Augmentation, CropBatches
+from recipes.data.batches.crops import CropAugmentation, CropBatches
 from recipes.data.batches.histories import Windows, padded
-from recipes.data.batches.images import Augmentation, ImageBatches
+from recipes.data.batches.images import ImageAugmentation, ImageBatches
 from recipes.data.batches.pairs import PairBatches, SummaryBatches, longer_sides
 from recipes.data.batches.streams import StreamBatches
 from recipes.data.batches.texts import DocumentBatches, PaddedBatches
 
 __all__ = [
-    "Augmentation",
     "Batches",
     "CandidateBatches",
     "CaptionBatches",
+    "CropAugmentation",
     "CropBatches",
     "DocumentBatches",
+    "ImageAugmentation",
     "ImageBatches",
     "PaddedBatches",
     "PairBatches",

@@ -9,7 +9,7 @@ from recipes.data.images import statistics
 
 
 @dataclasses.dataclass(frozen=True)
-class Augmentation:
+class CropAugmentation:
     """How crops are altered; nothing by default.
 
     Attributes:
@@ -53,7 +53,7 @@ class CropBatches(Batches):
         batch_size: Integer B; fewer where there are fewer crops.
         side: Integer S, pixels along each side. Smaller images are mirrored at their edges.
         crops: Integer, crops of each image in an epoch.
-        augmentation: `Augmentation`, or `None`.
+        augmentation: `CropAugmentation`, or `None`.
         **options: As for `Batches`.
 
     Each batch is pixels `(B, S, S, 3)`, in deviations from the mean of their image, and float32
@@ -63,7 +63,7 @@ class CropBatches(Batches):
     def __init__(self, images, masks, batch_size, *, side, crops=1, augmentation=None, **options):
         self._images, self._masks, self._side = images, masks, side
         self._statistics = [statistics(image) for image in images]
-        self._crops, self._augmentation = crops, augmentation or Augmentation()
+        self._crops, self._augmentation = crops, augmentation or CropAugmentation()
         count = len(images) * crops
         super().__init__(np.ones(count), min(batch_size, count), **options)
 

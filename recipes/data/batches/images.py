@@ -7,7 +7,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Augmentation:
+class ImageAugmentation:
     """How training images are changed.
 
     Attributes:
@@ -57,7 +57,7 @@ class ImageBatches(keras.utils.PyDataset):
         labels: Integer array `(N,)`.
         num_classes: Integer C.
         batch_size: Integer B.
-        augmentation: `Augmentation`, or `None` for images as they are.
+        augmentation: `ImageAugmentation`, or `None` for images as they are.
         shuffle_seed: Integer to shuffle by, anew in each epoch, without the few images that are
             left over from whole batches; or `None` to take all in one order.
         epoch: Integer, epochs done in an earlier session.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recipes.data.batches import Augmentation, CropBatches
+from recipes.data.batches import CropAugmentation, CropBatches
 from recipes.data.images import statistics
 
 RNG = np.random.default_rng(0)
@@ -16,7 +16,7 @@ def example(rows, columns):
 
 SIZES = ((40, 24), (24, 24), (32, 48), (12, 60), (24, 28))
 IMAGES, MASKS = zip(*(example(*size) for size in SIZES), strict=True)
-ALL = Augmentation(turn=True, contrast=0.3, brightness=0.3, colour=0.1)
+ALL = CropAugmentation(turn=True, contrast=0.3, brightness=0.3, colour=0.1)
 
 
 def make(batch_size=2, **options):
@@ -38,7 +38,7 @@ def test_the_mask_follows_the_image_however_it_is_turned():
         for one, mask in zip(pixels, masks > 0, strict=True):
             if mask.any() and not mask.all():
                 assert one[mask].min(axis=0).min() > one[~mask].max()
-    zoomed = make(crops=4, shuffle_seed=0, augmentation=Augmentation(zoom=0.5))
+    zoomed = make(crops=4, shuffle_seed=0, augmentation=CropAugmentation(zoom=0.5))
     for pixels, masks in (zoomed[index] for index in range(len(zoomed))):
         for one, mask in zip(pixels[..., 0], masks > 0, strict=True):
             if mask.any() and not mask.all():
@@ -46,7 +46,7 @@ def test_the_mask_follows_the_image_however_it_is_turned():
 
 
 def test_light_and_dark_are_exchanged():
-    batches = make(shuffle_seed=0, augmentation=Augmentation(invert=1.0))
+    batches = make(shuffle_seed=0, augmentation=CropAugmentation(invert=1.0))
     plain = make(shuffle_seed=0)
     for index in range(len(batches)):
         np.testing.assert_allclose(batches[index][0], -plain[index][0], rtol=1e-5)

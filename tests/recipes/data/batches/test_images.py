@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recipes.data.batches import Augmentation, ImageBatches
+from recipes.data.batches import ImageAugmentation, ImageBatches
 
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(0, 256, (10, 8, 6, 3), dtype="uint8")
@@ -49,7 +49,7 @@ def test_fewer_images_than_a_batch_make_one():
 
 
 def test_every_image_is_mirrored_in_every_second_epoch():
-    found = batches(shuffle_seed=1, augmentation=Augmentation(mirror=True))
+    found = batches(shuffle_seed=1, augmentation=ImageAugmentation(mirror=True))
     seen = {}
     for _ in range(4):
         for images, _ in (found[n] for n in range(len(found))):
@@ -69,7 +69,7 @@ def test_every_image_is_mirrored_in_every_second_epoch():
 
 def test_shifted_images_are_reflected_at_the_border():
     image = np.arange(5, dtype="uint8")[None, None, :, None] * np.ones((1, 5, 1, 3), "uint8")
-    change, found = Augmentation(shift=1), set()
+    change, found = ImageAugmentation(shift=1), set()
     for seed in range(20):
         out = change(image, np.zeros(1, bool), np.random.default_rng(seed))
         found.add(tuple(out[0, 0, :, 0].tolist()))
@@ -80,7 +80,7 @@ def test_shifted_images_are_reflected_at_the_border():
 def test_cutout_gives_a_square_the_mean_colour(seed):
     images = np.where(np.indices((9, 9)).sum(axis=0) % 2, 255, 1).astype("uint8")
     images = np.repeat(images[None, ..., None], 3, axis=-1)
-    out = Augmentation(cutout=3)(images, np.zeros(1, bool), np.random.default_rng(seed))
+    out = ImageAugmentation(cutout=3)(images, np.zeros(1, bool), np.random.default_rng(seed))
     changed = np.argwhere((out != images).all(axis=-1)[0])
     assert set(out[out != images]) == {126}  # 40 of 81 are 255
     assert (np.ptp(changed, axis=0) < 3).all() and 4 <= len(changed) <= 9
