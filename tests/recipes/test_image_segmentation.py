@@ -171,6 +171,7 @@ def test_predict_draws_outline_and_gates(toy_run, slides, tmp_path, capfd):
     one_line(capfd, "Expected one image file or more")
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 def test_gates_are_compared_with_none(tmp_path, monkeypatch, eagerly):
     monkeypatch.setattr("recipes.kit.exports.export", lambda *args, **kwargs: {})
     for attention in recipe.ATTENTIONS:
