@@ -96,8 +96,8 @@ def read(path, columns):
         path: Path.
         columns: Dict from the name of each column to read to what it holds: `"text"`, strings
             kept as they are, perhaps empty; `"texts"`, a string or, in jsonl, a list of them,
-            read as a list; or `"value"`, strings or numbers, of which spaces around them are
-            dropped and something is left.
+            read as a list; `"value"`, strings or numbers, of which spaces around them are
+            dropped and something is left; or `"json"`, in jsonl any value, which the reader checks.
 
     Yields:
         Tuples of the line, from 1, where the row begins, and the value of each column.
@@ -292,6 +292,8 @@ class _Row(dict):
 
 def json_string(value, column, kind, where):
     """The string of a JSON value for a column, see `read`; if it is none, `where` is told."""
+    if kind == "json":
+        return value
     if kind == "texts" and isinstance(value, list) and value:
         return [json_string(one, column, "text", where) for one in value]
     if kind == "value" and isinstance(value, (int, float)):

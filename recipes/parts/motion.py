@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 import keras_attention as ka
+from recipes.parts.equal_weights import EqualScore
 
 KERNEL = 5  # frames that a convolution sees
 
@@ -46,7 +47,7 @@ class PoseFeatures(layers.Layer):
 
     def call(self, frames, mask):
         joints = frames.shape[-1] // 2
-        there = ops.cast(mask, frames.dtype)[..., None, None]  # (B, T, 1, 1)
+        there = ops.expand_dims(ops.cast(mask, frames.dtype), (2, 3))  # (B, T, 1, 1)
         x = ops.reshape(frames, (-1, ops.shape(frames)[1], joints, 2))
         count = ops.maximum(ops.sum(there, axis=1, keepdims=True), 1.0)  # (B, 1, 1, 1)
         centre = ops.mean(x, axis=2, keepdims=True)  # (B, T, 1, 2)
@@ -66,7 +67,7 @@ class PoseFeatures(layers.Layer):
         rows = (-1, ops.shape(frames)[1])
         parts = [ops.reshape(part, (*rows, 2 * joints)) for part in (x - centre, slow, fast)]
         parts += [ops.reshape(centre, (*rows, 2)), apart]
-        return ops.concatenate(parts, axis=-1) * there[..., 0]
+        return ops.concatenate(parts, axis=-1) * ops.squeeze(there, 3)
 
     def compute_output_shape(self, frames_shape, mask_shape=None):
         joints = frames_shape[-1] // 2
@@ -91,7 +92,7 @@ def _features(frames, joints):
     return (PoseFeatures(name="pose")(frames, mask) if joints else frames), mask
 
 
-def classifier(config, size, num_classes, mean, variance):
+def classifier(config, size, num_classes, mean, variance, *, joints, attention):
     """The model from frames to class.
 
     Args:
@@ -99,19 +100,21 @@ def classifier(config, size, num_classes, mean, variance):
         size: Integer N, numbers of a frame.
         num_classes: Integer C.
         mean, variance: Arrays, as of `statistics`.
+        joints: Whether the numbers of a frame are joints.
+        attention: String, a score of `ka.AttentionPooling`, or `"none"` for equal weights.
 
     Returns:
         Model of `frames` `(B, T, N)` to a dict of `probability` `(B, C)` and `weights` `(B, T)`,
         which sum to one.
     """
     frames = keras.Input((None, size), name="frames")
-    x, mask = _features(frames, config.joints)
+    x, mask = _features(frames, joints)
     x = layers.Normalization(mean=mean.tolist(), variance=variance.tolist(), name="normalize")(x)
     x = layers.Dropout(config.input_dropout, seed=config.seed, name="hide")(x)
     x = layers.Dense(config.units, activation="relu", name="frame")(x)
     x = {"cnn": _cnn, "gru": _gru, "transformer": _transformer}[config.encoder](config, x, mask)
     pool = ka.AttentionPooling(
-        normalizer="uniform" if config.attention == "none" else "softmax", name="attention"
+        score=EqualScore() if attention == "none" else attention, name="attention"
     )
     vector, weights = pool(x, mask=mask, return_attention_scores=True)
     vector = layers.Dropout(config.dropout, seed=config.seed + 1)(vector)
@@ -123,8 +126,27 @@ def classifier(config, size, num_classes, mean, variance):
     return keras.Model(frames, outputs, name="classifier")
 
 
+def of_pictures(backbone, classify):
+    """The model from pictures to class, of a network that sees and one that tells.
+
+    Args:
+        backbone: Model from images `(B, size, size, 3)` to features `(B, N)`.
+        classify: As `classifier` returns it, for frames of N numbers.
+
+    Returns:
+        Model of `frames` `(B, T, size, size, 3)`, 0 to 255, to what `classify` gives. A black frame
+        is not there.
+    """
+    shape = backbone.input_shape[1:]
+    frames = keras.Input((None, *shape), name="frames")
+    seen = backbone(ops.reshape(frames, (-1, *shape)))
+    seen = ops.reshape(seen, (-1, ops.shape(frames)[1], seen.shape[-1]))
+    there = ops.max(frames, axis=(2, 3, 4)) > 0.0
+    return keras.Model(frames, classify(seen * ops.expand_dims(ops.cast(there, seen.dtype), -1)))
+
+
 def _cnn(config, x, mask):
-    there = ops.cast(mask, x.dtype)[..., None]
+    there = ops.expand_dims(ops.cast(mask, x.dtype), -1)
     for number in range(1, config.blocks + 1):
         conv = layers.Conv1D(config.units, KERNEL, padding="same", name=f"block_{number}")
         y = layers.LayerNormalization(name=f"norm_{number}")(conv(x * there))

@@ -16,6 +16,7 @@ from recipes.data.batches.base import Batches, pad, swap_second, widths
 from recipes.data.batches.candidates import CandidateBatches
 from recipes.data.batches.captions import CaptionBatches
 from recipes.data.batches.crops import CropAugmentation, CropBatches
+from recipes.data.batches.clips import ClipAugmentation, ClipBatches, pad_clips
 from recipes.data.batches.histories import Windows, padded
 from recipes.data.batches.images import ImageAugmentation, ImageBatches
 from recipes.data.batches.pairs import PairBatches, SummaryBatches, longer_sides
@@ -28,6 +29,8 @@ __all__ = [
     "CaptionBatches",
     "CropAugmentation",
     "CropBatches",
+    "ClipAugmentation",
+    "ClipBatches",
     "DocumentBatches",
     "ImageAugmentation",
     "ImageBatches",
@@ -38,6 +41,7 @@ __all__ = [
     "Windows",
     "longer_sides",
     "pad",
+    "pad_clips",
     "padded",
     "swap_second",
     "widths",
