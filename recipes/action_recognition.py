@@ -166,6 +166,7 @@ def compile_model(config, model, batches):
         ),
         ka.SequenceCrossentropy(config.label_smoothing),
         metrics=["accuracy"],
+        jit_compile=False,  # to compile takes longer than such a small training
     )  # fmt: skip
 
 

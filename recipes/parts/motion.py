@@ -14,7 +14,7 @@ from keras import layers, ops
 import keras_attention as ka
 from recipes.parts.equal_weights import EqualScore
 
-KERNEL = 5  # frames that a convolution sees
+KERNEL = 3  # frames that a convolution sees
 
 
 def is_there(frames):
@@ -139,10 +139,31 @@ def of_pictures(backbone, classify):
     """
     shape = backbone.input_shape[1:]
     frames = keras.Input((None, *shape), name="frames")
-    seen = backbone(ops.reshape(frames, (-1, *shape)))
-    seen = ops.reshape(seen, (-1, ops.shape(frames)[1], seen.shape[-1]))
-    there = ops.max(frames, axis=(2, 3, 4)) > 0.0
-    return keras.Model(frames, classify(seen * ops.expand_dims(ops.cast(there, seen.dtype), -1)))
+    return keras.Model(frames, classify(EachFrame(backbone, name="see")(frames)))
+
+
+@keras.saving.register_keras_serializable(package="recipes")
+class EachFrame(layers.Wrapper):
+    """What a network sees in each picture of clips: zeros where a picture is black.
+
+    Call arguments:
+        frames: Float tensor `(B, T, size, size, 3)`.
+
+    Returns:
+        Float tensor `(B, T, N)`, for a network from `(B, size, size, 3)` to `(B, N)`.
+    """
+
+    def build(self, frames_shape):
+        self.built = True  # the network came with its weights
+
+    def call(self, frames):
+        size, count = self.layer.output_shape[-1], ops.shape(frames)[1]
+        seen = self.layer(ops.reshape(frames, (-1, *frames.shape[2:])), training=False)
+        there = ops.cast(ops.max(frames, axis=(2, 3, 4)) > 0.0, seen.dtype)
+        return ops.reshape(seen, (-1, count, size)) * ops.expand_dims(there, -1)
+
+    def compute_output_shape(self, frames_shape):
+        return (*frames_shape[:2], self.layer.output_shape[-1])
 
 
 def _cnn(config, x, mask):

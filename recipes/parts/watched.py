@@ -163,6 +163,7 @@ def figure(watched, facts, title):
     axes = bars.subplots()
     axes.bar(np.arange(1, count + 1), watched.weights, color="#3a7ca5")
     axes.set_xlim(0.4, count + 0.6)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("frame")
     axes.set_ylabel("weight")
     for side in ("top", "right"):
