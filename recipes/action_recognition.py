@@ -81,11 +81,11 @@ class Config(TrainConfig):
         "cnn", "what reads the frames together", choices=("cnn", "gru", "transformer")
     )
     attention: str = option("tanh_dot", "how frames are weighed", choices=("tanh_dot", "none"))
-    units: int = option(128, "size of the encoder", low=4)
+    units: int = option(64, "size of the encoder", low=4)
     blocks: int = option(2, "layers or blocks of the encoder", low=1, high=12)
     heads: int = option(4, "heads of a block of the transformer; they divide the units", low=1)
     input_dropout: float = option(0.2, "dropout rate of the features", low=0.0, high=0.95)
-    dropout: float = option(0.5, "dropout rate", low=0.0, high=0.95)
+    dropout: float = option(0.3, "dropout rate", low=0.0, high=0.95)
     # Training.
     label_smoothing: float = option(
         0.1, "share of each label that goes to all classes alike", low=0.0, high=0.9
@@ -99,8 +99,8 @@ class Config(TrainConfig):
     crop: float = option(0.2, "share of the frames that is cut off, at most", low=0.0, high=0.9)
     speed: float = option(0.2, "share by which time is stretched, at most", low=0.0, high=0.9)
     frame_dropout: float = option(0.1, "share of the frames left out", low=0.0, high=0.9)
-    epochs: int = default(80)
-    patience: int = default(80)
+    epochs: int = default(60)
+    patience: int = default(60)
     batch_size: int = default(32)
     learning_rate: float = default(0.002)
     # What is compared and written.

@@ -6,7 +6,7 @@ class it is of. A frame is x and y of eleven joints, y downwards, as in a pictur
 
 >>> clip = generate(1, seed=0)[0]
 >>> clip.label, clip.frames.shape, clip.start, clip.end
-('bow', (34, 22), 8, 15)
+('kick', (34, 22), 14, 21)
 """
 
 import dataclasses

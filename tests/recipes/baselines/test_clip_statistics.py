@@ -25,6 +25,6 @@ def test_it_tells_actions_from_poses_wherever_they_stand():
     assert scores["accuracy"] > 0.8
     moved = {**clips, "test": [100 + 7 * clip for clip in clips["test"]]}
     again = clip_statistics.logistic_regression(moved, labels, 4, joints=True)
-    assert again["log_loss"] == pytest.approx(scores["log_loss"], rel=0.02)
-    raw = clip_statistics.logistic_regression(clips, labels, 4)
-    assert raw["accuracy"] < scores["accuracy"]
+    assert again["log_loss"] == pytest.approx(scores["log_loss"], abs=0.02)
+    raw = clip_statistics.logistic_regression(moved, labels, 4)  # which knows what stands where
+    assert raw["accuracy"] < 0.7
