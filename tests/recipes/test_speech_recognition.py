@@ -207,7 +207,7 @@ def test_a_model_that_streams_and_what_it_is_compared_with(
     monkeypatch.setattr("recipes.data.toy.tones.splits", lambda: few)
     settings = (
         "--epochs 1 --units 4 --filters 2 --batch-size 10 --beams 1 --max-tokens 6 "
-        "--attention monotonic --direction forward --tokens characters --explained 2"
+        "--attention monotonic --direction forward --tokens characters --explained 0"
     )
     output = tmp_path / "out"
     assert run("train", *settings.split(), "--output", output) == 0
