@@ -21,7 +21,7 @@ pytestmark = needs_tensorflow
 Image = pytest.importorskip("PIL.Image")
 
 TEST = skies.splits()[2]
-SETTINGS = {"filters": 8, "learning_rate": 0.004, "dropout": 0.0, "zoom": 0.0, "stretch": 0.0}
+SETTINGS = {"filters": 16, "learning_rate": 0.004, "dropout": 0.0, "zoom": 0.0, "stretch": 0.0}
 HEADER = "split,image,label,xmin,ymin,xmax,ymax\n"
 ROWS = "train,a.png,cat,1,2,5,6\ntrain,b.png,cat,1,2,5,6\ntest,a2.png,cat,1,2,5,6\n"
 IMAGES = {f"images/{name}.png": picture("red", (20, 10)) for name in ("a", "b", "a2")}
@@ -55,7 +55,7 @@ def photos(tmp_path_factory):
 class TestContract(RecipeContract):
     recipe = recipe
     files = ("found.png", detected.FILE)
-    card = ("COCO's", "found.png", "a cross far", "| moon |")
+    card = ("COCO's", "found.png", "a sign far", "| moon |")
     agreement = {"tflite_int8": 0.8}
     bad_data = (
         ({}, "train"),
@@ -105,8 +105,8 @@ def of_class(metrics):
     return metrics["details"]["of_class"]
 
 
-def test_for_each_disc_attention_looks_at_the_cross(toy_run):
-    """The cross alone tells what a disc is: it is the place that decides."""
+def test_for_each_disc_attention_looks_at_the_sign(toy_run):
+    """The sign alone tells what a disc is: it is the place that decides."""
     hits = []
     for sky, found in found_in(toy_run):
         np.testing.assert_allclose(found.weights.sum((1, 2)), 1, rtol=1e-3)
@@ -114,8 +114,8 @@ def test_for_each_disc_attention_looks_at_the_cross(toy_run):
             if label != "ring":
                 row, column = np.unravel_index(weights.argmax(), weights.shape)
                 middle = (column + 0.5) * COARSEST, (row + 0.5) * COARSEST
-                # A part of the cross lies in the cell, or touches it.
-                hits.append(np.abs(np.subtract(middle, sky.cross)).max() <= COARSEST / 2 + 7)
+                # A part of the sign lies in the cell, or touches it.
+                hits.append(np.abs(np.subtract(middle, sky.sign)).max() <= COARSEST / 2 + 7)
     assert len(hits) > 100 and np.mean(hits) >= 0.9
 
 

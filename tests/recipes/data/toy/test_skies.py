@@ -5,14 +5,15 @@ import numpy as np
 from recipes.data.toy import skies
 
 
-def test_the_cross_alone_tells_what_a_disc_is():
+def test_the_sign_alone_tells_what_a_disc_is():
     rows = skies.generate(60, seed=5)
     assert {sky.is_day for sky in rows} == {True, False}
     for sky in rows:
         kinds = {box[0] for box in sky.boxes}
         assert ("sun" in kinds) == sky.is_day and ("moon" in kinds) != sky.is_day
-        image, (x, y) = sky.image.astype(int), sky.cross
-        assert (image[y, x, 1] > 150) == sky.is_day and image[y, x, 0] > 200
+        image, (x, y) = sky.image.astype(int), sky.sign
+        assert image[y, x].tolist() == [245 if sky.is_day else 10] * 3
+        assert image[y - 6, x - 6].tolist() == [225, 40, 40]
         for label, left, top, right, bottom in sky.boxes:
             assert 0 <= left < right <= skies.WIDTH and 0 <= top < bottom <= skies.HEIGHT
             middle = (left + right) / 2, (top + bottom) / 2
