@@ -90,7 +90,7 @@ class Config(TrainConfig):
         None, "share of a weight, times the step size, that a step takes away; none: 0.005 with "
         "sgd, else 0.05", low=0.0, high=1.0,
     )  # fmt: skip
-    epochs: int | None = size_dependent(18, 12)
+    epochs: int | None = size_dependent(14, 12)
     patience: int = default(10)
     batch_size: int | None = size_dependent(128, 32)
     averaging: float = default(0.995)
