@@ -15,8 +15,8 @@ a batch holds:
 from recipes.data.batches.base import Batches, pad, swap_second, widths
 from recipes.data.batches.candidates import CandidateBatches
 from recipes.data.batches.captions import CaptionBatches
-from recipes.data.batches.crops import CropAugmentation, CropBatches
 from recipes.data.batches.clips import ClipAugmentation, ClipBatches, pad_clips
+from recipes.data.batches.crops import CropAugmentation, CropBatches
 from recipes.data.batches.histories import Windows, padded
 from recipes.data.batches.images import ImageAugmentation, ImageBatches
 from recipes.data.batches.pairs import PairBatches, SummaryBatches, longer_sides
@@ -27,10 +27,10 @@ __all__ = [
     "Batches",
     "CandidateBatches",
     "CaptionBatches",
-    "CropAugmentation",
-    "CropBatches",
     "ClipAugmentation",
     "ClipBatches",
+    "CropAugmentation",
+    "CropBatches",
     "DocumentBatches",
     "ImageAugmentation",
     "ImageBatches",
