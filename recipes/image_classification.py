@@ -45,6 +45,7 @@ from recipes.parts import classified
 NAME = "image_classification"
 FORMS = {"saved_model": "saved_model", **exports.FORMS}  # the first is what `predict` takes
 ATTENTIONS = ("both", "blocks", "pooling", "none")
+POSITIONS = ("sinusoidal", "learned")
 OPTIMIZERS = {"resnet": "sgd", "transformer": "adamw"}
 
 
@@ -75,6 +76,7 @@ class Config(TrainConfig):
     )  # fmt: skip
     stages: int = option(3, "stages of the resnet, each of which halves the grid", low=1, high=6)
     blocks: int = option(2, "encoder blocks of the transformer", low=1, high=12)
+    position: str = option("sinusoidal", "the transformer's positions", choices=POSITIONS)
     heads: int = option(4, "heads of a block; must divide four times --width", low=1)
     dropout: float = option(0.1, "dropout rate of the blocks", low=0.0, high=0.9)
     # Training.
@@ -151,7 +153,7 @@ def build_model(config, images, num_classes, attention):
     else:
         for number, width in enumerate((2 * config.width, 4 * config.width), start=1):
             x = image_networks.convolution(x, width, f"stem_{number}", pool=True)
-        x = ka.SinusoidalPositionEncoding2D(name="position")(x)
+        x = image_networks.positions(config.position, x)(x)
     _, height, width, features = x.shape
     x = layers.Reshape((height * width, features), name="positions")(x)
     if config.architecture == "transformer":

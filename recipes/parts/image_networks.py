@@ -3,6 +3,8 @@
 import numpy as np
 from keras import layers
 
+import keras_attention as ka
+
 _PATCH = 2  # pixels along each side of a whitened patch
 _LEAST_VARIANCE = 5e-4  # of a direction of patches, as a share of that of a pixel
 _MOST_IMAGES = 5000  # that the patches are taken of
@@ -95,3 +97,15 @@ def residual_stage(x, filters, name, attention=None):
         found, weights = attention(found, return_attention_scores=True)
         weights = weights["spatial"]
     return layers.Add(name=f"{name}_add")([x, found]), weights
+
+
+def positions(kind, grid):
+    """The layer that adds positions to a grid `(B, H, W, C)` of known sides.
+
+    Args:
+        kind: `"sinusoidal"` or `"learned"`.
+        grid: Tensor.
+    """
+    if kind == "sinusoidal":
+        return ka.SinusoidalPositionEncoding2D(name="position")
+    return ka.PositionEmbedding2D(*grid.shape[1:3], name="position")

@@ -215,6 +215,12 @@ def test_other_networks_tell_of_their_attention(architecture, attention):
     check_weights(config, model)
 
 
+def test_the_transformer_s_positions_may_be_learned():
+    _, _, model = build(architecture="transformer", attention="pooling", position="learned")
+    shapes = [tuple(w.shape) for w in model.get_layer("position").trainable_weights]
+    assert shapes == [(8, 8), (8, 8)]
+
+
 def test_the_twin_differs_by_attention_alone():
     shapes = []
     for attention in ("both", "none"):
