@@ -75,7 +75,7 @@ class Config(TrainConfig):
     )
     filters: int = option(32, "filters of the finest grid; two and four times that on the others",
                           low=8)  # fmt: skip
-    blocks: int = option(1, "residual blocks of the two finer grids", low=1, high=8)
+    blocks: int = option(1, "residual blocks of each of the two finer grids", low=0, high=8)
     look_blocks: int = option(1, "blocks of self-attention", low=1, high=8)
     heads: int = option(4, "heads of self-attention", low=1)
     dropout: float = option(0.1, "dropout rate in self-attention", low=0.0, high=0.9)
@@ -158,10 +158,11 @@ def build_model(config, classes, typical, attention):
 
     image = keras.Input((config.height, config.width, 3), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1)(ops.cast(image, "float32"))
-    x = detector.convolve(x, config.filters // 2, strides=2)
-    finest = blocks(detector.convolve(x, config.filters, strides=2))
-    finer = blocks(detector.convolve(finest, 2 * config.filters, strides=2))
-    x, found = detector.convolve(finer, 4 * config.filters, strides=2), {}
+    # Kernels of an even size keep the cells of all grids in line with the picture.
+    x = detector.convolve(x, config.filters // 2, kernel=4, strides=2)
+    finest = blocks(detector.convolve(x, config.filters, kernel=2, strides=2))
+    finer = blocks(detector.convolve(finest, 2 * config.filters, kernel=2, strides=2))
+    x, found = detector.convolve(finer, 4 * config.filters, kernel=2, strides=2), {}
     inner = config.look_blocks, config.dropout, config.seed
     if attention in ("full", "self"):
         x, found["weights"] = detector.look_around(x, config.heads, *inner)
@@ -262,11 +263,9 @@ def train(config):
         rows = slice(config.parity_images)
         forms = detected.export(
             model, run.path, pictures["test"].images[rows], pictures["test"].sizes[rows],
-            data.labels, most=config.most_boxes, overlap=config.overlap,
+            data.labels, first=next(data.test.take([0]).images()), most=config.most_boxes,
+            overlap=config.overlap,
         )  # fmt: skip
-        first = next(data.test.take([0]).images())
-        read = detected.reader(run.path, FORMS["tflite"])
-        detected.draw(first, read(first), run.path / "found.png")
         run.publish(
             model, data, title="Object detection", scores=scores, baselines=baselines,
             exports=forms, card=card(config, of_class), plot="mAP50", details=details,

@@ -107,7 +107,7 @@ def load(source, **options):
 
     >>> data = load("toy", seed=0, limit=20)
     >>> len(data.train), data.labels
-    (20, ['moon', 'ring', 'sun'])
+    (20, ['moon', 'ring', 'star', 'sun'])
     """
     return BoxReader(**options).load(source)
 

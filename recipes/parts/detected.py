@@ -2,7 +2,7 @@
 
 find = finder(model, most=100, overlap=0.5)
 found = find(images, sizes)                      # for each image boxes, scores, classes
-export(model, folder, images, sizes, labels, most=100, overlap=0.5)
+export(model, folder, images, sizes, labels, first=image, most=100, overlap=0.5)
 answer(config, NAME, FORMS)                      # of a `PredictConfig` of the recipe
 """
 
@@ -24,6 +24,7 @@ SHOWN = 0.3  # the score from which a box is drawn, and compared
 _BATCH = 16
 _SAME = 0.9  # intersection over union from which two boxes are one
 _EXACT = 0.98  # share of equal boxes, below which an export in float32 is wrong
+_IN_FLOAT32 = (exports.FORMS["saved_model"], exports.FORMS["tflite"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,14 +184,15 @@ def _rows(found):
 # ------------------------------------------------------------------------------- exports
 
 
-def export(model, folder, images, sizes, labels, *, most, overlap):
-    """Writes all forms and compares them with the model, box by box.
+def export(model, folder, images, sizes, labels, *, first, most, overlap):
+    """Writes all forms, compares them with the model box by box, and draws what one finds.
 
     Args:
         model: The model to use, as `recipes.object_detection.build_model` returns it.
         folder: Path.
         images, sizes: As of `Pictures`, on which the forms are compared.
         labels: List of the names of the classes.
+        first: uint8 `(h, w, 3)`, the first of the pictures before it was squashed, to draw.
         most, overlap: As for `detector.detect`.
 
     Returns:
@@ -215,19 +217,22 @@ def export(model, folder, images, sizes, labels, *, most, overlap):
         files={FILE: labels},
     )
     truth = finder(model, most=most, overlap=overlap)(images, sizes)
-    for form, file in exports.FORMS.items():
+    for file, figure in figures.items():
         run = exports.runner(folder / file, "detect")
         found = [
             row
             for image, size in zip(images, sizes, strict=True)
             for row in _rows(run(image=image[None], size=size[None]))
         ]
-        figures[file]["agreement"] = share = agreement(truth, found)
-        if form in ("saved_model", "tflite") and share < _EXACT:
+        figure["agreement"] = share = agreement(truth, found)
+        if file in _IN_FLOAT32 and share < _EXACT:
             raise UserError(
                 f"The export does not compute what the model does: {file} has {share:.1%} of its "
                 "boxes"
             )
+    outputs = detect(model, images[:1], sizes[:1])
+    outputs = {name: np.asarray(x) for name, x in outputs.items()}
+    draw(first, _found(outputs, images.shape[1:3], labels, SHOWN), folder / "found.png")
     return figures
 
 
@@ -279,8 +284,6 @@ def reader(folder, file, least=SHOWN):
         file: Name of the export in it.
         least: The least score.
     """
-    from recipes.parts.detector import COARSEST
-
     labels = run_folder.read_lines(folder / FILE)
     run = exports.runner(folder / file, "detect")
     height, width = (int(side) for side in run.shapes["image"][1:3])
@@ -290,19 +293,25 @@ def reader(folder, file, least=SHOWN):
         outputs = run(image=squash(image, height, width)[None], size=size)
         if outputs["classes"].max(initial=0) >= len(labels):
             raise UserError(f"{folder / FILE} names nothing readable: it has too few labels")
-        chosen = outputs["scores"][0] >= max(least, 1e-9)
-        weights = outputs.get("weights")
-        if weights is not None:
-            grid = height // COARSEST, width // COARSEST
-            weights = weights[0][chosen].reshape(-1, *grid)
-        return Found(
-            outputs["boxes"][0][chosen],
-            outputs["scores"][0][chosen],
-            [labels[number] for number in outputs["classes"][0][chosen]],
-            weights,
-        )
+        return _found(outputs, (height, width), labels, least)
 
     return read
+
+
+def _found(outputs, size, labels, least):
+    """What the outputs for a single picture, squashed to this size, say of it."""
+    from recipes.parts.detector import COARSEST
+
+    chosen = outputs["scores"][0] >= max(least, 1e-9)
+    weights = outputs.get("weights")
+    if weights is not None:
+        weights = weights[0][chosen].reshape(-1, *(side // COARSEST for side in size))
+    return Found(
+        outputs["boxes"][0][chosen],
+        outputs["scores"][0][chosen],
+        [labels[number] for number in outputs["classes"][0][chosen]],
+        weights,
+    )
 
 
 def answer(config, name, forms):

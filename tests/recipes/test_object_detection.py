@@ -21,7 +21,14 @@ pytestmark = needs_tensorflow
 Image = pytest.importorskip("PIL.Image")
 
 TEST = skies.splits()[2]
-SETTINGS = {"filters": 16, "learning_rate": 0.004, "dropout": 0.0, "zoom": 0.0, "stretch": 0.0}
+SETTINGS = {
+    "filters": 16,
+    "blocks": 0,
+    "learning_rate": 0.004,
+    "dropout": 0.0,
+    "zoom": 0.0,
+    "stretch": 0.0,
+}
 HEADER = "split,image,label,xmin,ymin,xmax,ymax\n"
 ROWS = "train,a.png,cat,1,2,5,6\ntrain,b.png,cat,1,2,5,6\ntest,a2.png,cat,1,2,5,6\n"
 IMAGES = {f"images/{name}.png": picture("red", (20, 10)) for name in ("a", "b", "a2")}
@@ -92,12 +99,12 @@ def found_in(folder, form="tflite", **options):
     return [(sky, read(sky.image)) for sky in TEST]
 
 
-def test_it_finds_what_is_drawn_and_tells_suns_from_moons(toy_run):
+def test_it_finds_what_is_drawn_and_tells_suns_from_moons_and_stars(toy_run):
     metrics = json.loads((toy_run / "metrics.json").read_text())
     assert list(metrics["scores"]) == ["mAP50", "mAP"]
     assert metrics["scores"]["mAP50"] >= 0.9 and metrics["scores"]["mAP"] >= 0.5
     assert {name: figures["AP50"] >= 0.85 for name, figures in of_class(metrics).items()} == {
-        "moon": True, "ring": True, "sun": True,
+        "moon": True, "ring": True, "star": True, "sun": True,
     }  # fmt: skip
 
 
@@ -105,18 +112,18 @@ def of_class(metrics):
     return metrics["details"]["of_class"]
 
 
-def test_for_each_disc_attention_looks_at_the_sign(toy_run):
-    """The sign alone tells what a disc is: it is the place that decides."""
+def test_for_suns_and_moons_attention_looks_at_the_sign(toy_run):
+    """The sign alone tells what a disc is: it is the place that decides, where there is one."""
     hits = []
     for sky, found in found_in(toy_run):
         np.testing.assert_allclose(found.weights.sum((1, 2)), 1, rtol=1e-3)
         for label, weights in zip(found.labels, found.weights, strict=True):
-            if label != "ring":
+            if label in ("sun", "moon") and sky.kind != "star":
                 row, column = np.unravel_index(weights.argmax(), weights.shape)
                 middle = (column + 0.5) * COARSEST, (row + 0.5) * COARSEST
                 # A part of the sign lies in the cell, or touches it.
                 hits.append(np.abs(np.subtract(middle, sky.sign)).max() <= COARSEST / 2 + 7)
-    assert len(hits) > 100 and np.mean(hits) >= 0.9
+    assert len(hits) > 80 and np.mean(hits) >= 0.9
 
 
 @pytest.mark.parametrize("form", recipe.FORMS)
@@ -138,7 +145,7 @@ def test_predict_writes_lines_and_a_picture(toy_run, photos, tmp_path, capfd):
     assert run("predict", toy_run, photos[0], "--png", png) == 0
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) >= len(TEST[0].boxes)
-    assert {line.split()[0] for line in lines} <= {"sun", "moon", "ring"}
+    assert {line.split()[0] for line in lines} <= {"sun", "moon", "star", "ring"}
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert run("predict", toy_run, *photos) == 0
     lines = capfd.readouterr().out.splitlines()
@@ -194,11 +201,9 @@ def test_agreement_counts_boxes():
 def test_other_attention_and_what_it_is_compared_with(
     tmp_path, capfd, monkeypatch, eagerly, attention
 ):
-    few = skies.generate(4, seed=1), skies.generate(4, seed=2), skies.generate(4, seed=3)
+    few = [skies.generate(8, seed=1)] * 3
     monkeypatch.setattr("recipes.data.toy.skies.splits", lambda: few)
     monkeypatch.setattr("recipes.parts.detected.export", lambda *args, **kwargs: {})
-    monkeypatch.setattr("recipes.parts.detected.reader", lambda *args, **kwargs: None)
-    monkeypatch.setattr("recipes.parts.detected.draw", lambda *args, **kwargs: None)
     settings = "--epochs 1 --filters 8 --batch-size 4 --most-boxes 5".split()
     output = tmp_path / "out"
     assert run("train", *settings, "--attention", attention, "--output", output) == 0

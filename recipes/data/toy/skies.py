@@ -1,12 +1,13 @@
 """Drawn skies in which a sign far away tells what a disc is.
 
-Each sky has a red sign somewhere in its middle, with a cross on it: white by day, black at night.
-Beside rings it has discs, all alike, far from the sign: each is a `sun` by day and a `moon` at
-night. So the label of a disc can only be told by looking at the sign, whose place is known.
+Beside rings each sky has discs, all alike. A red sign far from them, in the middle, with a
+cross on it, tells what they are: a `sun` where the cross is white, a `moon` where it is black, a
+`star` where there is no sign. So the label of a disc can only be told by looking at the sign, whose
+place is known; and as no sign means something too, it is not enough to look for one of the two.
 
 >>> sky = generate(1, seed=1)[0]
->>> sky.image.shape, sorted({box[0] for box in sky.boxes}), sky.is_day
-((64, 96, 3), ['sun'], True)
+>>> sky.image.shape, sorted({box[0] for box in sky.boxes}), sky.kind
+((64, 96, 3), ['star'], 'star')
 """
 
 import dataclasses
@@ -18,13 +19,14 @@ HEIGHT, WIDTH = 64, 96
 VERSION = 1
 DESCRIPTION = (
     "Skies with rings and discs, drawn by our own code (recipes/data/toy/skies.py): a sign far "
-    "from the discs tells whether they are suns or moons."
+    "from the discs tells whether they are suns, moons or, where there is none, stars."
 )
 _SIZES = {"train": 400, "validation": 60, "test": 100}
 _FAR = 26  # pixels between the middles of a thing and of the sign, at least
 _SIGN = 7  # pixels from its middle to its sides
 _GROUND, _RED = (70, 110, 160), (225, 40, 40)
-_COLOURS = {"disc": (60, 190, 120), "ring": (30, 40, 90)}
+_DISC, _RING = (60, 190, 120), (30, 40, 90)
+_CROSSES = {"sun": 245, "moon": 10}  # how bright the cross is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +36,15 @@ class Sky:
     Attributes:
         name: String.
         boxes: Tuple of a label and four sides in pixels for each thing.
-        sign: Pair, the place of the sign, across and down.
-        is_day: Whether its cross is white.
+        sign: Pair, the place of the sign, across and down; where there is none, of nothing.
+        kind: String, what the discs are: `"sun"`, `"moon"` or `"star"`.
         seed: Integer, of the noise.
     """
 
     name: str
     boxes: tuple[tuple, ...]
     sign: tuple[int, int]
-    is_day: bool
+    kind: str
     seed: int
 
     @functools.cached_property
@@ -53,13 +55,16 @@ class Sky:
         y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
         for label, left, top, right, bottom in self.boxes:
             far = np.hypot(x - (left + right) / 2, y - (top + bottom) / 2) / ((right - left) / 2)
-            kind = "ring" if label == "ring" else "disc"
-            inside = (far <= 1) & ((far >= 0.55) | (kind == "disc"))
-            image[inside] = np.array(_COLOURS[kind]) + rng.normal(0, 6, (inside.sum(), 3))
-        across, down = abs(x - self.sign[0]), abs(y - self.sign[1])
-        image[np.maximum(across, down) <= _SIGN] = _RED
-        inside = (np.minimum(across, down) <= 2.6) & (np.maximum(across, down) <= _SIGN)
-        image[inside] = 245 if self.is_day else 10
+            is_ring = label == "ring"
+            inside = (far <= 1) & ((far >= 0.55) | (not is_ring))
+            image[inside] = np.array(_RING if is_ring else _DISC) + rng.normal(
+                0, 6, (inside.sum(), 3)
+            )
+        if self.kind in _CROSSES:
+            across, down = abs(x - self.sign[0]), abs(y - self.sign[1])
+            image[np.maximum(across, down) <= _SIGN] = _RED
+            inside = (np.minimum(across, down) <= 2.6) & (np.maximum(across, down) <= _SIGN)
+            image[inside] = _CROSSES[self.kind]
         return np.clip(image, 0, 255).astype("uint8")
 
 
@@ -79,18 +84,17 @@ def generate(count, seed):
 def _sky(rng, name):
     # Within the middle: a picture that is cut a little still has it.
     sign = tuple(int(rng.integers(0.25 * side, 0.75 * side)) for side in (WIDTH, HEIGHT))
-    is_day = bool(rng.integers(2))
-    kinds = ["disc"] * rng.integers(1, 4) + ["ring"] * rng.integers(0, 2)
+    kind = ("sun", "moon", "star")[rng.integers(3)]
+    labels = [kind] * rng.integers(1, 4) + ["ring"] * rng.integers(0, 2)
     things = []
-    for kind in kinds:
+    for label in labels:
         radius = int(rng.integers(5, 9))
         for _ in range(100):  # perhaps there is no more room
             x = int(rng.integers(radius + 1, WIDTH - radius))
             y = int(rng.integers(radius + 1, HEIGHT - radius))
             apart = [np.hypot(x - u, y - v) > radius + r + 2 for _, u, v, r in things]
             if np.hypot(x - sign[0], y - sign[1]) >= _FAR and all(apart):
-                things.append((kind, x, y, radius))
+                things.append((label, x, y, radius))
                 break
-    label = {"disc": "sun" if is_day else "moon", "ring": "ring"}
-    boxes = tuple((label[kind], x - r, y - r, x + r, y + r) for kind, x, y, r in things)
-    return Sky(name, boxes, sign, is_day, int(rng.integers(2**31)))
+    boxes = tuple((label, x - r, y - r, x + r, y + r) for label, x, y, r in things)
+    return Sky(name, boxes, sign, kind, int(rng.integers(2**31)))

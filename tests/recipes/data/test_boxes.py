@@ -172,7 +172,7 @@ def test_fingerprint_changes_with_boxes(folder):
 def test_toy_and_limit():
     data = boxes.load("toy", seed=0, limit=10)
     assert [len(split) for split in data.splits.values()] == [10, 10, 10]
-    assert data.labels == ["moon", "ring", "sun"]
+    assert data.labels == ["moon", "ring", "star", "sun"]
 
 
 # ----------------------------------------------------------------------- TensorFlow Datasets

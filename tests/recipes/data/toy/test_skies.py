@@ -7,18 +7,20 @@ from recipes.data.toy import skies
 
 def test_the_sign_alone_tells_what_a_disc_is():
     rows = skies.generate(60, seed=5)
-    assert {sky.is_day for sky in rows} == {True, False}
+    assert {sky.kind for sky in rows} == {"sun", "moon", "star"}
     for sky in rows:
-        kinds = {box[0] for box in sky.boxes}
-        assert ("sun" in kinds) == sky.is_day and ("moon" in kinds) != sky.is_day
+        assert {box[0] for box in sky.boxes} <= {sky.kind, "ring"}
         image, (x, y) = sky.image.astype(int), sky.sign
-        assert image[y, x].tolist() == [245 if sky.is_day else 10] * 3
-        assert image[y - 6, x - 6].tolist() == [225, 40, 40]
+        if sky.kind == "star":
+            assert abs(image[y, x] - [70, 110, 160]).max() < 40
+        else:
+            assert image[y, x].tolist() == [{"sun": 245, "moon": 10}[sky.kind]] * 3
+            assert image[y - 6, x - 6].tolist() == [225, 40, 40]
         for label, left, top, right, bottom in sky.boxes:
             assert 0 <= left < right <= skies.WIDTH and 0 <= top < bottom <= skies.HEIGHT
             middle = (left + right) / 2, (top + bottom) / 2
             assert np.hypot(middle[0] - x, middle[1] - y) >= 26
-            if label != "ring":  # the same colour by day and at night
+            if label != "ring":  # all alike
                 found = image[int(middle[1]), int(middle[0])]
                 assert abs(found - [60, 190, 120]).max() < 40
 
