@@ -73,8 +73,9 @@ class Config(TrainConfig):
     attention: str = option(
         "full", "both kinds, self-attention alone, CBAM alone, or none", choices=ATTENTIONS
     )
-    filters: int = option(32, "filters of the finest grid; two and four times that on the others",
-                          low=8)  # fmt: skip
+    filters: int = option(
+        16, "filters of the finest grid; two and four times that on the others", low=8
+    )
     blocks: int = option(1, "residual blocks of each of the two finer grids", low=0, high=8)
     look_blocks: int = option(1, "blocks of self-attention", low=1, high=8)
     heads: int = option(4, "heads of self-attention", low=1)
@@ -94,8 +95,8 @@ class Config(TrainConfig):
     box_loss: float = option(2.0, "weight of the loss of the sides", low=0.0, high=100.0)
     epochs: int = default(40)
     patience: int = default(40)
-    batch_size: int = default(8)
-    learning_rate: float = default(0.002)
+    batch_size: int = default(4)
+    learning_rate: float = default(0.003)
     # Search.
     most_boxes: int = option(100, "boxes of a picture at most", low=1, high=1000)
     overlap: float = option(
