@@ -379,12 +379,12 @@ def draw(image, found, path):
             left, top, f"{label} {score:.2f}", size=8, color="white", va="bottom",
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
-    grid[0].set_title("found")
+    grid[0].set_title("found", pad=14)
     if panels == 2:
         weights = found.weights.mean(axis=0)
         grid[1].imshow(
             weights, extent=(0, width, height, 0), cmap="magma", alpha=0.65, vmin=0,
             interpolation="nearest",
         )  # fmt: skip
-        grid[1].set_title("where it looked for them, on average")
+        grid[1].set_title("where it looked for them, on average", pad=14)
     figure.savefig(path, dpi=110)
