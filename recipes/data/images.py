@@ -129,12 +129,15 @@ def prepared(split, size):
 def decode(content, size=None):
     """The image in a file's bytes (or an array) as uint8 `(H, W, 3)`.
 
+    A photo stands upright, as its EXIF says. Of 16 bits the higher 8 count; the range of values of
+    32 bits is not known. Opacity says nothing.
+
     Args:
         content: Bytes, a uint8 array, or the error that came instead.
         size: Integer, the side of the square that it is squashed to; by default it keeps its size.
 
     Raises:
-        ValueError: If it is broken.
+        ValueError: If it is broken, or of values of 32 bits.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -142,11 +145,11 @@ def decode(content, size=None):
         if isinstance(content, Exception):
             raise content
         image = (
-            Image.fromarray(content)
+            Image.fromarray(content[..., 0] if content.shape[2:] == (1,) else content)
             if isinstance(content, np.ndarray)
             else Image.open(io.BytesIO(content))
         )
-        image = ImageOps.exif_transpose(image).convert("RGB")
+        image = _of_8_bits(ImageOps.exif_transpose(image), image.format).convert("RGB")
         if size is not None and image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         return np.asarray(image)
@@ -155,6 +158,17 @@ def decode(content, size=None):
     # Each format's reader has errors of its own.
     except Exception as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _of_8_bits(image, format_):
+    """An image whose values are of 8 bits: Pillow would make all that is more than 255 white."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or (image.mode == "I" and format_ in ("PNG", "PPM")):
+        return Image.fromarray((np.asarray(image).astype("int64") >> 8).astype("uint8"))
+    if image.mode in ("I", "F"):
+        raise ValueError("its values have 32 bits; expected 8 or 16")
+    return image
 
 
 def read_file(path, size=None):
