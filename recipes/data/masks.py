@@ -23,6 +23,8 @@ _WANTED = (
     "a table (columns split and image) beside images/ or images.zip, or with folders train/ and "
     "test/, each with images/ and masks/"
 )
+_MOST_BYTES = 4 * 2**30  # of all images and masks together in memory
+_HALF = 127  # of a mask in a form that does not keep its numbers
 _ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".gif", ".jpg", ".jpeg", ".webp")
 
 
@@ -93,6 +95,7 @@ class MaskReader(dataset.Reader):
 
     longest_side: int | None = None
     foreground: int | None = None
+    _bytes: int = dataclasses.field(default=0, init=False)
 
     def check(self, splits):
         for part, split in splits.items():
@@ -102,11 +105,18 @@ class MaskReader(dataset.Reader):
                     f"{split.origin}: expected a mask with foreground, values {wanted}, to {part} "
                     f"with. Received: none in {len(split)} masks"
                 )
+            if part == "train" and all(mask.all() for mask in split.masks):
+                raise UserError(
+                    f"{split.origin}: expected a mask with background, values of 0, to train with, "
+                    f"or --foreground. Received: none in {len(split)} masks"
+                )
         return splits
 
     def read_folder(self, folder):
         tables.check_folder(folder, _WANTED)
-        found = sorted(path for path in folder.iterdir() if tables.is_table(path))
+        found = sorted(
+            path for path in folder.iterdir() if tables.is_table(path) and path.name[0] != "."
+        )
         if len(found) > 1:
             raise UserError(
                 f"Expected one table in {folder}. Received: {found[0].name} and {found[1].name}"
@@ -180,9 +190,16 @@ class MaskReader(dataset.Reader):
                 f"{where}: expected a mask of the size of its image, {sizes[0]}. "
                 f"Received: {sizes[1]}"
             )
-        return (
-            (image, mask) if self.longest_side is None else shrink(image, mask, self.longest_side)
-        )
+        if self.longest_side is not None:
+            image, mask = shrink(image, mask, self.longest_side)
+        self._bytes += image.nbytes + mask.nbytes
+        if self._bytes > _MOST_BYTES:
+            raise UserError(
+                f"The images take more than {_MOST_BYTES // 2**30} GiB of memory: give "
+                f"{'a' if self.longest_side is None else 'a smaller'} --longest-side. "
+                f"{where} is one too many"
+            )
+        return image, mask
 
     def read_tfds(self, name):
         builder = tfds.open_builder(name, self.data_dir)
@@ -214,23 +231,29 @@ def decode_mask(content, foreground=None):
 
     Args:
         content: Bytes of an image with integers of 1 to 32 bits, or with a palette, whose numbers
-            count; or the error that came instead.
+            count; or the error that came instead. JPEG and lossy WebP do not keep numbers: there
+            all above 127 is foreground.
         foreground: Integer, the value that is foreground; by default all above 0.
 
     Raises:
-        ValueError: If it is broken.
+        ValueError: If it is broken, or a number is asked for that it does not keep.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         if isinstance(content, Exception):
             raise content
-        values = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+        image = Image.open(io.BytesIO(content))
+        values = np.asarray(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise ValueError("not an image, or of an unknown format") from None
     # Each format's reader has errors of its own.
     except Exception as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    if image.format in ("JPEG", "MPO") or (image.format == "WEBP" and b"VP8L" not in content[:64]):
+        if foreground is not None:
+            raise ValueError(f"{image.format} does not keep numbers such as --foreground")
+        values = np.where(values > _HALF, values, 0)  # along an edge stand all values
     return is_foreground(values, foreground)
 
 
@@ -271,19 +294,25 @@ def _decoded(decode, content, where, *options):
 
 def _pairs(folder, image_files, mask_files):
     """Rows for the images of two folders or zips: each with the mask of the same stem."""
-    masks = [name for name in mask_files.names() if _is_image(name)]
-    # A zip may hold a folder of its own name, so the name alone will do.
-    mask_of = {Path(name).stem: name for name in masks}
-    mask_of |= {str(Path(name).with_suffix("")): name for name in masks}
-    rows = []
+    # A zip may hold a folder of its own name, so the name alone will do where it tells masks apart.
+    of_path, of_name = {}, {}
+    for name in filter(_is_image, mask_files.names()):
+        of_path.setdefault(str(Path(name).with_suffix("")), []).append(name)
+        of_name.setdefault(Path(name).stem, []).append(name)
+    rows, image_of = [], {}
     for name in filter(_is_image, image_files.names()):
-        mask = mask_of.get(str(Path(name).with_suffix("")), mask_of.get(Path(name).stem))
-        if mask is None:
+        found = of_path.get(str(Path(name).with_suffix(""))) or of_name.get(Path(name).stem, [])
+        if len(found) != 1:
             raise UserError(
                 f"{folder}: expected a mask of {name} in {mask_files.path.name}, of the same name "
-                "but for its ending. Received: none"
+                f"but for its ending. Received: {' and '.join(found[:2]) or 'none'}"
             )
-        rows.append((name, mask, str(folder)))
+        if (other := image_of.setdefault(found[0], name)) != name:
+            raise UserError(
+                f"{folder}: expected a mask for each image. Received: {found[0]} for {other} and "
+                f"for {name}"
+            )
+        rows.append((name, found[0], str(folder)))
     if not rows:
         raise UserError(f"Expected images in {image_files.path}. Found none")
     return rows

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.data import images
+from recipes.data import images, masks
 from recipes.kit import exports, run_folder
 from recipes.kit.errors import UserError, writing
 from recipes.kit.flags import argument, option
@@ -135,9 +135,29 @@ def found_of(outputs, rows, columns):
     return Found(probability, gates)
 
 
+def at_scale(read, image, longest_side):
+    """`Found` of an image that is shrunk as those to train with were; its mask has its own size.
+
+    Args:
+        read: A `Reading`.
+        image: uint8 `(H, W, 3)`.
+        longest_side: Integer, or `None` where none was shrunk.
+    """
+    rows, columns = image.shape[:2]
+    if longest_side is None or max(rows, columns) <= longest_side:
+        return read(image)
+    from PIL import Image
+
+    small, _ = masks.shrink(image, np.zeros((rows, columns), bool), longest_side)
+    found = read(small)
+    large = Image.fromarray(found.probability.astype("float32"))
+    large = large.resize((columns, rows), Image.Resampling.BILINEAR)
+    return dataclasses.replace(found, probability=np.asarray(large))
+
+
 def answer(config, recipe, forms):
     """Prints what share of each image is foreground; writes masks and a picture where asked."""
-    run_folder.find_run(config.folder, recipe=recipe, files=[forms[config.form]])
+    metrics = run_folder.find_run(config.folder, recipe=recipe, files=[forms[config.form]])
     if not config.images:
         raise UserError("Expected one image file or more. Received none")
     if config.png and len(config.images) > 1:
@@ -149,7 +169,7 @@ def answer(config, recipe, forms):
     read = Reading.load(config.folder / forms[config.form])
     for path in config.images:
         image = images.read_file(path)
-        found = read(image)
+        found = at_scale(read, image, metrics.get("settings", {}).get("longest_side"))
         print(f"{path}: {found.mask.mean():.1%} foreground", flush=True)
         if config.masks:
             write_mask(config.masks / f"{path.stem}.mask.png", found.mask)

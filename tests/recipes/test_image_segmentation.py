@@ -13,7 +13,7 @@ from recipes.data.toy import cells
 from recipes.parts import mask_scores, segmented
 from tests.recipes.command import call_recipe, one_line
 from tests.recipes.contract import RecipeContract
-from tests.recipes.data.test_masks import picture
+from tests.recipes.data.test_masks import HALF, picture, saved
 
 TEST = cells.splits()[2]
 QUICK = (
@@ -22,9 +22,9 @@ QUICK = (
 ).split()
 INDEX = "split,image\ntrain,a.png\ntrain,b.png\ntest,c.png\n"
 PAIRS = {
-    f"images/{name}{kind}.png": picture(value)
+    f"images/{name}{kind}.png": content
     for name in "abc"
-    for kind, value in (("", 9), (".mask", 1))
+    for kind, content in (("", picture(9)), (".mask", saved(HALF)))
 }
 
 run = functools.partial(call_recipe, recipe)

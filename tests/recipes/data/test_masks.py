@@ -102,6 +102,44 @@ def test_masks_of_every_kind():
     assert masks.decode_mask(numbered).all()
 
 
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_masks_in_forms_that_do_not_keep_numbers(form):
+    disc = np.hypot(*np.mgrid[-32:32, -32:32]) < 20
+    file = io.BytesIO()
+    Image.fromarray(disc.astype("uint8") * np.uint8(255)).save(file, form, quality=75)
+    found = masks.decode_mask(file.getvalue())
+    assert (found != disc).mean() < 0.01  # not all that rings around its edge
+    with pytest.raises(ValueError, match="does not keep numbers"):
+        masks.decode_mask(file.getvalue(), foreground=1)
+    Image.fromarray(disc.astype("uint8")).save(file := io.BytesIO(), "WEBP", lossless=True)
+    assert masks.decode_mask(file.getvalue()).tolist() == disc.tolist()
+
+
+def test_a_mask_belongs_to_one_image(tmp_path):
+    for part in ("train", "test"):
+        for name in ("images/a/1.png", "images/b/1.png", "masks/1.png"):
+            (tmp_path / part / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / part / name).write_bytes(saved(HALF))
+    message = fails(tmp_path)
+    assert "a mask for each image. Received: 1.png for a/1.png and for b/1.png" in message
+    (tmp_path / "train" / "masks" / "1.bmp").write_bytes(saved(HALF))
+    assert "a mask of a/1.png in masks" in fails(tmp_path)
+    assert "Received: 1.bmp and 1.png" in fails(tmp_path)
+    for part in ("train", "test"):
+        for name in ("a/1.png", "b/1.gif"):
+            (tmp_path / part / "masks" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / part / "masks" / name).write_bytes(saved(HALF))
+    data = masks.load(tmp_path, seed=0)
+    assert sorted(data.train.names + data.validation.names) == ["a/1.png", "b/1.png"]
+
+
+def test_images_that_are_too_much_for_the_memory(folder, monkeypatch):
+    monkeypatch.setattr(masks, "_MOST_BYTES", 3 * 96)  # of an image and its mask
+    assert "give a --longest-side" in fails(folder)
+    assert "give a smaller --longest-side" in fails(folder, longest_side=6)
+    assert len(masks.load(folder, seed=0, longest_side=4).train) == 2
+
+
 def test_larger_images_are_shrunk_with_their_masks(folder):
     data = masks.load(folder, seed=0, longest_side=3)
     assert data.train.images[0].shape == (2, 3, 3) and data.train.masks[0].shape == (2, 3)
@@ -132,6 +170,11 @@ def test_what_is_wrong_is_one_line(folder):
     assert "to train with. Received: none in 2 masks" in fails(folder, foreground=7)
     (place / "0.png").write_text("no image")
     assert "index.csv:2: 0.png: not an image" in fails(folder)
+    for name in "01":
+        (place / f"{name}.mask.png").write_bytes(picture(1))
+    (place / "0.png").write_bytes(picture(0))
+    assert "expected a mask with background, values of 0, to train with" in fails(folder)
+    (folder / "._index.csv").touch()  # as macOS leaves them
     (folder / "more.csv").write_text("split,image\n")
     assert "Expected one table" in fails(folder)
     (folder / "more.csv").unlink()
@@ -166,4 +209,4 @@ def test_tensorflow_datasets(monkeypatch):
     monkeypatch.setattr(masks.tfds, "load", lambda *args: rows)
     data = masks.load("tfds:oxford_iiit_pet", seed=0, foreground=1)
     assert data.test.names == ["cat.jpg"] and data.test.masks[0].tolist() == HALF.tolist()
-    assert masks.load("tfds:oxford_iiit_pet", seed=0).test.masks[0].all()
+    assert "expected a mask with background" in fails("tfds:oxford_iiit_pet")  # 1 and 2
