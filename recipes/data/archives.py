@@ -83,6 +83,13 @@ def is_one(path):
     return not path.name.startswith(".") and (path.is_dir() or path.suffix == ".zip")
 
 
+# RuntimeError: a zip that asks for a password.
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
 class Folder:
     """Files in a folder."""
 
@@ -91,12 +98,26 @@ class Folder:
 
     def names(self):
         """The paths of all files below it, as strings, in order; without hidden ones."""
-        paths = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
-        return sorted(path.as_posix() for path in paths if not _is_hidden(path))
+        return sorted(self._below(self.path, {self.path.resolve()}))
+
+    def _below(self, folder, above):
+        """The files of a folder, also in folders that links lead to, but for those above it."""
+        try:
+            entries = [path for path in folder.iterdir() if not _is_hidden(Path(path.name))]
+        except OSError as error:
+            raise UserError(f"Cannot read {folder}: {error.strerror}") from None
+        for path in entries:
+            if path.is_file():
+                yield path.relative_to(self.path).as_posix()
+            elif path.is_dir() and (place := path.resolve()) not in above:
+                yield from self._below(path, {*above, place})
 
     def has(self, name):
         """Whether there is such a file."""
-        return (self.path / name).is_file()
+        try:
+            return (self.path / name).is_file()
+        except OSError:  # a name that is too long
+            return False
 
     def read(self, names):
         """Yields each name and the bytes of its file, or the error that came instead."""
@@ -121,10 +142,15 @@ class Zip:
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        except (zipfile.BadZipFile, OSError) as error:
+        except _BROKEN as error:
             raise UserError(f"{path}: expected a zip of {contents}: {error}") from None
         self._paths = [entry.filename for entry in entries]
-        self._entries = {Path(entry.filename).name: entry for entry in entries}
+        self._entries, alike = {}, {}
+        for entry in entries:
+            alike.setdefault(Path(entry.filename).name, []).append(entry)
+        for name, some in alike.items():
+            if len(some) == 1:  # else only the whole path tells which
+                self._entries[name] = some[0]
         self._entries |= {entry.filename: entry for entry in entries}
 
     def names(self):
@@ -138,7 +164,7 @@ class Zip:
             for name in names:
                 try:
                     yield name, archive.read(self._entries[name])
-                except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as error:
+                except _BROKEN as error:
                     yield name, error
 
     def stamps(self, names):
@@ -156,8 +182,10 @@ class Tar:
         try:
             with tarfile.open(path) as archive:
                 files = [entry for entry in archive if entry.isfile()]
-        except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-            raise UserError(f"{path}: expected a tar of {contents}: {error}") from None
+                _read_to_end(archive)
+        except _BROKEN as error:
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise UserError(f"{path}: expected a tar of {contents}: {reason}") from None
         self._stamps = {_path_in(entry): f"{entry.size} {entry.mtime}" for entry in files}
 
     def names(self):
@@ -184,9 +212,23 @@ class Tar:
         return [self._stamps[name] for name in names]
 
 
+def _read_to_end(archive):
+    """Raises unless a tar ends in zeros: `tarfile` takes what is broken in its middle for its end.
+
+    A compressed one is checked by its own sums there.
+    """
+    archive.fileobj.seek(archive.offset)
+    ending = archive.fileobj.read(tarfile.BLOCKSIZE)
+    if not ending or ending.strip(b"\0"):
+        raise tarfile.ReadError("it is broken, or ends too early")
+    while ending := archive.fileobj.read(tarfile.RECORDSIZE):
+        if ending.strip(b"\0"):
+            raise tarfile.ReadError("more comes behind its end")
+
+
 def _path_in(entry):
     return entry.name.removeprefix("./")
 
 
 def _is_hidden(path):
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return any((part[0] == "." and part != "..") or part == "__MACOSX" for part in path.parts)

@@ -1,9 +1,11 @@
 """Files beside a table: in a folder or a zip, with what is broken in their place."""
 
+import io
 import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recipes.data import archives
@@ -108,3 +110,47 @@ def test_an_archive_that_is_none(tmp_path, name):
 def test_stem():
     assert archives.stem(Path("a/test.v2.tar.gz")) == "test.v2"
     assert archives.stem(Path("train.zip")) == "train" and archives.stem(Path("a.gz")) is None
+
+
+def tar_of(count, kind):
+    """The bytes of a tar with files of 2,000 random bytes."""
+    rng, file = np.random.default_rng(0), io.BytesIO()
+    with tarfile.open(fileobj=file, mode=f"w:{kind}") as tar:
+        for number in range(count):
+            entry = tarfile.TarInfo(f"a/{number}.jpg")
+            entry.size = 2000
+            tar.addfile(entry, io.BytesIO(rng.bytes(2000)))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["", "gz", "xz", "bz2"])
+@pytest.mark.parametrize("fault", ["cut", "cut between files", "changed"])
+def test_a_tar_that_is_broken_in_its_middle(tmp_path, kind, fault):
+    content, path = tar_of(6, kind), tmp_path / f"a.tar.{kind}".rstrip(".")
+    path.write_bytes(content)
+    assert len(archives.opened(path, "images").names()) == 6
+    middle = 3 * (512 + 2048) if fault == "cut between files" else len(content) // 2
+    rest = b"\1" * 1500 + content[middle + 1500 :] if fault == "changed" else b""
+    path.write_bytes(content[:middle] + rest)
+    with pytest.raises(UserError, match=r"a\.tar.*: expected a tar of images: [^\n]+\Z"):
+        archives.opened(path, "images")
+
+
+def test_of_files_of_one_name_in_a_zip_the_path_tells_which(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("x/a.png", "y/a.png", "y/b.png"):
+            archive.writestr(name, name)
+    files = archives.find(tmp_path, "images")
+    assert files.has("b.png") and files.has("x/a.png") and not files.has("a.png")
+    assert dict(files.read(["x/a.png"])) == {"x/a.png": b"x/a.png"}
+
+
+def test_linked_folders_are_read_once_around(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.png").touch()
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "cat").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "up").symlink_to(tmp_path / "all")
+    files = archives.opened(tmp_path / "all", "images")
+    assert files.names() == ["cat/a.png"]
+    assert not files.has("n" * 300)
