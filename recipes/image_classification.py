@@ -225,8 +225,8 @@ def train(config):
     with Run(config, NAME) as run:
         config = run.begin(config, data)
         images, whole = labelled_images.in_memory(data, config.image_size)
-        if whole is not data:
-            print(f"  Note: {whole.notes[-1]}")
+        for note in whole.notes[len(data.notes) :]:
+            print(f"  Note: {note}")
         data, size = whole, images["train"].shape[1]
         if config.architecture == "resnet" and size < 2**config.stages:
             raise UserError(

@@ -12,6 +12,7 @@ Whatever is wrong with the data is a `UserError` that names the file.
 
 import collections
 import dataclasses
+import hashlib
 import io
 from pathlib import PurePosixPath
 
@@ -26,7 +27,9 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".t
 _WANTED = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or a zip or tar of these"
 _TEST_SHARE = 0.2  # of the images, where there is no split to test with
 _MOST_BYTES = 4 * 2**30  # of all images together in memory
+_LARGEST = 1024  # side of an image, as `--image-size` has it
 _MEASURED = 200  # training images whose size decides
+_VERBS = {"train": "train", "validation": "validate", "test": "test"}
 _PART_OF = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
 
 
@@ -121,8 +124,8 @@ class ImageReader(LabelledReader):
         found = {}
         for part, path in paths.items():
             source = _Within(archives.opened(path, "images"), part)
-            rows = [(f"{part}/{name}", label) for name, label, _ in self._rows(source.names())]
-            found[part] = source, path, rows
+            rows = self._rows(source.names(), path)
+            found[part] = source, path, [(f"{part}/{name}", label) for name, label, _ in rows]
         return found
 
     def _of_one(self, folder):
@@ -133,34 +136,39 @@ class ImageReader(LabelledReader):
             has_folders = any(one.is_dir() and one.name[0] != "." for one in folder.iterdir())
             path = inside[0] if len(inside) == 1 and not has_folders else folder
         source = archives.opened(path, "images")
-        rows = self._rows(source.names())
+        rows = self._rows(source.names(), path)
         parts = {part for _, _, part in rows}
         if parts == {None}:
             return {"train": (source, path, [(name, label) for name, label, _ in rows])}
         if count := sum(part is None for _, _, part in rows):
             self.notes.append(f"{count:,} images outside the folders of splits were passed over")
         return {
-            part: (source, path, [(name, label) for name, label, of in rows if of == part])
+            part: (
+                source,
+                f"{path}, split {part}",
+                [(name, label) for name, label, of in rows if of == part],
+            )
             for part in dataset.PARTS
         }
 
-    def _rows(self, names):
+    def _rows(self, names, path):
         """Triples of the name of each image, its label, and its part or `None`."""
         rows, without = [], collections.Counter()
         for name in names:
             *above, label, file = ("", *PurePosixPath(name).parts)
             if not file.lower().endswith(ENDINGS):
-                continue
-            if not label:
-                without["without a folder"] += 1
+                without[f"files of another kind ({PurePosixPath(file).suffix or file})"] += 1
+            elif not label:
+                without["images without a folder"] += 1
             else:
-                rows.append((name, label, _PART_OF.get(above[-1]) if above else None))
+                rows.append((name, label, _PART_OF.get(above[-1].lower()) if above else None))
         if any(part for _, _, part in rows):  # an image in test/ itself has no class
-            kept = [row for row in rows if row[2] or row[1] not in _PART_OF]
-            without["without a class"] += len(rows) - len(kept)
+            kept = [row for row in rows if row[2] or row[1].lower() not in _PART_OF]
+            without["images without a class"] += len(rows) - len(kept)
             rows = kept
+        _check_places(rows, path)
         self.notes += [
-            f"{count:,} images {kind} were passed over" for kind, count in without.items() if count
+            f"{count:,} {kind} were passed over" for kind, count in without.items() if count
         ]
         return rows
 
@@ -213,13 +221,36 @@ class _Within:
         return self._files.stamps([name.removeprefix(self._prefix) for name in names])
 
 
+def _check_places(rows, path):
+    """Raises where folders are not those of classes: the rows of a part have theirs in one place.
+
+    Else years would be classes, or a test split of another name would be trained on.
+    """
+    place_of = {name: PurePosixPath(name).parent.parent for name, _, _ in rows}
+    of_splits = {place_of[name] for name, _, part in rows if part}
+    first, wrong = {}, None
+    for name, _, part in rows:
+        if part or not of_splits:
+            other = first.setdefault(part, name)
+            wrong = wrong or (place_of[other] != place_of[name] and f"{other} and {name}")
+        elif of_splits & {*place_of[name].parents}:  # else it stands beside the splits
+            wrong = wrong or name
+    if not of_splits and rows and {label.lower() for _, label, _ in rows} <= _PART_OF.keys():
+        wrong = rows[0][0]
+    if wrong:
+        raise UserError(
+            f"{path}: expected {_WANTED}; all classes in one place, and images right in the folder "
+            f"of their class. Received: {wrong}"
+        )
+
+
 def _listing(folder):
     return tables.listing(folder) if folder.is_dir() else "no image in the folder of a class"
 
 
 def median_size(split):
-    """The median side of some of a split's images; `None` if none can be read."""
-    from PIL import Image, UnidentifiedImageError
+    """The median side of some of a split's images, 1,024 at most; `None` if none can be read."""
+    from PIL import Image
 
     sides = []
     some = np.unique(np.linspace(0, len(split) - 1, _MEASURED).astype(int))
@@ -229,9 +260,10 @@ def median_size(split):
             continue
         try:
             sides += Image.open(io.BytesIO(content)).size
-        except (UnidentifiedImageError, OSError, TypeError):
+        # Each format's reader has errors of its own; an error may stand in place of the content.
+        except Exception:
             continue  # it is counted when it is read
-    return round(float(np.median(sides))) if sides else None
+    return min(round(float(np.median(sides))), _LARGEST) if sides else None
 
 
 def in_memory(data, size=None):
@@ -264,4 +296,19 @@ def in_memory(data, size=None):
         gone = {image.name for image in some}
         if gone:
             found[part] = found[part][[name not in gone for name in split.names]]
-    return found, data.without(broken)
+    return found, _with_copies_noted(data.without(broken), found)
+
+
+def _with_copies_noted(data, found):
+    """The data, with a note for each split that has images of an earlier one, of any name."""
+    known, notes = {}, []
+    for part, images_ in found.items():
+        digests = [hashlib.blake2b(image, digest_size=16).digest() for image in images_]
+        for other, seen in known.items():
+            if count := sum(digest in seen for digest in digests):
+                notes.append(
+                    f"{count:,} of the images to {_VERBS[part]} with are also among those to "
+                    f"{_VERBS[other]} with, pixel by pixel"
+                )
+        known[part] = set(digests)
+    return dataclasses.replace(data, notes=[*data.notes, *notes]) if notes else data

@@ -127,6 +127,64 @@ def test_what_is_no_image_of_a_class_is_passed_over(tmp_path):
     assert len(data.train) + len(data.validation) == 20 and len(data.test) == 20
     assert "20 images outside the folders of splits were passed over" in data.notes
     assert "1 images without a class were passed over" in data.notes
+    assert "1 files of another kind (.txt) were passed over" in data.notes
+
+
+def test_names_of_splits_in_any_case_and_no_others(tmp_path):
+    write(tmp_path, "Train", "VAL", "Test", suffix=".JPG")
+    assert [sum(count) for count in counts(load(tmp_path)).values()] == [20, 20, 20]
+    (tmp_path / "Train").rename(tmp_path / "Training")
+    (tmp_path / "Test").rename(tmp_path / "Testing")
+    (tmp_path / "VAL").rename(tmp_path / "Others")
+    message = fails(tmp_path)  # else one data set of all three
+    assert "Received: Others/sea/0.JPG and Testing/sea/0.JPG" in message
+
+
+@pytest.mark.parametrize(
+    "place, received",
+    [
+        ("train/sea/2020", "Received: train/sea/2020/0.png"),
+        ("old/train/sea", "old/train/sea/0.png and train/sea/0.png"),
+    ],
+)
+def test_folders_that_are_no_classes(tmp_path, place, received):
+    write(tmp_path, "train", "test")
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "0.png").write_bytes(picture("blue"))
+    assert received in fails(tmp_path)
+
+
+def test_folders_in_folders_of_classes(tmp_path):
+    write(tmp_path, "sea", "wood")  # sea/sea, sea/wood
+    assert "Received: sea/sea/0.png and wood/sea/0.png" in fails(tmp_path)
+    for part in ("sea", "wood"):
+        (tmp_path / part / "sea").rename(tmp_path / part / "train")
+        (tmp_path / part / "wood").rename(tmp_path / part / "test")
+    assert "Received: sea/test/0.png" in fails(tmp_path)
+
+
+def test_copies_in_other_splits_are_told(tmp_path):
+    write(tmp_path, "train", "dev", "test")
+    data = load(tmp_path)
+    _, same = labelled_images.in_memory(data)
+    assert "20 of the images to test with are also among those to train with" in str(same)
+    assert "among those to validate with" in str(same) and same.fingerprint == data.fingerprint
+    for split in ("dev", "test"):
+        for label in COLOURS:
+            for number in range(10):
+                content = picture((number, len(split), len(label)))
+                (tmp_path / split / label / f"{number}.png").write_bytes(content)
+    data = load(tmp_path)
+    assert labelled_images.in_memory(data)[1] is data
+
+
+def test_a_huge_image_has_no_say_in_the_size(tmp_path, monkeypatch):
+    write(tmp_path, "train", "test")
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    (tmp_path / "train" / "sea" / "0.png").write_bytes(picture("blue", (30, 30)))
+    assert labelled_images.median_size(load(tmp_path).train) == 5
+    monkeypatch.setattr(labelled_images, "_LARGEST", 4)
+    assert labelled_images.median_size(load(tmp_path).train) == 4
 
 
 def test_images_are_resized_to_their_median(tmp_path):
@@ -135,7 +193,7 @@ def test_images_are_resized_to_their_median(tmp_path):
     assert labelled_images.median_size(data.train) == 10
     images, same = labelled_images.in_memory(data)
     assert images["test"].shape == (20, 10, 10, 3) and images["test"].dtype == np.uint8
-    assert same is data
+    assert len(same.train) == len(data.train)
 
 
 def test_images_that_are_too_much_for_the_memory(monkeypatch):
@@ -172,7 +230,9 @@ def test_what_is_missing_is_one_line(tmp_path):
     write(tmp_path, "train")
     (tmp_path / "test" / "sand").mkdir()
     (tmp_path / "test" / "sand" / "0.png").write_bytes(picture("red"))
-    assert "expected a label that occurs in" in fails(tmp_path) and "'sand'" in fails(tmp_path)
+    message = fails(tmp_path)
+    assert "split test: expected a label that occurs in" in message
+    assert "split train. Received: 'sand'" in message
 
 
 def test_one_class_is_none(tmp_path):
