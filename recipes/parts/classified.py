@@ -79,8 +79,7 @@ def card(config, data, section):
             "    python -m recipes.image_classification predict FOLDER photo.jpg --png look.png\n\n"
             "All forms take `image`, uint8 `(batch, height, width, 3)` of any size, and give "
             "`probability` `(batch, classes)` and `weights` `(batch, rows, columns)`. The classes "
-            "are `labels.txt`, also in each TFLite file (it is also a zip archive). The TFLite "
-            "files take every pixel that they need alone: make a much larger photo smaller first."
+            "are `labels.txt`, also in each TFLite file (it is also a zip archive)."
         ),
     }
 
@@ -97,15 +96,12 @@ def export(model, folder, labels, images):
     Returns:
         As `kit.exports.export`.
     """
-    import tensorflow as tf
-
     import keras_attention as ka
 
-    size = model.input_shape[1:3]
+    size = model.input_shape[1]
 
     def classify(model, image):
-        image = tf.image.resize(tf.cast(image, tf.float32), size)
-        return model(image, training=False)
+        return model(squashed(image, size), training=False)
 
     spec = {"image": ((None, None, None, 3), "uint8")}
     signature = ka.Signature("image", classify, spec, {"image": images}, decision="probability")
@@ -116,6 +112,33 @@ def export(model, folder, labels, images):
         signatures=[signature],
         files={LABELS: labels},
     )
+
+
+def squashed(images, size):
+    """Images `(B, H, W, 3)` of any size as those to train with: float32 `(B, size, size, 3)`.
+
+    As Pillow's bilinear filter has it, pixel p of `size` is a mean of the given pixels q
+
+        weight = max(0, 1 - |(p + 1/2) s - (q + 1/2)| / max(s, 1)),  s = given / size
+
+    over rows, then over columns: of a large photo all pixels count, not every tenth alone.
+    """
+    import tensorflow as tf
+
+    def weights(given):  # (size, given)
+        given = tf.cast(given, tf.float32)
+        scale = given / size
+        middles = (tf.range(size, dtype=tf.float32) + 0.5) * scale
+        apart = tf.abs(middles[:, None] - (tf.range(given) + 0.5))
+        weights = tf.maximum(0.0, 1.0 - apart / tf.maximum(scale, 1.0))
+        return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    x = tf.reshape(tf.cast(images, tf.float32), (-1, height, 3 * width))
+    x = tf.reshape(weights(height) @ x, (-1, size, width, 3))
+    x = tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, width, 3 * size))
+    x = tf.reshape(weights(width) @ x, (-1, size, size, 3))
+    return tf.transpose(x, (0, 2, 1, 3))
 
 
 def reader(folder, file):
