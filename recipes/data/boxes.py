@@ -50,10 +50,14 @@ class Split(images.Split):
     Attributes:
         box_lines: Dict from the name of an image to the places of its boxes, to name them in an
             error; empty where the source has no lines.
+        stated: Dict from the name of an image to its height and width, as the source has them.
     """
 
     boxes: list[list[Box]]
     box_lines: dict = dataclasses.field(
+        default_factory=dict, kw_only=True, compare=False, repr=False, metadata=dataset.SHARED
+    )
+    stated: dict = dataclasses.field(
         default_factory=dict, kw_only=True, compare=False, repr=False, metadata=dataset.SHARED
     )
 
@@ -99,7 +103,8 @@ def load(source, **options):
             and `ymax`, in pixels; tables `train.*`, `test.*` and perhaps `dev.*` have these
             without `split`. A line with an image alone is an image without boxes. COCO's files
             are `train.json` or `instances_train2017.json` and so on; where there is none to test,
-            that to validate is the test.
+            that to validate is the test. Boxes are those of upright pictures: a photo that its EXIF
+            turns is turned first.
         seed, validation_fraction, limit, data_dir: See `dataset.Reader`.
 
     Raises:
@@ -136,43 +141,57 @@ class BoxReader(dataset.Reader):
         return splits, self.toy_facts()
 
     def check(self, splits):
-        """Drops boxes of no size, and raises where a box is not within its picture."""
-        dropped, examples = 0, []
+        """Drops boxes of no size and copies, and raises where a box is not within its picture."""
+        dropped = {"of no width or height": [], "that are there twice": []}
         for part, split in splits.items():
             sizes = _sizes(split)
-            rows = []
+            rows, lines = [], {}
             for name, boxes in zip(split.names, split.boxes, strict=True):
-                kept = []
-                places = split.box_lines.get(name) or [split.origin] * len(boxes)
-                for box, where in zip(boxes, places, strict=True):
+                _check_stated(split, name, sizes)
+                kept = {}
+                for box, where in zip(boxes, _places(split, name, boxes), strict=True):
+                    if name in sizes:  # else the picture cannot be read, which is told later
+                        box = _within(box, *sizes[name], name, where)
                     if not (box.xmin < box.xmax and box.ymin < box.ymax):
-                        dropped += 1
-                        examples.append(name)
-                    elif name in sizes:
-                        kept.append(_within(box, *sizes[name], name, where))
+                        dropped["of no width or height"].append(name)
+                    elif box in kept:
+                        dropped["that are there twice"].append(name)
                     else:
-                        kept.append(box)  # the picture cannot be read, which is told later
-                rows.append(kept)
-            splits[part] = dataclasses.replace(split, boxes=rows)
-        if dropped:
-            shown = ", ".join(examples[:3]) + (", ..." if len(examples) > 3 else "")
-            self.notes.append(f"dropped {dropped:,} boxes of no width or height, in {shown}")
+                        kept[box] = where
+                rows.append(list(kept))
+                lines[name] = list(kept.values())
+            splits[part] = dataclasses.replace(split, boxes=rows, box_lines=lines)
+        for kind, names in dropped.items():
+            if names:
+                shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+                self.notes.append(f"dropped {len(names):,} boxes {kind}, in {shown}")
         self._labels = sorted({box.label for boxes in splits["train"].boxes for box in boxes})
         if not self._labels:
             raise UserError(f"{splits['train'].origin}: expected a box in a training image")
         for part in splits.keys() - {"train"}:
-            for name, boxes in zip(splits[part].names, splits[part].boxes, strict=True):
-                for box in boxes:
+            split = splits[part]
+            for name, boxes in zip(split.names, split.boxes, strict=True):
+                for box, where in zip(boxes, _places(split, name, boxes), strict=True):
                     if box.label not in self._labels:
                         raise UserError(
-                            f"{splits[part].origin}: expected a label that a training image has. "
+                            f"{where}: expected a label that a training image has. "
                             f"Received: {tables.short(box.label)} in {name}"
                         )
         return splits
 
+    def stratum(self, split, row):
+        return bool(split.boxes[row])  # so that there is something to validate on
+
+    def is_needed(self, stratum):
+        return stratum
+
+    def named(self, stratum):
+        return " with boxes"
+
     def build(self, splits, **facts):
-        if not any(splits["test"].boxes):
-            raise UserError(f"{splits['test'].origin}: expected a box in a test image")
+        for part in ("validation", "test"):
+            if not any(splits[part].boxes):
+                raise UserError(f"{splits[part].origin}: expected a box in a {part} image")
         return super().build(splits, labels=self._labels, **facts)
 
     # ------------------------------------------------------------------------------- folders
@@ -274,6 +293,10 @@ class BoxReader(dataset.Reader):
         try:
             content = json.loads(tables.read_text(path))
             names = {image["id"]: image["file_name"] for image in content["images"]}
+            sizes = {
+                image["file_name"]: (image.get("height"), image.get("width"))
+                for image in content["images"]
+            }
             labels = {kind["id"]: kind["name"] for kind in content["categories"]}
             rows = [
                 (one["image_id"], one["category_id"], one["bbox"], one.get("iscrowd", 0))
@@ -284,12 +307,18 @@ class BoxReader(dataset.Reader):
             raise UserError(
                 f"{path}: expected COCO's json (images, categories, annotations): {reason}"
             ) from None
+        if len(names) < len(content["images"]):
+            raise UserError(f"{path}: expected images of different ids. Received: an id twice")
         boxes, lines, crowds = {name: [] for name in names.values()}, {}, 0
         for name in boxes:
             _require(source, name, str(path))
         for number, (image, kind, sides, crowd) in enumerate(rows):
             where = f"{path}, annotation {number + 1}"
-            if image not in names or kind not in labels:
+            try:
+                is_known = image in names and kind in labels
+            except TypeError:  # a list is none
+                is_known = False
+            if not is_known:
                 raise UserError(f"{where}: expected an image and a category that are in the file")
             if not (isinstance(sides, list) and len(sides) == 4):
                 raise UserError(f"{where}: expected a bbox of four numbers. Received: {sides!r}")
@@ -303,8 +332,9 @@ class BoxReader(dataset.Reader):
         if crowds:
             self.notes.append(f"{crowds:,} boxes around crowds in {path.name} were passed over")
         return Split(
-            list(boxes), list(boxes.values()), source=source, origin=str(path), box_lines=lines
-        )
+            list(boxes), list(boxes.values()), source=source, origin=str(path), box_lines=lines,
+            stated=sizes,
+        )  # fmt: skip
 
     # ------------------------------------------------------------------- TensorFlow Datasets
 
@@ -336,10 +366,26 @@ class BoxReader(dataset.Reader):
 
 
 def _require(source, image, where):
-    if not source.has(image):
+    if not (isinstance(image, str) and source.has(image)):
         raise UserError(
             f"{where}: expected an image that is in {source.path.name}. "
             f"Received: {tables.short(image)}"
+        )
+
+
+def _places(split, name, boxes):
+    """Where the boxes of an image come from."""
+    return split.box_lines.get(name) or [split.origin] * len(boxes)
+
+
+def _check_stated(split, name, sizes):
+    """Raises where a picture is not of the size that its boxes are for."""
+    height, width = stated = split.stated.get(name, (None, None))
+    if height and width and sizes.get(name, stated) != stated:
+        rows, columns = sizes[name]
+        raise UserError(
+            f"{split.origin}: expected {name} to be {width} pixels wide and {height} high, as "
+            f"the file has it. Received: {columns} x {rows}, turned upright as its EXIF says"
         )
 
 

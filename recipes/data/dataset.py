@@ -273,7 +273,7 @@ class Reader:
                 if not self.is_needed(stratum):
                     kept += [row for group in groups for row in group]
                     continue
-                which = "" if stratum is None else f" with the label {tables.short(stratum)}"
+                which = self.named(stratum)
                 raise UserError(
                     f"{split.origin}: expected two different {self.key_plural} or more{which}, one "
                     f"of them for validation. Received: {len(groups)}. {self.validation_hint}"
@@ -286,6 +286,10 @@ class Reader:
     def is_needed(self, stratum):
         """Whether there is nothing to validate on without some groups of a stratum."""
         return True
+
+    def named(self, stratum):
+        """How an error tells of what is in a stratum."""
+        return "" if stratum is None else f" with the label {tables.short(stratum)}"
 
     def groups(self, split):
         """Dict from each stratum to its groups in random order; a group is rows of equal keys."""

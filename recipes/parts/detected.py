@@ -22,6 +22,7 @@ from recipes.parts.average_precision import overlaps
 FILE = "labels.txt"
 SHOWN = 0.3  # the score from which a box is drawn, and compared
 _BATCH = 16
+_MOST_BYTES = 4 * 2**30  # of all pictures together in memory
 _SAME = 0.9  # intersection over union from which two boxes are one
 _EXACT = 0.98  # share of equal boxes, below which an export in float32 is wrong
 _IN_FLOAT32 = (exports.FORMS["saved_model"], exports.FORMS["tflite"])
@@ -109,23 +110,34 @@ def prepare(data, height, width):
     Returns:
         Dict from the name of each split to its `Pictures`, and the data without the images that
         cannot be read.
+
+    Raises:
+        UserError: If they take too much memory, or too many are broken.
     """
-    parts, broken = {}, []
+    count = sum(data.sizes.values())
+    if (needed := count * height * width * 3) > _MOST_BYTES:
+        raise UserError(
+            f"{count:,} images of {width} x {height} pixels take {needed / 2**30:.1f} GiB of "
+            f"memory, more than {_MOST_BYTES // 2**30}: give a smaller --height and --width, or "
+            "--limit"
+        )
+    pictures, sizes, broken = {}, {}, []
     for part, split in data.splits.items():
-        parts[part] = []
+        pictures[part], sizes[part] = np.empty((len(split), height, width, 3), "uint8"), []
         for image in split.images():
             if isinstance(image, BrokenImage):
                 broken.append(image)
             else:
-                parts[part].append((squash(image, height, width), image.shape[:2]))
+                pictures[part][len(sizes[part])] = squash(image, height, width)
+                sizes[part].append(image.shape[:2])
     data = data.without(broken)
     return {
         part: Pictures(
-            np.stack([image for image, _ in rows]),
-            np.array([size for _, size in rows], "int32"),
+            pictures[part][: len(rows)],
+            np.array(rows, "int32"),
             data.splits[part].truths(data.labels),
         )
-        for part, rows in parts.items()
+        for part, rows in sizes.items()
     }, data
 
 

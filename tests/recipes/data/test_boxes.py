@@ -11,7 +11,7 @@ from recipes.kit.errors import UserError
 from tests.recipes.data.files import move_into_zip
 from tests.recipes.data.test_captions import picture
 
-pytest.importorskip("PIL.Image")
+Image = pytest.importorskip("PIL.Image")
 HEADER = "split,image,label,xmin,ymin,xmax,ymax"
 ROWS = [
     "train,a.png,cat,1,2,5,6",
@@ -90,6 +90,7 @@ def one(image, kind, *bbox, **other):
 def test_cocos_json(folder):
     (folder / "boxes.csv").unlink()
     rows = [one(7, 1, 1, 2, 4, 4), one(7, 3, 0, 0, 20, 10), one(8, 1, 0, 0, 9, 9, iscrowd=1)]
+    rows.append(one(9, 3, 2, 2, 5, 5))
     coco(folder, "instances_train2017.json", ["a.png", "b.png", "e.png"], rows)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 1, 10.5, 0, 9, 8)])
     data = boxes.load(folder, seed=0)
@@ -122,6 +123,80 @@ def test_boxes_of_no_size_are_dropped_and_told(folder):
     assert "dropped 2 boxes of no width or height, in b.png, d.png" in str(data)
 
 
+def test_a_box_beyond_its_picture_has_no_size(folder):
+    write(folder, [*ROWS[:-1], "train,b.png,dog,20,0,21,9"])
+    data = boxes.load(folder, seed=0)
+    assert data.train.boxes[1] == [("cat", 3, 1, 9, 9.5)]
+    assert "dropped 1 boxes of no width or height, in b.png" in str(data)
+
+
+def test_copies_of_a_box_are_dropped_and_told(folder):
+    write(folder, [*ROWS[:-1], ROWS[0], ROWS[0].replace("cat", "dog")])
+    data = boxes.load(folder, seed=0)
+    assert data.train.boxes[0] == [("cat", 1, 2, 5, 6), ("dog", 0, 0, 20, 10), ("dog", 1, 2, 5, 6)]
+    assert "dropped 1 boxes that are there twice, in a.png" in str(data)
+
+
+def test_a_table_as_a_spreadsheet_writes_it(folder):
+    rows = [row + ",x" for row in ROWS[:-1]]
+    table = "\r\n".join(["\ufeff" + HEADER + ",note", *rows]).replace("9.5", "9.0")
+    (folder / "boxes.csv").write_bytes(table.encode())
+    assert boxes.load(folder, seed=0).train.boxes[1] == [("cat", 3, 1, 9, 9)]
+    (folder / "boxes.csv").write_text(table[1:].replace(",", ";"))
+    assert "boxes.csv:1: expected a column named 'split'" in fails(folder)
+
+
+def test_validation_is_cut_so_that_it_has_boxes(folder):
+    names = HEADER.split(",")[1:]
+    (folder / "boxes.csv").unlink()
+    for number in range(20):
+        (folder / "images" / f"{number}.png").write_bytes(picture("red", (20, 10)))
+    rows = [f"{number}.png,cat,1,1,5,5" for number in range(2)]
+    rows += [f"{number}.png,,,,," for number in range(2, 20)]
+    write(folder, rows, ",".join(names), "train.csv")
+    write(folder, ["d.png,cat,1,1,5,5"], ",".join(names), "test.csv")
+    for seed in range(5):
+        split = boxes.load(folder, seed=seed).validation
+        assert sum(map(bool, split.boxes)) == 1 and len(split) == 3
+    write(folder, rows[1:], ",".join(names), "train.csv")
+    message = fails(folder)
+    assert "two different images or more with boxes, one of them for validation" in message
+
+
+def test_a_box_has_the_side_of_the_upright_photo(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # on its side: 20 x 10 pixels in the file, 10 x 20 as it is seen
+    Image.new("RGB", (20, 10)).save(folder / "images" / "b.png", exif=exif)
+    write(folder, [*ROWS[:-1], "train,b.png,dog,1,12,9,20"])
+    data = boxes.load(folder, seed=0)
+    assert data.train.boxes[1][1] == ("dog", 1, 12, 9, 20)
+    assert list(data.train.images())[1].shape == (20, 10, 3)
+    assert len(data.train.take([1]).boxes[0]) == 2
+
+
+def test_an_image_that_is_not_of_the_size_that_cocos_json_states(folder):
+    (folder / "boxes.csv").unlink()
+    coco(folder, "train.json", ["a.png", "b.png"], [one(7, 1, 1, 2, 4, 4), one(8, 1, 1, 2, 4, 4)])
+    coco(folder, "test.json", ["d.png"], [one(7, 1, 1, 2, 4, 4)])
+    boxes.load(folder, seed=0)
+    content = json.loads((folder / "test.json").read_text())
+    for height, width in ((10, 20), (5, 10), (20, 10)):
+        content["images"][0] |= {"height": height, "width": width}
+        (folder / "test.json").write_text(json.dumps(content))
+        if width == 20:
+            boxes.load(folder, seed=0)
+        else:
+            wanted = f"expected d.png to be {width} pixels wide and {height} high"
+            assert wanted in fails(folder)
+    content["images"] *= 2
+    (folder / "test.json").write_text(json.dumps(content))
+    assert "test.json: expected images of different ids" in fails(folder)
+    coco(folder, "test.json", ["d.png"], [one([7], 1, 1, 2, 4, 4)])
+    assert "test.json, annotation 1: expected an image and a category" in fails(folder)
+    coco(folder, "test.json", [5], [one(7, 1, 1, 2, 4, 4)])
+    assert "expected an image that is in images. Received: 5" in fails(folder)
+
+
 def test_a_box_may_stand_out_by_a_pixel(folder):
     write(folder, [*ROWS[:-1], "train,b.png,dog,-1,-0.5,21,10.5"])
     assert boxes.load(folder, seed=0).train.boxes[1][1] == ("dog", 0, 0, 20, 10)
@@ -138,7 +213,7 @@ def test_a_box_may_stand_out_by_a_pixel(folder):
         ("train,b.png, ,1,1,9,9", "boxes.csv:8: expected a label of one line. Received: ' '"),
         ("train,z.png,cat,1,1,9,9", "boxes.csv:8: expected an image that is in images. Rec"),
         ("test,a.png,cat,1,1,9,9", "boxes.csv:8: expected an image to be in one split. Received"),
-        ("test,d.png,cow,1,1,9,9", "expected a label that a training image has. Received: 'cow'"),
+        ("test,d.png,cow,1,1,9,9", "boxes.csv:8: expected a label that a training image has."),
     ],
 )
 def test_what_is_wrong_is_one_line(folder, row, message):
@@ -153,6 +228,8 @@ def test_what_is_missing_is_one_line(folder):
     assert "expected a box in a training image" in fails(folder)
     write(folder, [*ROWS[:5], "test,d.png,,,,,"])
     assert "expected a box in a test image" in fails(folder)
+    write(folder, [*ROWS[:3], "dev,c.png,,,,,", ROWS[5]])
+    assert "expected a box in a validation image" in fails(folder)
     (folder / "boxes.csv").unlink()
     assert "Expected a file train.csv" in fails(folder)
 
