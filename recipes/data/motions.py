@@ -134,7 +134,10 @@ class ClipReader(labels.LabelledReader):
                 raise UserError(
                     f"Expected a folder {part} in {folder}. Found: {tables.listing(folder)}"
                 )
-        splits = {part: _read_videos(path) for part, path in folders.items()}
+        try:
+            splits = {part: self._read_videos(path) for part, path in folders.items()}
+        except OSError as error:
+            raise UserError(f"Cannot read {error.filename}: {error.strerror}") from None
         return splits, self.folder_facts(folder)
 
     def _read_parts(self, path):
@@ -177,6 +180,31 @@ class ClipReader(labels.LabelledReader):
         clips = [clip_of(one, f"{path}:{line}") for line, one in zip(lines, frames, strict=True)]
         return Split(clips, names, list(map(_digest, clips)), origin=str(path), lines=lines)
 
+    def _read_videos(self, folder):
+        """The split of a folder that has a folder of clips for each label."""
+        clips, others = [], []
+        for of_label in _listed(folder):
+            inside = _listed(of_label) if of_label.is_dir() else []
+            clips += [path for path in inside if videos.is_clip(path)]
+            others += [path for path in inside or [of_label] if not videos.is_clip(path)]
+        if not clips:
+            raise UserError(
+                f"{folder}: expected a folder for each label, with video files or folders of "
+                f"images. Found: {tables.listing(folder)}"
+            )
+        if others:
+            self.notes.append(
+                f"{len(others):,} files or folders that are no clips of a label, such as "
+                f"{others[0].relative_to(folder.parent)}, were passed over"
+            )
+        stamps = []
+        for path in clips:
+            files = _listed(path) if path.is_dir() else [path]
+            sizes = [f"{file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+            digest = hashlib.sha256(" ".join(sizes).encode()).hexdigest()[:16]
+            stamps.append(f"{path.parent.name}/{path.name} {digest}")
+        return Split(clips, [path.parent.name for path in clips], stamps, origin=str(folder))
+
     def read_tfds(self, name):
         builder = tfds.open_builder(name, self.data_dir)
         features = builder.info.features
@@ -216,48 +244,47 @@ def clip_of(frames, where):
         UserError: If it is none; `where` is told.
     """
     try:
-        clip = np.array(frames, "float32")
-        is_clip = clip.ndim == 2 and clip.size > 0
-    except (ValueError, TypeError):
-        is_clip = False
-    if not is_clip or isinstance(frames[0][0], str):
-        raise UserError(
-            f"{where}: expected frames as a list of equally long lists of numbers. "
-            f"Received: {tables.short(frames)}"
-        )
+        clip = np.array(frames)
+    except ValueError:  # lists of several lengths
+        clip = np.array(None)
+    if not (clip.ndim == 2 and clip.size and clip.dtype.kind in "iuf"):
+        wanted = "expected frames as a list of equally long lists of numbers"
+        raise UserError(f"{where}: {wanted}. Received: {_wrong(frames)}")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        clip = clip.astype("float32")
     if not np.isfinite(clip).all():
-        raise UserError(f"{where}: expected finite numbers in the frames. Received another")
+        row, column = np.argwhere(~np.isfinite(clip))[0] + 1
+        raise UserError(
+            f"{where}: expected finite numbers in the frames. Received another, number {column} "
+            f"of frame {row}"
+        )
     clip = clip[np.abs(clip).max(axis=1) > 0]  # a frame of zeros is none, for the model
     if not len(clip):
         raise UserError(f"{where}: expected a frame with a number other than 0. Received none")
     return clip
 
 
+def _wrong(frames):
+    """What is no list of equally long lists of numbers, as a message tells it."""
+    if isinstance(frames, list) and frames and isinstance(frames[0], list) and frames[0]:
+        for number, frame in enumerate(frames, start=1):
+            if not isinstance(frame, list):
+                return f"{tables.short(frame)} as frame {number}"
+            if len(frame) != len(frames[0]):
+                return f"{len(frame)} numbers in frame {number}, {len(frames[0])} in the first"
+            for value in frame:
+                if type(value) not in (int, float) or abs(value) >= 2**63:
+                    return f"{tables.short(value)} in frame {number}"
+    return tables.short(frames)
+
+
 def _digest(clip):
     return hashlib.sha256(clip.tobytes()).hexdigest()[:16]
 
 
-def _read_videos(folder):
-    """The split of a folder that has a folder of clips for each label."""
-    clips = [
-        path
-        for of_label in sorted(folder.iterdir())
-        if of_label.is_dir()
-        for path in sorted(of_label.iterdir())
-        if videos.is_clip(path)
-    ]
-    if not clips:
-        raise UserError(
-            f"{folder}: expected a folder for each label, with video files or folders of images. "
-            f"Found: {tables.listing(folder)}"
-        )
-    stamps = []
-    for path in clips:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        sizes = [f"{file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-        digest = hashlib.sha256(" ".join(sizes).encode()).hexdigest()[:16]
-        stamps.append(f"{path.parent.name}/{path.name} {digest}")
-    return Split(clips, [path.parent.name for path in clips], stamps, origin=str(folder))
+def _listed(folder):
+    """What is in a folder, in order, without what is hidden."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _tfds_split(rows, video, label, names, official):

@@ -6,20 +6,21 @@ len(frames)                                    # 16 for each clip; where it has 
 """
 
 import dataclasses
+import re
 
 import numpy as np
 
 from recipes.data import images
 from recipes.kit.errors import UserError
 
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+VIDEOS = (".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def is_clip(path):
     """Whether a path is a video file, or a folder that has images."""
     if path.is_dir():
-        return any(one.suffix.lower() in IMAGES for one in path.iterdir())
+        return bool(_images(path))
     return path.suffix.lower() in VIDEOS
 
 
@@ -39,9 +40,29 @@ def read(path, most, size):
         UserError: If PyAV is missing, which reads video files.
     """
     if path.is_dir():
-        files = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGES)
+        files = _images(path)
         return [images.decode(files[row].read_bytes(), size) for row in evenly(len(files), most)]
     return _read_video(path, most, size)
+
+
+def _images(folder):
+    """The images of a folder in the order of their names, in which 10 comes behind 9."""
+    found = [
+        one
+        for one in folder.iterdir()
+        if one.suffix.lower() in IMAGES and not one.name.startswith(".")
+    ]
+    return sorted(found, key=lambda one: (_in_parts(one.stem), one.name))
+
+
+def _in_parts(name):
+    """Text and numbers of a name in turn.
+
+    >>> _in_parts("a12b")
+    ['a', 12, 'b']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
 def evenly(count, most):

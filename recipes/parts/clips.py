@@ -50,6 +50,11 @@ def check(config, data):
             "Frames of an odd number of numbers are no x and y of joints: train with --no-joints. "
             f"Received: {size} numbers in {data.train.where(0)}"
         )
+    if config.joints and size == 2:
+        raise UserError(
+            "One joint has no posture: train with --no-joints. "
+            f"Received: {size} numbers in {data.train.where(0)}"
+        )
     joints = range(size // 2)
     for pair in pairs_of(config):
         if not set(pair) <= set(joints):
@@ -66,6 +71,8 @@ def pairs_of(config):
         pairs = ((),)
     if any(len(pair) != 2 for pair in pairs):
         raise UserError(f"--swap must be pairs such as 3-4,5-6. Received: {config.swap}")
+    if len({joint for pair in pairs for joint in pair}) < 2 * len(pairs):
+        raise UserError(f"--swap must name each joint once. Received: {config.swap}")
     return pairs
 
 

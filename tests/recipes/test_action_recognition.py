@@ -69,6 +69,7 @@ class TestContract(RecipeContract):
         (["--encoder", "transformer", "--heads", "3"], "--heads must divide --units"),
         (["--swap", "1-x"], "--swap must be pairs such as 3-4,5-6"),
         (["--swap", "1-11"], "--swap must name joints from 0 to 10"),
+        (["--swap", "1-2,2-3"], "--swap must name each joint once"),
         (["--dropout", "nan"], "--dropout must be at least"),
         (["--split", "0"], "--split must be at least 1"),
     )

@@ -61,6 +61,13 @@ def test_one_table_with_a_name_of_the_split(tmp_path):
         ([["1", "2"]], "equally long lists"),
         ([], "equally long lists"),
         ("[[1, 2]]", "equally long lists"),
+        ([[1, 2], [3]], "1 numbers in frame 2, 2 in the first"),
+        ([[1, 2], [3, None]], "None in frame 2"),
+        ([[1, 2], [3, "4"]], "'4' in frame 2"),
+        ([[1, 10**400]], "0 in frame 1|00... in frame 1"),
+        ([[[1, 2], [3, 4]]], r"\[1, 2\] in frame 1"),
+        (None, "Received: None"),
+        ([[1, 2], [3, 1e39]], "number 2 of frame 2"),
         ([[1, float("nan")]], "finite"),
         ([[0, 0], [0, 0]], "other than 0"),
         ([[1, 2, 3]], r"expected 2 numbers in a frame, as in .*jsonl:1"),
@@ -103,6 +110,23 @@ def test_folders_of_pictures(tmp_path):
     before = data.fingerprint
     picture(tmp_path / "test" / "run" / "clip0" / "9.png", 3)
     assert motions.load(tmp_path, seed=0).fingerprint != before
+
+
+def test_what_is_no_clip_is_told_and_what_is_hidden_is_not(tmp_path):
+    for part in ("train", "test"):
+        for label in ("run", "sit"):
+            for number in range(2):
+                picture(tmp_path / part / label / f"clip{number}" / "0.png", 50)
+            (tmp_path / part / label / "._clip.mp4").touch()
+    data = motions.load(tmp_path, seed=0)
+    assert len(data.test) == 4 and not any("passed over" in note for note in data.notes)
+    (tmp_path / "test" / "run" / "film.xyz").touch()
+    picture(tmp_path / "test" / "run" / "deep" / "clip" / "0.png", 50)
+    note = "2 files or folders that are no clips of a label, such as test/run/deep, were passed"
+    assert note in str(motions.load(tmp_path, seed=0))
+    (tmp_path / "test" / "run" / "film.mp4").symlink_to(tmp_path / "gone.mp4")
+    with pytest.raises(UserError, match=r"Cannot read .*film\.mp4: No such file"):
+        motions.load(tmp_path, seed=0)
 
 
 def test_folders_without_clips(tmp_path):

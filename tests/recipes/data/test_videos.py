@@ -30,6 +30,14 @@ def test_frames_of_a_folder(folder):
     assert videos.is_clip(folder) and not videos.is_clip(folder.parent)
 
 
+def test_frames_are_in_the_order_of_their_numbers(folder):
+    for number in range(9, 12):
+        Image.fromarray(np.full((6, 8, 3), 20 * number, "uint8")).save(folder / f"{number}.png")
+    (folder / "._0.png").write_bytes(b"what macOS keeps beside a file")
+    frames = videos.read(folder, most=20, size=4)
+    assert [int(frame.mean()) for frame in frames] == list(range(0, 240, 20))
+
+
 def test_a_split_has_gaps_where_a_clip_is_short_or_broken(folder):
     broken = folder.parent / "broken"
     broken.mkdir()

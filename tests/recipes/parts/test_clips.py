@@ -1,0 +1,32 @@
+"""Clips as numbers: options that do not go with the data."""
+
+import types
+
+import pytest
+
+from recipes.data import motions
+from recipes.kit.errors import UserError
+from recipes.parts import clips
+from tests.recipes.data.files import write
+
+
+@pytest.mark.parametrize(
+    ("numbers", "swap", "message"),
+    [
+        (2, "", "One joint has no posture: train with --no-joints"),
+        (3, "", "Frames of an odd number of numbers"),
+        (6, "0-3", "--swap must name joints from 0 to 2"),
+        (6, "0-1,1-2", "--swap must name each joint once"),
+        (6, "1-1", "--swap must name each joint once"),
+        (6, "0--1", "--swap must be pairs"),
+    ],
+)
+def test_options_that_the_frames_do_not_allow(tmp_path, numbers, swap, message):
+    rows = [("run" if row % 2 else "sit", [[row + 1.0] * numbers]) for row in range(8)]
+    for part in ("train", "test"):
+        write(tmp_path / f"{part}.jsonl", rows, ("label", "frames"))
+    data = motions.load(tmp_path, seed=0)
+    config = types.SimpleNamespace(joints=True, swap=swap)
+    with pytest.raises(UserError, match=message):
+        clips.check(config, data)
+    clips.check(types.SimpleNamespace(joints=False, swap=""), data)
