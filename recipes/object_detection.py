@@ -210,8 +210,8 @@ def train(config):
     with Run(config, NAME) as run:
         config = run.begin(config, data)
         pictures, whole = detected.prepare(data, config.height, config.width)
-        if whole is not data:
-            print(f"  Note: {whole.notes[-1]}")
+        for note in whole.notes[len(data.notes) :]:
+            print(f"  Note: {note}")
         data = whole
         truths = pictures["train"].squashed
         corners = np.concatenate([boxes for boxes, _ in truths])

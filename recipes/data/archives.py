@@ -181,7 +181,7 @@ class Tar:
         self.path = path
         try:
             with tarfile.open(path) as archive:
-                files = [entry for entry in archive if entry.isfile()]
+                files = [entry for entry in archive if _is_file(entry)]
                 _read_to_end(archive)
         except _BROKEN as error:
             reason = str(error).partition("\n")[0].rstrip(":")
@@ -201,7 +201,7 @@ class Tar:
             found = (
                 (_path_in(entry), archive.extractfile(entry).read())
                 for entry in archive
-                if entry.isfile() and _path_in(entry) in wanted
+                if _is_file(entry) and _path_in(entry) in wanted
             )
             for name in names:
                 while name not in waiting:
@@ -210,6 +210,11 @@ class Tar:
 
     def stamps(self, names):
         return [self._stamps[name] for name in names]
+
+
+def _is_file(entry):
+    """Whether it is a file; a second name of another one, too."""
+    return entry.isfile() or entry.islnk()
 
 
 def _read_to_end(archive):

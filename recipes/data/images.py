@@ -7,6 +7,7 @@ A module such as `captions` adds what stands beside the images, as columns of it
 """
 
 import dataclasses
+import hashlib
 import io
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from recipes.data import dataset
 from recipes.kit.errors import UserError
 
+_NAMES = {"train": "training", "validation": "validation"}
 _MOST_BROKEN = 0.01  # of all images; more is no accident
 
 
@@ -89,6 +91,26 @@ class ImageDataset(dataset.Dataset):
                 raise UserError(f"{self.name}: no image to {part} with can be read: {shown}")
         note = f"skipped {len(broken):,} of {total:,} images, which cannot be read: {shown}"
         return dataclasses.replace(self, **splits, notes=[*self.notes, note])
+
+
+def with_copies_noted(data, pictures):
+    """The data, with a note for each split that has images of an earlier one, of any name.
+
+    Args:
+        data: A `dataset.Dataset`.
+        pictures: Dict from the name of a split to its images, arrays.
+    """
+    known, notes = {}, []
+    for part, arrays in pictures.items():
+        digests = [hashlib.blake2b(array.tobytes(), digest_size=16).digest() for array in arrays]
+        for other, seen in known.items():
+            if count := sum(digest in seen for digest in digests):
+                notes.append(
+                    f"{count:,} of the {part} images also occur among the {_NAMES[other]} images, "
+                    "pixel by pixel"
+                )
+        known[part] = set(digests)
+    return dataclasses.replace(data, notes=[*data.notes, *notes]) if notes else data
 
 
 class Arrays:

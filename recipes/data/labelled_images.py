@@ -12,8 +12,8 @@ Whatever is wrong with the data is a `UserError` that names the file.
 
 import collections
 import dataclasses
-import hashlib
 import io
+import unicodedata
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -29,7 +29,6 @@ _TEST_SHARE = 0.2  # of the images, where there is no split to test with
 _MOST_BYTES = 4 * 2**30  # of all images together in memory
 _LARGEST = 1024  # side of an image, as `--image-size` has it
 _MEASURED = 200  # training images whose size decides
-_VERBS = {"train": "train", "validation": "validate", "test": "test"}
 _PART_OF = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
 
 
@@ -161,6 +160,7 @@ class ImageReader(LabelledReader):
             elif not label:
                 without["images without a folder"] += 1
             else:
+                label = unicodedata.normalize("NFC", label)  # macOS parts letters and their accents
                 rows.append((name, label, _PART_OF.get(above[-1].lower()) if above else None))
         if any(part for _, _, part in rows):  # an image in test/ itself has no class
             kept = [row for row in rows if row[2] or row[1].lower() not in _PART_OF]
@@ -296,19 +296,4 @@ def in_memory(data, size=None):
         gone = {image.name for image in some}
         if gone:
             found[part] = found[part][[name not in gone for name in split.names]]
-    return found, _with_copies_noted(data.without(broken), found)
-
-
-def _with_copies_noted(data, found):
-    """The data, with a note for each split that has images of an earlier one, of any name."""
-    known, notes = {}, []
-    for part, images_ in found.items():
-        digests = [hashlib.blake2b(image, digest_size=16).digest() for image in images_]
-        for other, seen in known.items():
-            if count := sum(digest in seen for digest in digests):
-                notes.append(
-                    f"{count:,} of the images to {_VERBS[part]} with are also among those to "
-                    f"{_VERBS[other]} with, pixel by pixel"
-                )
-        known[part] = set(digests)
-    return dataclasses.replace(data, notes=[*data.notes, *notes]) if notes else data
+    return found, images.with_copies_noted(data.without(broken), found)

@@ -112,6 +112,10 @@ class MaskReader(dataset.Reader):
                 )
         return splits
 
+    def build(self, splits, **facts):
+        pictures = {part: splits[part].images for part in dataset.PARTS}
+        return images.with_copies_noted(super().build(splits, **facts), pictures)
+
     def read_folder(self, folder):
         tables.check_folder(folder, _WANTED)
         found = sorted(

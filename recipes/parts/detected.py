@@ -130,10 +130,11 @@ def prepare(data, height, width):
             else:
                 pictures[part][len(sizes[part])] = squash(image, height, width)
                 sizes[part].append(image.shape[:2])
-    data = data.without(broken)
+    pictures = {part: pictures[part][: len(rows)] for part, rows in sizes.items()}
+    data = image_data.with_copies_noted(data.without(broken), pictures)
     return {
         part: Pictures(
-            pictures[part][: len(rows)],
+            pictures[part],
             np.array(rows, "int32"),
             data.splits[part].truths(data.labels),
         )

@@ -154,3 +154,15 @@ def test_linked_folders_are_read_once_around(tmp_path):
     files = archives.opened(tmp_path / "all", "images")
     assert files.names() == ["cat/a.png"]
     assert not files.has("n" * 300)
+
+
+def test_a_second_name_of_a_file_in_a_tar_is_a_file(tmp_path):
+    (tmp_path / "a.png").write_text("content")
+    (tmp_path / "b.png").hardlink_to(tmp_path / "a.png")
+    (tmp_path / "c.png").write_text("other")
+    with tarfile.open(tmp_path / "a.tar.xz", "w:xz") as tar:
+        for name in "abc":
+            tar.add(tmp_path / f"{name}.png", f"x/{name}.png")
+    files = archives.opened(tmp_path / "a.tar.xz", "images")
+    contents = [content for _, content in files.read(files.names())]
+    assert contents == [b"content", b"content", b"other"]

@@ -163,12 +163,20 @@ def test_folders_in_folders_of_classes(tmp_path):
     assert "Received: sea/test/0.png" in fails(tmp_path)
 
 
+def test_accents_are_written_in_one_way(tmp_path):
+    for part, label in (("train", "caf\u00e9"), ("train", "the"), ("test", "cafe\u0301")):
+        (tmp_path / part / label).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / part / label / f"{number}.png").write_bytes(picture("blue"))
+    assert load(tmp_path).labels == ["caf\u00e9", "the"]
+
+
 def test_copies_in_other_splits_are_told(tmp_path):
     write(tmp_path, "train", "dev", "test")
     data = load(tmp_path)
     _, same = labelled_images.in_memory(data)
-    assert "20 of the images to test with are also among those to train with" in str(same)
-    assert "among those to validate with" in str(same) and same.fingerprint == data.fingerprint
+    assert "20 of the test images also occur among the training images, pixel by pix" in str(same)
+    assert "among the validation images" in str(same) and same.fingerprint == data.fingerprint
     for split in ("dev", "test"):
         for label in COLOURS:
             for number in range(10):

@@ -147,6 +147,14 @@ def test_larger_images_are_shrunk_with_their_masks(folder):
     assert masks.load(folder, seed=0, longest_side=6).train.masks[0].shape == (4, 6)
 
 
+def test_copies_in_other_splits_are_told(folder):
+    copy = folder / "pictures" / "3.png"
+    assert not any("pixel by pixel" in note for note in masks.load(folder, seed=0).notes)
+    copy.write_bytes((folder / "pictures" / "0.png").read_bytes())
+    note = "1 of the test images also occur among the training images, pixel by pixel"
+    assert note in masks.load(folder, seed=0).notes
+
+
 def test_the_fingerprint_changes_with_a_pixel(folder):
     before = masks.load(folder, seed=0).fingerprint
     assert masks.load(folder, seed=0).fingerprint == before
