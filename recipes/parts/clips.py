@@ -41,7 +41,7 @@ def most_frames(config, data):
 
 
 def check(config, data):
-    """Raises `UserError` where options and data do not go together."""
+    """Raises `UserError` where options and data do not go together, notes what may be missing."""
     if data.is_pictures:
         return
     size = data.train.clips[0].shape[1]
@@ -61,6 +61,17 @@ def check(config, data):
             raise UserError(
                 f"--swap must name joints from 0 to {len(joints) - 1}. Received: {config.swap}"
             )
+    if config.joints and (share := _share_at_zero(data.train.clips)):
+        data.notes.append(
+            f"{share:.1%} of the joints to train with lie at exactly 0, 0 in some frames and "
+            "elsewhere in others: if that says that they were not seen, the model does not know"
+        )
+
+
+def _share_at_zero(clips):
+    """The share of places at 0, 0, without joints that always lie there."""
+    at_zero = np.concatenate([(clip.reshape(len(clip), -1, 2) == 0).all(-1) for clip in clips])
+    return float((at_zero & ~at_zero.all(axis=0)).mean())
 
 
 def pairs_of(config):

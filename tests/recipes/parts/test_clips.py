@@ -30,3 +30,18 @@ def test_options_that_the_frames_do_not_allow(tmp_path, numbers, swap, message):
     with pytest.raises(UserError, match=message):
         clips.check(config, data)
     clips.check(types.SimpleNamespace(joints=False, swap=""), data)
+
+
+def test_joints_that_were_not_seen_are_told(tmp_path):
+    frame = [0, 0, 1.0, 2.0, 3.0, 4.0]  # the first joint is where places are counted from
+    unseen = [0, 0, 0, 0, 3.0, 4.0]
+    config = types.SimpleNamespace(joints=True, swap="")
+    for frames, count in (([frame, frame], 0), ([frame, unseen], 1)):
+        rows = [("run" if row % 2 else "sit", frames) for row in range(8)]
+        for part in ("train", "dev", "test"):
+            write(tmp_path / f"{part}.jsonl", rows, ("label", "frames"))
+        data = motions.load(tmp_path, seed=0)
+        clips.check(config, data)
+        assert (
+            sum("16.7% of the joints to train with lie at" in note for note in data.notes) == count
+        )
