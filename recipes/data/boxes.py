@@ -381,7 +381,8 @@ def _places(split, name, boxes):
 def _check_stated(split, name, sizes):
     """Raises where a picture is not of the size that its boxes are for."""
     height, width = stated = split.stated.get(name, (None, None))
-    if height and width and sizes.get(name, stated) != stated:
+    is_known = all(type(side) in (int, float) and side > 0 for side in stated)
+    if is_known and sizes.get(name, stated) != stated:
         rows, columns = sizes[name]
         raise UserError(
             f"{split.origin}: expected {name} to be {width} pixels wide and {height} high, as "
