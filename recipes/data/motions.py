@@ -303,10 +303,11 @@ class _TfdsRows:
         self._left = iter(())
 
     def read(self, number, most, size):
-        """At most `most` frames of the clip of this number, squashed to a square."""
+        """At most `most` frames of the clip of this number, squashed to squares; no black ones."""
         if number < self._next or not self._next:
             self._left, self._next = self._rows.as_numpy_iterator(), 0
         row = next(itertools.islice(self._left, number - self._next, None))
         self._next = number + 1
         frames = row[self._video]
-        return [images.decode(frames[one], size) for one in videos.evenly(len(frames), most)]
+        rows = videos.evenly(len(frames), most)
+        return videos.seen(images.decode(frames[one], size) for one in rows)

@@ -25,7 +25,7 @@ def is_clip(path):
 
 
 def read(path, most, size):
-    """The frames of a clip, evenly sampled.
+    """The frames of a clip, evenly sampled, without black ones.
 
     Args:
         path: Path of a video file or of a folder of images.
@@ -41,8 +41,14 @@ def read(path, most, size):
     """
     if path.is_dir():
         files = _images(path)
-        return [images.decode(files[row].read_bytes(), size) for row in evenly(len(files), most)]
-    return _read_video(path, most, size)
+        rows = evenly(len(files), most)
+        return seen(images.decode(files[row].read_bytes(), size) for row in rows)
+    return seen(_read_video(path, most, size))
+
+
+def seen(frames):
+    """List of these frames without those that are black all over: for the models they are none."""
+    return [frame for frame in frames if frame.any()]
 
 
 def _images(folder):

@@ -105,7 +105,7 @@ def see(config, data):
     from recipes.parts import backbones
 
     backbone = _pooled(config)
-    key = backbones.fingerprint(backbone) + data.fingerprint + str(most)
+    key = f"{backbones.fingerprint(backbone)}{data.fingerprint}{most} not black"
     clips = {}
     for part, split in data.splits.items():
         frames = videos.Frames(split.clips, most)
@@ -116,7 +116,10 @@ def see(config, data):
             if not len(clip):
                 name = str(split.clips[row])
                 reason = next((gap.reason for gap in gaps if gap.name == name and gap.reason), "")
-                raise UserError(f"Expected a clip with frames. Cannot read {name}: {reason}")
+                raise UserError(
+                    "Expected a clip with frames. "
+                    f"Cannot read {name}: {reason or 'none is there, or all are black'}"
+                )
     return Seen(clips, backbone)
 
 

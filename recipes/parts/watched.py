@@ -80,7 +80,7 @@ class Watcher:
             except (ValueError, OSError) as error:
                 raise UserError(f"Cannot read {path}: {error}") from error
             if not frames:
-                raise UserError(f"Cannot read {path}: expected images in the folder")
+                raise UserError(f"Cannot read {path}: expected images in the folder, not all black")
             yield str(path), np.stack(frames)
             return
         for name, value in self._values(path):

@@ -17,7 +17,7 @@ def folder(tmp_path):
     clip = tmp_path / "clip"
     clip.mkdir()
     for number in range(9):
-        Image.fromarray(np.full((6, 8, 3), 20 * number, "uint8")).save(clip / f"{number}.png")
+        Image.fromarray(np.full((6, 8, 3), 20 * number + 5, "uint8")).save(clip / f"{number}.png")
     (clip / "notes.txt").write_text("no image")
     return clip
 
@@ -25,17 +25,27 @@ def folder(tmp_path):
 def test_frames_of_a_folder(folder):
     frames = videos.read(folder, most=3, size=4)
     assert [frame.shape for frame in frames] == [(4, 4, 3)] * 3
-    assert [int(frame.mean()) for frame in frames] == [0, 80, 160]
+    assert [int(frame.mean()) for frame in frames] == [5, 85, 165]
     assert len(videos.read(folder, most=20, size=4)) == 9
     assert videos.is_clip(folder) and not videos.is_clip(folder.parent)
 
 
+def test_black_frames_are_none(folder):
+    for number in (0, 4):
+        Image.new("RGB", (8, 6)).save(folder / f"{number}.png")
+    frames = videos.read(folder, most=3, size=4)
+    assert [int(frame.mean()) for frame in frames] == [165]
+    assert [isinstance(one, BrokenImage) for one in videos.Frames([folder], 3).images(4)] == [
+        False, True, True,
+    ]  # fmt: skip
+
+
 def test_frames_are_in_the_order_of_their_numbers(folder):
     for number in range(9, 12):
-        Image.fromarray(np.full((6, 8, 3), 20 * number, "uint8")).save(folder / f"{number}.png")
+        Image.fromarray(np.full((6, 8, 3), 20 * number + 5, "uint8")).save(folder / f"{number}.png")
     (folder / "._0.png").write_bytes(b"what macOS keeps beside a file")
     frames = videos.read(folder, most=20, size=4)
-    assert [int(frame.mean()) for frame in frames] == list(range(0, 240, 20))
+    assert [int(frame.mean()) for frame in frames] == list(range(5, 240, 20))
 
 
 def test_a_split_has_gaps_where_a_clip_is_short_or_broken(folder):
@@ -71,11 +81,11 @@ def write_video(path, greys):
 
 def test_frames_of_a_video_file(tmp_path):
     path = tmp_path / "a.avi"
-    write_video(path, range(0, 200, 2))
+    write_video(path, range(20, 220, 2))
     frames = videos.read(path, most=5, size=8)
     greys = [frame.mean() for frame in frames]
     assert len(frames) == 5 and frames[0].shape == (8, 8, 3)
-    np.testing.assert_allclose(greys, [0, 50, 98, 146, 196], atol=12)
+    np.testing.assert_allclose(greys, [20, 70, 118, 166, 216], atol=12)
     path.write_bytes(b"RIFF")
     with pytest.raises(ValueError, match=r"\w"):
         videos.read(path, most=5, size=8)
