@@ -141,17 +141,18 @@ class Zip:
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+                # Some tools of Windows part folders as Windows does.
+                entries = {one.filename.replace("\\", "/"): one for one in archive.infolist()}
         except _BROKEN as error:
             raise UserError(f"{path}: expected a zip of {contents}: {error}") from None
-        self._paths = [entry.filename for entry in entries]
+        self._paths = [name for name in entries if not name.endswith("/")]
         self._entries, alike = {}, {}
-        for entry in entries:
-            alike.setdefault(Path(entry.filename).name, []).append(entry)
+        for name in self._paths:
+            alike.setdefault(Path(name).name, []).append(entries[name])
         for name, some in alike.items():
             if len(some) == 1:  # else only the whole path tells which
                 self._entries[name] = some[0]
-        self._entries |= {entry.filename: entry for entry in entries}
+        self._entries |= {name: entries[name] for name in self._paths}
 
     def names(self):
         return sorted(name for name in self._paths if not _is_hidden(Path(name)))

@@ -27,6 +27,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".t
 _WANTED = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or a zip or tar of these"
 _TEST_SHARE = 0.2  # of the images, where there is no split to test with
 _MOST_BYTES = 4 * 2**30  # of all images together in memory
+_SMALLEST = 8  # side of an image that the networks take
 _LARGEST = 1024  # side of an image, as `--image-size` has it
 _MEASURED = 200  # training images whose size decides
 _PART_OF = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
@@ -272,7 +273,7 @@ def in_memory(data, size=None):
     Args:
         data: `LabelledImages`.
         size: Integer, the side of the square that each is squashed to; by default the median side
-            of the training images.
+            of the training images, 8 at least.
 
     Returns:
         Dict from the name of a split to uint8 `(N, size, size, 3)`. The data.
@@ -280,9 +281,9 @@ def in_memory(data, size=None):
     Raises:
         UserError: If they take too much memory, or too many are broken.
     """
-    size = size or median_size(data.train)
-    if size is None:
+    if size is None and (median := median_size(data.train)) is None:
         raise UserError(f"{data.name}: no training image can be read")
+    size = size or max(median, _SMALLEST)
     count = sum(data.sizes.values())
     if (needed := count * size * size * 3) > _MOST_BYTES:
         raise UserError(

@@ -138,11 +138,12 @@ def test_a_tar_that_is_broken_in_its_middle(tmp_path, kind, fault):
 
 def test_of_files_of_one_name_in_a_zip_the_path_tells_which(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name in ("x/a.png", "y/a.png", "y/b.png"):
+        for name in ("x/a.png", "y/", "y\\a.png", "y\\b.png"):
             archive.writestr(name, name)
     files = archives.find(tmp_path, "images")
     assert files.has("b.png") and files.has("x/a.png") and not files.has("a.png")
-    assert dict(files.read(["x/a.png"])) == {"x/a.png": b"x/a.png"}
+    assert files.names() == ["x/a.png", "y/a.png", "y/b.png"]
+    assert dict(files.read(["y/a.png"])) == {"y/a.png": b"y\\a.png"}
 
 
 def test_linked_folders_are_read_once_around(tmp_path):

@@ -174,7 +174,8 @@ def test_accents_are_written_in_one_way(tmp_path):
 def test_copies_in_other_splits_are_told(tmp_path):
     write(tmp_path, "train", "dev", "test")
     data = load(tmp_path)
-    _, same = labelled_images.in_memory(data)
+    found, same = labelled_images.in_memory(data)
+    assert found["test"].shape == (20, 8, 8, 3)  # no smaller, for the networks
     assert "20 of the test images also occur among the training images, pixel by pix" in str(same)
     assert "among the validation images" in str(same) and same.fingerprint == data.fingerprint
     for split in ("dev", "test"):
