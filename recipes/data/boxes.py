@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recipes.data import archives, dataset, images, tables, tfds
+from recipes.data import archives, dataset, images, labels, tables, tfds
 from recipes.data.toy import skies
 from recipes.kit.errors import UserError
 
@@ -168,6 +168,7 @@ class BoxReader(dataset.Reader):
         self._labels = sorted({box.label for boxes in splits["train"].boxes for box in boxes})
         if not self._labels:
             raise UserError(f"{splits['train'].origin}: expected a box in a training image")
+        self.notes += labels.alike(self._labels)
         for part in splits.keys() - {"train"}:
             split = splits[part]
             for name, boxes in zip(split.names, split.boxes, strict=True):

@@ -62,7 +62,7 @@ class LabelledReader(dataset.Reader):
             raise UserError(
                 f"Expected two labels or more in {train.origin}. Received only: {self.labels[0]}"
             )
-        self._note_alike_labels()
+        self.notes += alike(self.labels)
         for part in ("validation", "test"):
             if part in splits:
                 self._check_labels_known(splits[part], train.origin)
@@ -72,16 +72,6 @@ class LabelledReader(dataset.Reader):
                 f"labels. Received: {self.limit}"
             )
         return splits
-
-    def _note_alike_labels(self):
-        first = {}
-        for label in self.labels:
-            other = first.setdefault(label.casefold(), label)
-            if other != label:
-                self.notes.append(
-                    f"{tables.short(other)} and {tables.short(label)} are two labels, as upper and "
-                    "lower case differ"
-                )
 
     def _check_labels_known(self, split, train_origin):
         known = set(self.labels)
@@ -115,6 +105,19 @@ class LabelledReader(dataset.Reader):
             for part, split in splits.items()
         }
         return super().build(numbered, labels=self.labels, **facts)
+
+
+def alike(labels):
+    """A note for each two labels that differ in upper and lower case alone."""
+    first, notes = {}, []
+    for label in labels:
+        other = first.setdefault(label.casefold(), label)
+        if other != label:
+            notes.append(
+                f"{tables.short(other)} and {tables.short(label)} are two labels, as upper and "
+                "lower case differ"
+            )
+    return notes
 
 
 def _order(labels):

@@ -137,6 +137,11 @@ def test_copies_of_a_box_are_dropped_and_told(folder):
     assert "dropped 1 boxes that are there twice, in a.png" in str(data)
 
 
+def test_labels_that_are_written_in_two_ways_are_told(folder):
+    write(folder, [*ROWS[:-1], "train,b.png,Cat,1,1,9,9"])
+    assert "'Cat' and 'cat' are two labels" in str(boxes.load(folder, seed=0))
+
+
 def test_a_table_as_a_spreadsheet_writes_it(folder):
     rows = [row + ",x" for row in ROWS[:-1]]
     table = "\r\n".join(["\ufeff" + HEADER + ",note", *rows]).replace("9.5", "9.0")
