@@ -234,7 +234,7 @@ def train(config):
         run.publish(
             model, data, title="Image segmentation", scores=scores, baselines=baselines,
             exports=segmenter.export(model, run.path, shown, tile),
-            card=card(config), plot="dice",
+            card=card(dataclasses.replace(config, tile=tile)), plot="dice",
         )  # fmt: skip
 
 

@@ -159,20 +159,24 @@ class BoxReader(dataset.Reader):
             self.notes.append(f"dropped {dropped:,} boxes of no width or height, in {shown}")
         self._labels = sorted({box.label for boxes in splits["train"].boxes for box in boxes})
         if not self._labels:
-            raise UserError(f"{splits['train'].origin}: expected a box in a training image")
+            raise UserError(
+                f"{splits['train'].origin}: expected at least one box in the training images"
+            )
         for part in splits.keys() - {"train"}:
             for name, boxes in zip(splits[part].names, splits[part].boxes, strict=True):
                 for box in boxes:
                     if box.label not in self._labels:
                         raise UserError(
-                            f"{splits[part].origin}: expected a label that a training image has. "
-                            f"Received: {tables.short(box.label)} in {name}"
+                            f"{splits[part].origin}: expected a label that occurs in the training "
+                            f"images. Received: {tables.short(box.label)} in {name}"
                         )
         return splits
 
     def build(self, splits, **facts):
         if not any(splits["test"].boxes):
-            raise UserError(f"{splits['test'].origin}: expected a box in a test image")
+            raise UserError(
+                f"{splits['test'].origin}: expected at least one box in the test images"
+            )
         return super().build(splits, labels=self._labels, **facts)
 
     # ------------------------------------------------------------------------------- folders
@@ -255,14 +259,14 @@ class BoxReader(dataset.Reader):
             part = part_of.get(match[1]) if match else None
             if part in files:
                 raise UserError(
-                    f"Expected one file to {part} in {folder}. Received: {files[part].name} and "
-                    f"{path.name}"
+                    f"Expected one file for the {part} split in {folder}. "
+                    f"Received: {files[part].name} and {path.name}"
                 )
             if part:
                 files[part] = path
         if files and "test" not in files and "validation" in files:
             files["test"] = files.pop("validation")
-            self.notes.append("there is no test file; that to validate is the test here")
+            self.notes.append("there is no test file; the validation file is the test here")
         for part in ("train", "test") if files else ():
             if part not in files:
                 raise UserError(
@@ -290,7 +294,7 @@ class BoxReader(dataset.Reader):
         for number, (image, kind, sides, crowd) in enumerate(rows):
             where = f"{path}, annotation {number + 1}"
             if image not in names or kind not in labels:
-                raise UserError(f"{where}: expected an image and a category that are in the file")
+                raise UserError(f"{where}: expected an image_id and a category_id of this file")
             if not (isinstance(sides, list) and len(sides) == 4):
                 raise UserError(f"{where}: expected a bbox of four numbers. Received: {sides!r}")
             if crowd:  # a box around many, which is none of one thing

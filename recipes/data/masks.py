@@ -99,8 +99,8 @@ class MaskReader(dataset.Reader):
             if not any(mask.any() for mask in split.masks):
                 wanted = "above 0" if self.foreground is None else f"of {self.foreground}"
                 raise UserError(
-                    f"{split.origin}: expected a mask with foreground, values {wanted}, to {part} "
-                    f"with. Received: none in {len(split)} masks"
+                    f"{split.origin}: expected foreground (values {wanted}) in the masks of the "
+                    f"{part} split. Received: none in {len(split)} masks"
                 )
         return splits
 
@@ -130,8 +130,8 @@ class MaskReader(dataset.Reader):
                     )
             if image in seen:
                 raise UserError(
-                    f"{where}: expected an image to be named once. Received: "
-                    f"{tables.short(image)}, as in line {seen[image]}"
+                    f"{where}: expected each image once. Received: "
+                    f"{tables.short(image)} again, as in line {seen[image]}"
                 )
             seen[image] = line
             if split in part_of:
@@ -280,8 +280,8 @@ def _pairs(folder, image_files, mask_files):
         mask = mask_of.get(str(Path(name).with_suffix("")), mask_of.get(Path(name).stem))
         if mask is None:
             raise UserError(
-                f"{folder}: expected a mask of {name} in {mask_files.path.name}, of the same name "
-                "but for its ending. Received: none"
+                f"{folder}: expected a mask of {name} in {mask_files.path.name}, with the same "
+                "name but for its ending. Received: none"
             )
         rows.append((name, mask, str(folder)))
     if not rows:

@@ -47,8 +47,8 @@ def check(config, data):
     size = data.train.clips[0].shape[1]
     if config.joints and size % 2:
         raise UserError(
-            "Frames of an odd number of numbers are no x and y of joints: train with --no-joints. "
-            f"Received: {size} numbers in {data.train.where(0)}"
+            "Expected x and y of each joint, an even number of values in a frame (or --no-joints). "
+            f"Received: {size} values in {data.train.where(0)}"
         )
     joints = range(size // 2)
     for pair in pairs_of(config):
@@ -98,7 +98,7 @@ def see(config, data):
             if not len(clip):
                 name = str(split.clips[row])
                 reason = next((gap.reason for gap in gaps if gap.name == name and gap.reason), "")
-                raise UserError(f"Expected a clip with frames. Cannot read {name}: {reason}")
+                raise UserError(f"Expected frames in each clip. Cannot read {name}: {reason}")
     return Seen(clips, backbone)
 
 
@@ -109,7 +109,9 @@ def _pooled(config):
     from recipes.parts import backbones
 
     if config.backbone == backbones.SMALL:
-        raise UserError("--backbone must be a trained network: it is not trained here")
+        raise UserError(
+            f"--backbone must be a network with trained weights. Received: {config.backbone}"
+        )
     backbone = backbones.load(config.backbone, config.image_size)
     pooled = keras.layers.GlobalAveragePooling2D(name="mean")(backbone.output)
     model = keras.Model(backbone.input, pooled, name="backbone")

@@ -104,7 +104,7 @@ def test_cocos_json(folder):
     assert found["a.png"] == [("cat", 1, 2, 5, 6), ("dog", 0, 0, 20, 10)] and not found["b.png"]
     assert "1 boxes around crowds" in str(data) and "that to validate is the test" in str(data)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 9, 1, 1, 2, 2)])
-    assert "val2017.json, annotation 1: expected an image and a category" in fails(folder)
+    assert "val2017.json, annotation 1: expected an image_id and a category_id" in fails(folder)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 1, 1, 1, 2)])
     assert "expected a bbox of four numbers" in fails(folder)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 1, 15, 1, 9, 2)])
@@ -138,7 +138,7 @@ def test_a_box_may_stand_out_by_a_pixel(folder):
         ("train,b.png, ,1,1,9,9", "boxes.csv:8: expected a label of one line. Received: ' '"),
         ("train,z.png,cat,1,1,9,9", "boxes.csv:8: expected an image that is in images. Rec"),
         ("test,a.png,cat,1,1,9,9", "boxes.csv:8: expected an image to be in one split. Received"),
-        ("test,d.png,cow,1,1,9,9", "expected a label that a training image has. Received: 'cow'"),
+        ("test,d.png,cow,1,1,9,9", "a label that occurs in the training images. Received: 'cow'"),
     ],
 )
 def test_what_is_wrong_is_one_line(folder, row, message):
@@ -150,9 +150,9 @@ def test_what_is_missing_is_one_line(folder):
     write(folder, [row for row in ROWS[:-1] if not row.startswith("test")])
     assert "expected rows whose split is 'test'. Received the splits: dev, train" in fails(folder)
     write(folder, [*ROWS[3:4], *ROWS[4:6]])
-    assert "expected a box in a training image" in fails(folder)
+    assert "expected at least one box in the training images" in fails(folder)
     write(folder, [*ROWS[:5], "test,d.png,,,,,"])
-    assert "expected a box in a test image" in fails(folder)
+    assert "expected at least one box in the test images" in fails(folder)
     (folder / "boxes.csv").unlink()
     assert "Expected a file train.csv" in fails(folder)
 

@@ -136,7 +136,7 @@ def test_what_is_wrong_is_one_line(folder):
     assert "Expected one table" in fails(folder)
     (folder / "more.csv").unlink()
     (folder / "index.csv").write_text("split,image\ntrain,1.png\ntrain,1.png\n")
-    assert "index.csv:3: expected an image to be named once" in fails(folder)
+    assert "index.csv:3: expected each image once" in fails(folder)
     (folder / "index.csv").write_text("split,image\ntrain,1.png\n")
     assert "expected rows whose split is 'test'" in fails(folder)
     (folder / "index.csv").unlink()
