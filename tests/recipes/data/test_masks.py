@@ -129,7 +129,7 @@ def test_what_is_wrong_is_one_line(folder):
     (place / "1.mask.png").write_bytes(good[:60])
     assert "index.csv:3: 1.mask.png: " in fails(folder)
     (place / "1.mask.png").write_bytes(good)
-    assert "to train with. Received: none in 2 masks" in fails(folder, foreground=7)
+    assert "train split. Received: none in 2 masks" in fails(folder, foreground=7)
     (place / "0.png").write_text("no image")
     assert "index.csv:2: 0.png: not an image" in fails(folder)
     (folder / "more.csv").write_text("split,image\n")
