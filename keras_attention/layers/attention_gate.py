@@ -26,7 +26,8 @@ class AttentionGate(TracedLayer):
     Masking: for images padded to one size. Masked positions may hold any values; the resampling
     leaves them out. So if H and W are multiples of h and w, a padded image gives the same output as
     the image alone. Masked inputs get zero weights and become zeros, and so do inputs whose nearest
-    four gating positions are all masked or compared with masked inputs alone. The mask of the inputs is passed on.
+    four gating positions are all masked or compared with masked inputs alone. The mask of the
+    inputs is passed on.
 
     Args:
         units: Positive integer U, size of the hidden layer.

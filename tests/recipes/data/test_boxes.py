@@ -102,7 +102,7 @@ def test_cocos_json(folder):
         )
     )
     assert found["a.png"] == [("cat", 1, 2, 5, 6), ("dog", 0, 0, 20, 10)] and not found["b.png"]
-    assert "1 boxes around crowds" in str(data) and "that to validate is the test" in str(data)
+    assert "1 boxes around crowds" in str(data) and "validation file is the test" in str(data)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 9, 1, 1, 2, 2)])
     assert "val2017.json, annotation 1: expected an image_id and a category_id" in fails(folder)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 1, 1, 1, 2)])
