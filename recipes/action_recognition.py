@@ -87,7 +87,7 @@ class Config(TrainConfig):
     )
     attention: str = option("tanh_dot", "score of the pooling", choices=("tanh_dot", "none"))
     units: int = option(64, "features of each step of the encoder", low=4)
-    blocks: int = option(2, "layers or blocks of the encoder", low=1, high=12)
+    blocks: int = option(3, "layers or blocks of the encoder", low=1, high=12)
     heads: int = option(4, "heads of a transformer block; must divide --units", low=1)
     input_dropout: float = option(0.2, "dropout rate of the input features", low=0.0, high=0.95)
     dropout: float = option(

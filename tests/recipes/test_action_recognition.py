@@ -215,4 +215,4 @@ def test_pictures_are_seen_by_a_frozen_network(videos, capfd, monkeypatch):
     for file in broken.iterdir():
         file.write_bytes(b"no image")
     assert run(*command, *places, "--backbone", videos / "see.keras", "--seed", "1") == 2
-    one_line(capfd, r"Expected a clip with frames. Cannot read .*clip1: not an image")
+    one_line(capfd, r"Expected frames in each clip. Cannot read .*clip1: not an image")
