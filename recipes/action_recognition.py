@@ -1,22 +1,23 @@
-"""Action recognition: what somebody does in a clip, and the frames that tell it.
+"""Action recognition: which action a clip shows, and which frames show it.
 
 Trains a classifier of clips, which are poses (x and y of joints in each frame) or videos, and
-exports it as a SavedModel and as TFLite files. `predict` tells the action of clips, and draws which
-frames counted.
+exports it as a SavedModel and as TFLite files. `predict` prints the action of clips, and draws the
+weights of their frames.
 
-Model. Of each frame of poses it reads where the joints are, how they move to the next frame and to
-the one after, and how far apart they are, whatever the place in the picture and the size
-(`recipes/parts/motion.py`). Of pictures it reads what a frozen convolutional network says of each
-frame. Convolutions along time, `--encoder gru` or `transformer` read the frames together; attention
-pooling weighs them, and the mean by these weights decides. `--attention none` weighs all alike. In
-training clips are mirrored, turned, stretched, cut, slowed and thinned out at random. What is kept
-is a moving average of the weights.
+Model. The features of a frame of poses are the positions of the joints, their movement to the next
+frame and to the one after it, and their distances, all independent of the position and size in the
+image (`recipes/parts/motion.py`). The features of a video frame are those of a frozen convolutional
+network. Convolutions along time, `--encoder gru` or `transformer` read the frames; attention
+pooling averages them with learned weights, and a linear layer classifies the average. `--attention
+none` gives all frames the same weight. In training clips are cut, slowed and thinned out at random;
+poses are also mirrored, rotated and stretched. The saved model has the moving average of the
+weights.
 
 Data: "toy" (stick figures; generated, offline); a folder with clips.jsonl (columns label, split and
-frames, a list of lists of numbers; or splits, a list of the names in several ways to split:
-`--split 2`), or with train.jsonl and test.jsonl, all perhaps .gz; a folder with train/CLASS and
-test/CLASS, which hold video files or folders of images; or a set of TensorFlow Datasets with videos
-and labels, such as "tfds:ucf101". Video files need the extra `video`.
+frames, a list of lists of numbers; or splits, a list with one name per official split: `--split
+2`), or with train.jsonl and test.jsonl, all perhaps .gz; a folder with train/CLASS and test/CLASS,
+which hold video files or folders of images; or a set of TensorFlow Datasets with videos and labels,
+such as "tfds:ucf101". Video files need the extra `video`.
 
     python -m recipes.action_recognition train --data toy
     python -m recipes.action_recognition train --data FOLDER --split 2
@@ -26,8 +27,9 @@ and labels, such as "tfds:ucf101". Video files need the extra `video`.
 Score: not measured yet.
 
 References: Yang et al., 2019 (DD-Net, features of poses), https://arxiv.org/abs/1907.09658; Yang et
-al., 2016 (attention pooling), https://aclanthology.org/N16-1174. Theirs reads distances and motions
-apart; here one encoder reads all, and attention takes the place of the largest value.
+al., 2016 (attention pooling), https://aclanthology.org/N16-1174. DD-Net reads distances and
+movements by separate layers and ends in max pooling; here one encoder reads all, and attention
+pooling takes the place of max pooling.
 """
 
 import dataclasses
@@ -55,56 +57,63 @@ class Config(TrainConfig):
     """What `train` can be told."""
 
     # Data.
+    data: str = option("toy", "toy, tfds:NAME or a folder with clips.jsonl, or train/ and test/")
     output: Path = default(Path("saved_models") / NAME)
     label_column: str = option("label", "column of the label")
     frames_column: str = option("frames", "column of the frames, a list of lists of numbers")
-    split: int = option(1, "which way to split, where a column splits lists several", low=1)
+    split: int = option(
+        1, "which of the official splits to use, if a column splits lists several", low=1
+    )
     validation_fraction: float = option(
         0.1, "share of the training clips to validate on, without a split for it", low=0.01,
         high=0.5,
     )  # fmt: skip
-    joints: bool = option(True, "the numbers of a frame are x and y of joints, in turn")
+    joints: bool = option(True, "the numbers of a frame are x and y of each joint in turn")
     max_frames: int | None = option(
-        None, f"frames of a clip, at most, evenly sampled; none: {clips.MOST_POSES}, of pictures "
-        f"{clips.MOST_PICTURES}", low=2, high=1000,
+        None, f"most frames of a clip, evenly sampled (default: {clips.MOST_POSES}, of videos "
+        f"{clips.MOST_PICTURES})", low=2, high=1000,
     )  # fmt: skip
     backbone: str = option(
-        "MobileNet", "of pictures: a model of keras.applications, or a .keras file"
+        "MobileNet", "for videos: a network of keras.applications, or a .keras file"
     )
     image_size: int | None = option(
-        None, "side of the squares that pictures are squashed to; none: as the backbone has it",
-        low=16, high=1024,
+        None, "for videos: pixels along each side that frames are resized to (default: that of the "
+        "backbone)", low=16, high=1024,
     )  # fmt: skip
-    cache: Path = option(Path("saved_models") / "features", "folder to keep picture features in")
+    cache: Path = option(Path("saved_models") / "features", "for videos: folder of the features")
     # Network.
     encoder: str = option(
-        "cnn", "what reads the frames together", choices=("cnn", "gru", "transformer")
+        "cnn", "network that reads the frames", choices=("cnn", "gru", "transformer")
     )
-    attention: str = option("tanh_dot", "how frames are weighed", choices=("tanh_dot", "none"))
-    units: int = option(64, "size of the encoder", low=4)
-    blocks: int = option(2, "layers or blocks of the encoder", low=1, high=12)
-    heads: int = option(4, "heads of a block of the transformer; they divide the units", low=1)
-    input_dropout: float = option(0.2, "dropout rate of the features", low=0.0, high=0.95)
-    dropout: float = option(0.3, "dropout rate", low=0.0, high=0.95)
+    attention: str = option("tanh_dot", "score of the pooling", choices=("tanh_dot", "none"))
+    units: int = option(64, "features of each step of the encoder", low=4)
+    blocks: int = option(3, "layers or blocks of the encoder", low=1, high=12)
+    heads: int = option(4, "heads of a transformer block; must divide --units", low=1)
+    input_dropout: float = option(0.2, "dropout rate of the input features", low=0.0, high=0.95)
+    dropout: float = option(
+        0.3, "dropout rate of the encoder and the pooled vector", low=0.0, high=0.95
+    )
     # Training.
     label_smoothing: float = option(
-        0.1, "share of each label that goes to all classes alike", low=0.0, high=0.9
+        0.1, "label smoothing: share of a label that all classes get equally", low=0.0, high=0.9
     )
-    weight_decay: float = option(0.0001, "decay of the weights by AdamW", low=0.0, high=1.0)
-    mirror: bool = option(True, "swap left and right of poses at random")
-    swap: str = option("", "left and right joints that are swapped with it, such as 3-4,5-6")
-    rotation: float = option(10.0, "degrees by which poses are turned, at most", low=0.0, high=180)
-    stretch: float = option(0.1, "share by which poses are stretched, at most", low=0.0, high=0.9)
-    noise: float = option(0.02, "noise of joints, in shares of their spread", low=0.0, high=1.0)
-    crop: float = option(0.2, "share of the frames that is cut off, at most", low=0.0, high=0.9)
-    speed: float = option(0.2, "share by which time is stretched, at most", low=0.0, high=0.9)
-    frame_dropout: float = option(0.1, "share of the frames left out", low=0.0, high=0.9)
+    weight_decay: float = option(0.0001, "weight decay of AdamW", low=0.0, high=1.0)
+    mirror: bool = option(True, "mirror poses at random")
+    swap: str = option("", "pairs of joints that mirroring swaps, such as 3-4,5-6 (default: none)")
+    rotation: float = option(10.0, "most degrees by which poses are rotated", low=0.0, high=180)
+    stretch: float = option(0.1, "largest share by which poses are stretched", low=0.0, high=0.9)
+    noise: float = option(0.02, "noise of joints, relative to their spread", low=0.0, high=1.0)
+    crop: float = option(0.2, "largest share of frames that is cut off", low=0.0, high=0.9)
+    speed: float = option(0.2, "largest share by which time is stretched", low=0.0, high=0.9)
+    frame_dropout: float = option(0.1, "share of frames that is dropped", low=0.0, high=0.9)
     epochs: int = default(60)
     patience: int = default(60)
     batch_size: int = default(32)
     learning_rate: float = default(0.002)
     # What is compared and written.
-    baselines: bool = option(True, "train logistic regression and the same without attention too")
+    baselines: bool = option(
+        True, "also measure logistic regression and the network without attention"
+    )
     parity_clips: int = option(100, "test clips on which the exports are compared", low=1)
     explained: int = option(100, explaining.HELP, low=0)
 
@@ -119,11 +128,11 @@ class PredictConfig:
     )
     frames_column: str = option("frames", "column of the frames in a jsonl file")
     format: str = option(
-        "text", "how answers are written: jsonl has all probabilities and weights",
+        "text", "how answers are printed; jsonl has all probabilities and weights",
         choices=watched.FORMATS,
     )  # fmt: skip
     form: str = option("tflite", "which export to use", choices=tuple(FORMS))
-    png: Path | None = option(None, "also draw which frames counted, for a single clip")
+    png: Path | None = option(None, "also draw the weights of the frames, for a single clip")
 
 
 def build_model(config, seen, num_classes, attention):
@@ -234,7 +243,7 @@ def card(config, data, rows):
 
 
 def predict(config):
-    """Tell the actions of clips, and draw which frames counted."""
+    """Print the action of clips, and draw the weights of their frames."""
     watched.answer(config, NAME, FORMS)
 
 

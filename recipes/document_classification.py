@@ -81,7 +81,7 @@ class Config(classifier.EncoderConfig):
     epochs: int = default(15)
     batch_size: int = default(32)
     learning_rate: float | None = option(
-        None, "step size of Adam, the largest; none: 0.003, with gru, cnn or transformer 0.001, "
+        None, "highest learning rate of Adam; none: 0.003, with gru, cnn or transformer 0.001, "
         "with --fine-tune 0.00005", low=1e-6, high=1.0,
     )  # fmt: skip
 

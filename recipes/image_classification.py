@@ -1,20 +1,20 @@
-"""Image classification: what is in an image, and where in it the model looked.
+"""Image classification: the class of an image, and which parts of the image were weighted most.
 
-Trains a small network of images on a CPU and exports it as a SavedModel and as TFLite files that
-take images of any size. `predict` names the class of images and lays over a picture what counted.
+Trains a small network on images on a CPU, and exports it as a SavedModel and as TFLite files that
+take images of any size. `predict` prints the class of images and draws the attention weights.
 
-Model. `--architecture resnet`: fixed filters that whiten patches of 2 x 2 pixels, then stages that
-each halve the grid by convolution and maximum and add a residual branch with a convolutional block
-attention module (CBAM): weights of its channels, then of its positions. `transformer`: the same
-filters, a stem of two convolutions, and encoder blocks over the positions of the grid. Either is
-pooled by attention, a softmax over the positions, which `predict --png` draws. `--attention none`
-is the same network with neither CBAM nor weights in the pooling; `blocks` and `pooling` have one of
-the two. Images are shifted and mirrored, labels are smoothed, and what is kept is a moving average
-of the weights.
+Model. `--architecture resnet`: a fixed convolution that whitens patches of 2 x 2 pixels, then
+stages that each halve the grid by a convolution and max pooling and add a residual branch with a
+convolutional block attention module (CBAM): weights of its channels, then of its positions.
+`transformer`: the same fixed convolution, a stem of two convolutions, and encoder blocks over the
+positions of the grid. Both end in attention pooling, a softmax over the positions, whose weights
+`predict --png` draws. `--attention none` is the same network without CBAM and with equal weights in
+the pooling; `blocks` and `pooling` have one of the two. Images are shifted and mirrored, labels are
+smoothed, and the saved model has the moving average of the weights.
 
-Data: "toy" (drawn, offline: the place that decides is known), a folder, zip or tar with images in
-train/CLASS/ and test/CLASS/ (perhaps dev/CLASS/), or in CLASS/, or a folder with train.tar.xz and
-test.tar.xz, or "tfds:cifar10" and the like.
+Data: "toy" (drawn, offline: the position that decides is known); a folder, zip or tar with images
+in train/CLASS/ and test/CLASS/ (perhaps dev/CLASS/), or in CLASS/; a folder with train.tar.xz and
+test.tar.xz; or a set of TensorFlow Datasets, such as "tfds:cifar10".
 
     python -m recipes.image_classification train --data toy
     python -m recipes.image_classification predict saved_models/image_classification a.jpg
@@ -61,52 +61,52 @@ class Config(TrainConfig):
         high=0.5,
     )  # fmt: skip
     image_size: int | None = option(
-        None, "pixels along each side that images are squashed to; none: the median of the "
-        "training images", low=16, high=1024,
+        None, "pixels along each side of the squares that images are resized to (default: the "
+        "median side of the training images)", low=16, high=1024,
     )  # fmt: skip
     # Network.
     architecture: str = option("resnet", "kind of network", choices=tuple(OPTIMIZERS))
     attention: str = option(
-        "both", "where attention is: in the blocks of the resnet (CBAM), in the pooling, or both",
+        "both", "where attention is used: in the resnet's blocks (CBAM), in the pooling, or both",
         choices=ATTENTIONS,
     )  # fmt: skip
     width: int = option(
-        32, "filters of the first stage; those after it, and the transformer, have four times as "
+        32, "filters of the first stage; the later stages, and the transformer, have four times as "
         "many", low=4,
     )  # fmt: skip
     stages: int = option(3, "stages of the resnet, each of which halves the grid", low=1, high=6)
     blocks: int = option(2, "encoder blocks of the transformer", low=1, high=12)
-    position: str = option("sinusoidal", "the transformer's positions", choices=POSITIONS)
-    heads: int = option(4, "heads of a block; must divide four times --width", low=1)
-    dropout: float = option(0.1, "dropout rate of the blocks", low=0.0, high=0.9)
+    position: str = option("sinusoidal", "position encoding of the transformer", choices=POSITIONS)
+    heads: int = option(4, "heads of an encoder block; must divide 4 x --width", low=1)
+    dropout: float = option(0.1, "dropout rate of the encoder blocks", low=0.0, high=0.9)
     # Training.
     optimizer: str | None = option(
-        None, "sgd (with Nesterov momentum 0.9) or adamw; none: sgd for the resnet, else adamw",
+        None, "sgd has Nesterov momentum 0.9 (default: sgd for resnet, adamw for transformer)",
         choices=("sgd", "adamw"),
     )  # fmt: skip
     learning_rate: float | None = option(
-        None, "largest step size; none: 0.002 for adamw, 0.2 for sgd with batches of 128 and in "
-        "proportion for others", low=1e-6, high=10.0,
+        None, "highest learning rate (default: 0.002 for adamw; 0.2 x batch size / 128 for sgd)",
+        low=1e-6, high=10.0,
     )  # fmt: skip
     weight_decay: float | None = option(
-        None, "share of a weight, times the step size, that a step takes away; none: 0.005 with "
-        "sgd, else 0.05", low=0.0, high=1.0,
+        None, "weight decay, times the learning rate (default: 0.05 for adamw, 0.005 for sgd)",
+        low=0.0, high=1.0,
     )  # fmt: skip
     epochs: int | None = size_dependent(14, 12)
     patience: int = default(10)
     batch_size: int | None = size_dependent(128, 32)
     averaging: float = default(0.995)
     label_smoothing: float = option(
-        0.1, "share of each label that goes to all classes alike", low=0.0, high=0.9
+        0.1, "label smoothing: share of a label that all classes get equally", low=0.0, high=0.9
     )
     shift: int | None = option(
-        None, "pixels that images are moved by, at most; none: a sixteenth of a side", low=0
+        None, "most pixels that an image is shifted by (default: 1/16 of its side)", low=0
     )
-    mirror: bool = option(True, "train on mirror images too")
-    cutout: int = option(0, "side of a square that is cut out of each image; 0: none", low=0)
+    mirror: bool = option(True, "mirror each training image in every second epoch")
+    cutout: int = option(0, "side in pixels of a square cut out of each image; 0: none", low=0)
     # What is written.
     baselines: bool = option(
-        True, "measure ridge regression on gradients and colours, and the same without attention"
+        True, "also measure ridge regression, and the same network without attention"
     )
     parity_images: int = option(500, "test images on which the exports are compared", low=1)
     explained: int = option(100, HELP, low=0)
@@ -284,7 +284,7 @@ def card(config, data, section):
 
 
 def predict(config):
-    """Tell the class of images, and draw what counted."""
+    """Print the class of images, and draw the attention weights."""
     classified.answer(config, NAME, FORMS)
 
 

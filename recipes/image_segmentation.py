@@ -1,33 +1,33 @@
-"""Image segmentation: which pixels of an image belong to what is looked for.
+"""Image segmentation: which pixels of an image are foreground.
 
 Trains a U-Net with attention gates on images and their masks, and exports it as a SavedModel that
 takes images of any size and as TFLite files for tiles. `predict` writes masks, and a picture of the
-outlines and of where each gate stood open.
+outlines and of the weights of each gate.
 
-Model. Convolutions with batch normalization, which halve the image three times, and back: each
-level up joins the features below it with those that the way down had at that size. An attention
-gate weighs each position of the latter by the former, so that the coarse features, which see the
-surroundings, say where the fine ones count. A small penalty keeps gates shut where they are not
-needed. `--attention none` joins them as they are. It trains on random crops, turned, zoomed and
-recoloured; pixels are counted in deviations from the mean of their image.
+Model. An encoder of convolutions with batch normalization and max pooling, which halves the image
+three times, and a decoder: at each level the upsampled features from below are concatenated with
+the encoder's features of the same size. An attention gate weighs each position of the latter, by
+the coarser features below, which cover more of the surroundings. A small penalty closes gates where
+they are not needed. `--attention none` has no gates. It trains on random crops, rotated, zoomed and
+recoloured; pixels are standardized by the mean and standard deviation of their image.
 
-Figures: Dice and intersection over union, means over the test images, and F1 of boundaries.
+Figures: Dice and intersection over union, and F1 of boundaries, means over the test images.
 
 Data: "toy" (drawn, offline: only the surroundings tell cells from dirt); a folder with a table
 (columns split and image) beside images/ or images.zip with the mask ID.mask.png of each ID.png; a
 folder with train/images, train/masks, test/images and test/masks; or a set of TensorFlow Datasets
 with masks, such as "tfds:oxford_iiit_pet" with --foreground 1. All values of a mask above 0 are
-foreground, or the one of --foreground.
+foreground, or with --foreground that value alone.
 
     python -m recipes.image_segmentation train --data toy
     python -m recipes.image_segmentation predict saved_models/image_segmentation a.png --masks OUT
-    python -m recipes.image_segmentation predict saved_models/image_segmentation a.png --png a.png
+    python -m recipes.image_segmentation predict saved_models/image_segmentation a.png --png b.png
 
 Score: not measured yet.
 
 References: Oktay et al., 2018 (attention gates), https://arxiv.org/abs/1804.03999; Ronneberger et
-al., 2015 (U-Net), https://arxiv.org/abs/1505.04597. In two dimensions; the first skip connection
-has a gate too; the penalty, and what is kept, a moving average of the weights, are ours.
+al., 2015 (U-Net), https://arxiv.org/abs/1505.04597. Departures: two dimensions; the first skip
+connection has a gate too; the penalty; the moving average of the weights, which is saved.
 """
 
 import dataclasses
@@ -59,34 +59,50 @@ class Config(TrainConfig):
         high=0.5,
     )  # fmt: skip
     longest_side: int | None = option(
-        None, "pixels to which larger images are shrunk, with their masks", low=16
-    )
+        None, "pixels of the longer side to which larger images, and their masks, are shrunk",
+        low=16,
+    )  # fmt: skip
     foreground: int | None = option(
-        None, "value of a mask that is foreground (default: all above 0)"
+        None, "the value of a mask that is foreground (default: all values above 0)"
     )
     # Network.
     attention: str = option("gates", "what weighs the skip connections", choices=ATTENTIONS)
     width: int = option(
-        16, "channels of the finest level; each level below has twice as many", low=2
+        16, "channels of the finest level; each coarser level has twice as many", low=2
     )
-    levels: int = option(4, "levels, each of half the size of the one above", low=2, high=7)
-    dropout: float = option(0.2, "dropout rate of the coarsest features", low=0.0, high=0.9)
+    levels: int = option(4, "levels, each half the size of the one before", low=2, high=7)
+    dropout: float = option(0.2, "dropout rate of the coarsest level", low=0.0, high=0.9)
     # Training.
-    crop: int = option(128, "pixels along each side of a crop; smaller for smaller images", low=16)
+    crop: int = option(
+        128, "pixels along each side of a crop, fewer if all images are smaller", low=16
+    )
     crops: int = option(2, "crops of each image in an epoch", low=1)
-    zoom: float = option(0.25, "share by which crops are zoomed, at most", low=0.0, high=0.9)
-    contrast: float = option(0.3, "share by which contrast is changed, at most", low=0.0, high=0.9)
-    brightness: float = option(0.3, "deviations by which brightness is changed", low=0.0, high=3.0)
-    colour: float = option(0.1, "the same for each colour alone, both", low=0.0, high=0.9)
-    invert: float = option(0.1, "share of crops with light and dark exchanged", low=0.0, high=1.0)
-    penalty: float = option(0.02, "weight of the penalty on open gates", low=0.0, high=10.0)
+    zoom: float = option(0.25, "largest share by which crops are scaled", low=0.0, high=0.9)
+    contrast: float = option(0.3, "largest share by which contrast is changed", low=0.0, high=0.9)
+    brightness: float = option(
+        0.3, "most standard deviations by which brightness is changed", low=0.0, high=3.0
+    )
+    colour: float = option(
+        0.1, "the same for contrast and brightness of each colour channel alone", low=0.0, high=0.9
+    )
+    invert: float = option(
+        0.1, "share of crops whose light and dark are exchanged", low=0.0, high=1.0
+    )
+    penalty: float = option(
+        0.02, "weight in the loss of the mean of the gates' weights", low=0.0, high=10.0
+    )
     epochs: int = default(12)
     patience: int = default(10)
     batch_size: int = default(8)
     learning_rate: float = default(0.002)
     # What is written.
-    tile: int = option(256, "pixels along each side of what the TFLite files take", low=64)
-    baselines: bool = option(True, "measure Otsu's threshold and the network without attention")
+    tile: int = option(
+        256, "pixels along each side of the tiles of the TFLite files, rounded up to a multiple of "
+        "2^(levels + 1)", low=64,
+    )  # fmt: skip
+    baselines: bool = option(
+        True, "also measure Otsu's threshold and the network without attention"
+    )
     parity_images: int = option(20, "test images on which the exports are compared", low=1)
 
 
@@ -105,10 +121,10 @@ def build_model(config, attention):
         attention: One of `ATTENTIONS`.
 
     Returns:
-        The network from pixels `(B, H, W, 3)`, in deviations from the mean of their image, H and W
-        multiples of 2^(levels - 1), to a dict of `logits` `(B, H, W)` and, of each gate, its
-        weights: `gate_1` `(B, H, W)`, `gate_2` `(B, H / 2, W / 2)` and so on. The one to train,
-        from pixels to logits, with the penalty in its loss.
+        The network from standardized pixels `(B, H, W, 3)`, H and W multiples of 2^(levels - 1), to
+        a dict of `logits` `(B, H, W)` and, of each gate, its weights: `gate_1` `(B, H, W)`,
+        `gate_2` `(B, H / 2, W / 2)` and so on. The one to train, from pixels to logits, with the
+        penalty in its loss.
     """
     import keras
     from keras import layers
@@ -218,7 +234,7 @@ def train(config):
         run.publish(
             model, data, title="Image segmentation", scores=scores, baselines=baselines,
             exports=segmenter.export(model, run.path, shown, tile),
-            card=card(config), plot="dice",
+            card=card(dataclasses.replace(config, tile=tile)), plot="dice",
         )  # fmt: skip
 
 
@@ -228,7 +244,7 @@ def card(config):
 
 
 def predict(config):
-    """Mark images, and draw where the gates stood open."""
+    """Write masks of images, and draw the weights of the gates."""
     segmented.answer(config, NAME, FORMS)
 
 

@@ -1,23 +1,24 @@
-"""Object detection: what is in a picture, and where, as boxes with a label and a score.
+"""Object detection: which objects are in an image, and where, as boxes with a label and a score.
 
-Trains a small network on pictures with boxes, and exports it as a SavedModel and as TFLite files in
-which the whole search is: a picture goes in, boxes come out. `predict` lists the boxes of image
-files, and draws them with what the network looked at.
+Trains a small network on images with boxes, and exports it as a SavedModel and as TFLite files that
+include the whole search: they take an image and return boxes. `predict` lists the boxes in image
+files, and draws them beside the attention weights.
 
-Model (objects as points). Convolutions leave a quarter, an eighth and a sixteenth of the positions;
-each residual block ends in convolutional block attention, and on the coarsest grid every cell
-attends to all others by self-attention. The grids are laid over each other again, up to cells of
-four pixels. There the network says how probable a cell is the middle of a thing of each class
-(focal loss), and how far the sides of its box are (generalized intersection over union). Peaks are
-the boxes. `--attention self` or `cbam` has one of the two kinds alone, `none` neither. What is
-kept is a moving average of the weights.
+Model (objects as points). Convolutions with strides make grids with cells of 4, 8 and 16 pixels
+along each side. Each residual block ends in convolutional block attention (CBAM), and on the
+coarsest grid every cell attends to all others by self-attention. The grids are then upsampled and
+added, up to cells of four pixels. For each of these the network predicts the probability that the
+centre of an object of each class lies in it (focal loss), and the distances to the sides of its box
+(generalized intersection over union). Local maxima of the probability are the boxes. `--attention
+self` or `cbam` has only one of the two, `none` neither. The saved model has the moving average of
+the weights.
 
-Figures: mean average precision at an overlap of 0.5 (mAP50) and over 0.5 to 0.95 (mAP), as COCO
-defines them.
+Figures: mean average precision at an intersection over union of 0.5 (mAP50) and over 0.5 to 0.95
+(mAP), as COCO defines them.
 
-Data: "toy" (drawn; offline), a folder with a table boxes.csv (also tsv, jsonl, gzip; columns split,
-image, label, xmin, ymin, xmax, ymax in pixels) or train.csv and test.csv beside images/ or
-images.zip, or with COCO's json files; or a set of TensorFlow Datasets, such as "tfds:voc/2007".
+Data: "toy" (drawn; offline); a folder with a table boxes.csv (also tsv, jsonl, gzip; columns split,
+image, label, xmin, ymin, xmax, ymax in pixels), train.csv and test.csv, or COCO's JSON files,
+beside images/ or images.zip; or a set of TensorFlow Datasets, such as "tfds:voc/2007".
 
     python -m recipes.object_detection train --data toy
     python -m recipes.object_detection train --data FOLDER --mirror both
@@ -26,9 +27,9 @@ images.zip, or with COCO's json files; or a set of TensorFlow Datasets, such as 
 Score: not measured yet.
 
 References: Zhou et al., 2019 (objects as points), https://arxiv.org/abs/1904.07850; Liu et al.,
-2020 (TTFNet: cells around the middle learn the sides), https://arxiv.org/abs/1909.00700; Woo et
+2020 (TTFNet: cells around the centre learn the sides), https://arxiv.org/abs/1909.00700; Woo et
 al., 2018 (CBAM), https://arxiv.org/abs/1807.06521; Srinivas et al., 2021 (attention on the coarsest
-grid), https://arxiv.org/abs/2101.11605. A backbone of our own, trained from nothing.
+grid), https://arxiv.org/abs/2101.11605. A backbone of our own, trained from scratch.
 """
 
 import dataclasses
@@ -56,51 +57,57 @@ class Config(TrainConfig):
     """What `train` can be told."""
 
     # Data.
+    data: str = option(
+        "toy", "toy, tfds:NAME or a folder with images/ and boxes.* or train.*, test.*"
+    )
     output: Path = default(Path("saved_models") / NAME)
     validation_fraction: float = option(
         0.1, "share of the training images to validate on, without a split for it", low=0.01,
         high=0.5,
     )  # fmt: skip
     height: int | None = option(
-        None, "pixels that pictures are squashed to, a multiple of 16 (default: 64 for toy, else "
-        "192)", low=32, high=1024,
+        None, "height in pixels to which images are resized, a multiple of 16 (default: 192, or 64 "
+        "for toy)", low=32, high=1024,
     )  # fmt: skip
     width: int | None = option(
-        None, "pixels that pictures are squashed to, a multiple of 16 (default: 96 for toy, else "
-        "256)", low=32, high=1024,
+        None, "width in pixels to which images are resized, a multiple of 16 (default: 256, or 96 "
+        "for toy)", low=32, high=1024,
     )  # fmt: skip
     # Network.
     attention: str = option(
-        "full", "both kinds, self-attention alone, CBAM alone, or none", choices=ATTENTIONS
+        "full", "full: CBAM and self-attention; or one of them, or none", choices=ATTENTIONS
     )
     filters: int = option(
-        16, "filters of the finest grid; two and four times that on the others", low=8
+        16,
+        "filters of the finest grid, a multiple of 8; the others have 2 and 4 times as many",
+        low=8,
     )
-    blocks: int = option(1, "residual blocks of each of the two finer grids", low=0, high=8)
-    look_blocks: int = option(1, "blocks of self-attention", low=1, high=8)
-    heads: int = option(4, "heads of self-attention", low=1)
-    dropout: float = option(0.1, "dropout rate in self-attention", low=0.0, high=0.9)
+    blocks: int = option(1, "residual blocks on each of the two finer grids", low=0, high=8)
+    look_blocks: int = option(1, "self-attention blocks on the coarsest grid", low=1, high=8)
+    heads: int = option(4, "heads of self-attention; must divide 4 x --filters", low=1)
+    dropout: float = option(0.1, "dropout rate of the self-attention blocks", low=0.0, high=0.9)
     # Training.
     mirror: str = option(
-        "sides", "swap left and right at random, top and bottom too, or neither",
+        "sides", "swap left and right at random (sides), also top and bottom (both), or neither",
         choices=("none", "sides", "both"),
     )  # fmt: skip
-    zoom: float = option(0.25, "share by which pictures grow or shrink at most", low=0.0, high=0.9)
+    zoom: float = option(0.25, "largest share by which images are scaled", low=0.0, high=0.9)
     stretch: float = option(
-        0.1, "share by which width and height then differ at most", low=0.0, high=0.9
+        0.1, "largest share by which the aspect ratio is changed", low=0.0, high=0.9
     )
     colour: float = option(
-        0.15, "share by which brightness, contrast and colours change at most", low=0.0, high=0.9
-    )
-    box_loss: float = option(2.0, "weight of the loss of the sides", low=0.0, high=100.0)
+        0.15, "largest share by which brightness, contrast and colours are changed", low=0.0,
+        high=0.9,
+    )  # fmt: skip
+    box_loss: float = option(2.0, "weight of the loss of the boxes", low=0.0, high=100.0)
     epochs: int = default(40)
     patience: int = default(40)
     batch_size: int = default(4)
     learning_rate: float = default(0.003)
     # Search.
-    most_boxes: int = option(100, "boxes of a picture at most", low=1, high=1000)
+    most_boxes: int = option(100, "most boxes of an image", low=1, high=1000)
     overlap: float = option(
-        0.5, "intersection over union above which the less certain of two boxes of a class goes",
+        0.5, "intersection over union above which only the better of two boxes of a class is kept",
         low=0.05, high=1.0,
     )  # fmt: skip
     baselines: bool = option(
@@ -127,19 +134,19 @@ def settle_size(config):
             raise UserError(f"--{name} must be a multiple of 16. Received: {getattr(config, name)}")
     if config.filters % 8 or 4 * config.filters % config.heads:
         raise UserError(
-            "--filters must be a multiple of 8, and four times that one of --heads. "
-            f"Received: {config.filters} and {config.heads}"
+            "--filters must be a multiple of 8, and --heads must divide 4 x --filters. "
+            f"Received: --filters {config.filters} --heads {config.heads}"
         )
     return config
 
 
 def build_model(config, classes, typical, attention):
-    """The detector, as described above, twice over the same weights.
+    """The detector, once to train and once to use; both share all weights.
 
     Args:
         config: A `Config` with height and width.
         classes: Integer C.
-        typical: Positive number, pixels from the middle of a usual box to its sides.
+        typical: Positive number, median distance in pixels from the centre of a box to its sides.
         attention: One of `ATTENTIONS`.
 
     Returns:
@@ -279,7 +286,7 @@ def card(config, of_class):
 
 
 def predict(config):
-    """List what is in images, and where, and draw it."""
+    """List the objects in images with their boxes, and draw them."""
     detected.answer(config, NAME, FORMS)
 
 

@@ -288,7 +288,7 @@ def predict(config):
 
 
 def explain(config):
-    """Test whether the weights of a trained model explain where it answers, and write a page."""
+    """Test whether the weights of a trained model explain where answers begin, and write a page."""
     questions.write(config, NAME, Config)
 
 

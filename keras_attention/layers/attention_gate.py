@@ -13,19 +13,21 @@ from keras_attention.types import Activation, LayerOptions, Outputs, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentionGate(TracedLayer):
-    """Attention gate (Attention U-Net): a coarse grid says which positions of a fine one count.
+    """Attention gate (Attention U-Net): a coarse grid weighs the positions of a fine one.
 
         weights = sigmoid(psi^T activation(W_x x' + W_g g + b_g) + b_psi);  output = weights x
 
-    with the gating signal g on a coarse grid, x' the inputs resampled to that grid, and the weights
-    resampled to the grid of x, both bilinearly. W_x: (C, U), W_g: (C_g, U), psi: (U, 1). The
-    weights are independent, each between 0 and 1: positions do not compete. In a U-Net x is a skip
-    connection and g the decoder's features below it. Costs O(B h w (C + C_g) U + B H W C) time.
+    with g the gating signal on a coarse grid, x' the inputs x resampled to that grid, and the
+    weights resampled to the grid of x before they multiply it; both resamplings are bilinear.
+    W_x: (C, U), W_g: (C_g, U), psi: (U, 1). Each weight lies between 0 and 1 and does not depend on
+    the others: there is no softmax over positions. In a U-Net x is a skip connection and g the
+    decoder's features of the next coarser level. Costs O(B h w (C + C_g) U + B H W C) time.
 
-    Masking: for images padded to one size. Masked positions may hold anything and have no part in
-    the resampling. So where H and W are multiples of h and w, a padded image gives the same as the
-    image alone. Masked inputs get zero weights and become zeros, and so do those that have no
-    allowed gating position among the nearest four. The mask of the inputs is passed on.
+    Masking: for images padded to one size. Masked positions may hold any values; the resampling
+    leaves them out. So if H and W are multiples of h and w, a padded image gives the same output as
+    the image alone. Masked inputs get zero weights and become zeros, and so do inputs whose nearest
+    four gating positions are all masked or compared with masked inputs alone. The mask of the
+    inputs is passed on.
 
     Args:
         units: Positive integer U, size of the hidden layer.
@@ -33,7 +35,7 @@ class AttentionGate(TracedLayer):
 
     Call arguments:
         inputs: Float tensor x, `(B, H, W, C)`.
-        gating: Float tensor g, `(B, h, w, C_g)`, any h and w.
+        gating: Float tensor g, `(B, h, w, C_g)`; h and w may be any size.
         inputs_mask: Boolean `(B, H, W)`, `True` for the positions of the image, or `None`.
         gating_mask: Boolean `(B, h, w)`, or `None`.
         return_attention_scores: Whether to return the weights too.
@@ -55,7 +57,8 @@ class AttentionGate(TracedLayer):
 
     Reference:
         Oktay et al., 2018, eq. 1 and 2, https://arxiv.org/abs/1804.03999
-        As in the paper, in two dimensions, with one gate for all channels; masks are ours.
+        As in the paper, but in two dimensions, with one weight per position for all channels; the
+        masks are ours.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class AttentionGate(TracedLayer):
         gating_mask: Tensor | None = None,
         return_attention_scores: bool = False,
     ) -> Outputs:
-        """Multiplies each position of a grid by the weight that a coarser grid gives it.
+        """Multiplies each position of a grid by a weight computed with a coarser grid.
 
         Args:
             inputs: Float tensor `(B, H, W, C)`.

@@ -14,13 +14,15 @@ from keras_attention.types import Initializer, LayerOptions, Regularizer, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class PositionEmbedding2D(BaseLayer):
-    """Two-dimensional learned position embedding: adds learned vectors of row and column.
+    """Two-dimensional learned position embedding: adds learned vectors of each row and column.
 
         output[y, x] = inputs[y, x] + concat(R[y], L[x])
 
-    with R: (max_height, C / 2) and L: (max_width, C / 2), so that a grid needs H + W vectors, not
-    H W. A row past `max_height` or a column past `max_width` is an error where it is known before
-    run time, and otherwise as in `PositionEmbedding`.
+    with R: (max_height, C / 2) and L: (max_width, C / 2). A grid then needs H + W vectors instead
+    of H W. More than `max_height` rows or `max_width` columns are an error if known before run
+    time. If they are dynamic, TensorFlow raises an error outside XLA; under XLA and on JAX the
+    vectors of the rows and columns beyond are arbitrary. If C is odd, the row vectors have one
+    feature more than the column vectors.
 
     Masking: the mask is passed on; masked positions count.
 
@@ -38,7 +40,8 @@ class PositionEmbedding2D(BaseLayer):
     Raises:
         ValueError: If `max_height` or `max_width` is not a positive integer, if an initializer or
             regularizer is unknown, if the inputs are not `(B, H, W, C)` with a known C of 2 or
-            more, or if they are known to have more rows or columns.
+            more, or if they are known to have more rows than `max_height` or columns than
+            `max_width`.
 
     Example:
         >>> layer = ka.PositionEmbedding2D(max_height=8, max_width=8)
@@ -47,7 +50,7 @@ class PositionEmbedding2D(BaseLayer):
 
     Reference:
         Dosovitskiy et al., 2021, section D.4, https://arxiv.org/abs/2010.11929
-        As in the paper; of an odd size the rows have one feature more.
+        As in the paper.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class PositionEmbedding2D(BaseLayer):
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Adds the vectors of its row and column to each position.
+        """Adds to each position the vectors of its row and column.
 
         Args:
             inputs: Float tensor `(B, H, W, C)`.

@@ -17,10 +17,10 @@ class SinusoidalPositionEncoding2D(BaseLayer):
 
         output[y, x] = inputs[y, x] + concat(wave(y), wave(x))
 
-    The first half of the features tells the row, the second half the column, each as
-    `SinusoidalPositionEncoding` tells the step of a sequence of half as many features. No weights,
-    any height, width and size. For attention over the positions of an image: reshape the output to
-    `(B, H W, C)`.
+    The first half of the features encodes the row, the second half the column, each like
+    `SinusoidalPositionEncoding` of C / 2 features. If C is odd, the rows have one feature more than
+    the columns. The layer has no weights and takes any height, width and number of features. For
+    attention over the positions of an image, reshape the output to `(B, H W, C)`.
 
     Masking: the mask is passed on; masked positions count.
 
@@ -43,8 +43,7 @@ class SinusoidalPositionEncoding2D(BaseLayer):
 
     Reference:
         Carion et al., 2020, section A.4, https://arxiv.org/abs/2005.12872
-        As in the paper; positions count from 0 and are not scaled to the size of the grid. Of an
-        odd size the rows have one feature more.
+        As in the paper, but positions count from 0 and are not scaled to the size of the grid.
     """
 
     def __init__(self, base: float = 10000.0, **kwargs: Unpack[LayerOptions]) -> None:
@@ -57,7 +56,7 @@ class SinusoidalPositionEncoding2D(BaseLayer):
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Adds the encoding of its row and column to each position.
+        """Adds to each position the encoding of its row and column.
 
         Args:
             inputs: Float tensor `(B, H, W, C)`.

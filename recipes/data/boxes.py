@@ -167,7 +167,9 @@ class BoxReader(dataset.Reader):
                 self.notes.append(f"dropped {len(names):,} boxes {kind}, in {shown}")
         self._labels = sorted({box.label for boxes in splits["train"].boxes for box in boxes})
         if not self._labels:
-            raise UserError(f"{splits['train'].origin}: expected a box in a training image")
+            raise UserError(
+                f"{splits['train'].origin}: expected at least one box in the training images"
+            )
         self.notes += labels.alike(self._labels)
         for part in splits.keys() - {"train"}:
             split = splits[part]
@@ -175,7 +177,7 @@ class BoxReader(dataset.Reader):
                 for box, where in zip(boxes, _places(split, name, boxes), strict=True):
                     if box.label not in self._labels:
                         raise UserError(
-                            f"{where}: expected a label that a training image has. "
+                            f"{where}: expected a label that occurs in the training images. "
                             f"Received: {tables.short(box.label)} in {name}"
                         )
         return splits
@@ -192,7 +194,9 @@ class BoxReader(dataset.Reader):
     def build(self, splits, **facts):
         for part in ("validation", "test"):
             if not any(splits[part].boxes):
-                raise UserError(f"{splits[part].origin}: expected a box in a {part} image")
+                raise UserError(
+                    f"{splits[part].origin}: expected at least one box in the {part} images"
+                )
         return super().build(splits, labels=self._labels, **facts)
 
     # ------------------------------------------------------------------------------- folders
@@ -275,14 +279,14 @@ class BoxReader(dataset.Reader):
             part = part_of.get(match[1]) if match else None
             if part in files:
                 raise UserError(
-                    f"Expected one file to {part} in {folder}. Received: {files[part].name} and "
-                    f"{path.name}"
+                    f"Expected one file for the {part} split in {folder}. "
+                    f"Received: {files[part].name} and {path.name}"
                 )
             if part:
                 files[part] = path
         if files and "test" not in files and "validation" in files:
             files["test"] = files.pop("validation")
-            self.notes.append("there is no test file; that to validate is the test here")
+            self.notes.append("there is no test file; the validation file is the test here")
         for part in ("train", "test") if files else ():
             if part not in files:
                 raise UserError(
@@ -320,7 +324,7 @@ class BoxReader(dataset.Reader):
             except TypeError:  # a list is none
                 is_known = False
             if not is_known:
-                raise UserError(f"{where}: expected an image and a category that are in the file")
+                raise UserError(f"{where}: expected an image_id and a category_id of this file")
             if not (isinstance(sides, list) and len(sides) == 4):
                 raise UserError(f"{where}: expected a bbox of four numbers. Received: {sides!r}")
             if crowd:  # a box around many, which is none of one thing

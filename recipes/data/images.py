@@ -88,7 +88,7 @@ class ImageDataset(dataset.Dataset):
         }
         for part, split in splits.items():
             if not split.names:
-                raise UserError(f"{self.name}: no image to {part} with can be read: {shown}")
+                raise UserError(f"{self.name}: no image of the {part} split can be read: {shown}")
         note = f"skipped {len(broken):,} of {total:,} images, which cannot be read: {shown}"
         return dataclasses.replace(self, **splits, notes=[*self.notes, note])
 

@@ -106,7 +106,9 @@ class ImageReader(LabelledReader):
             self.notes.append("there is no test split; the validation split is the test here")
         elif "test" not in splits:
             splits["train"], splits["test"] = self.cut(splits["train"], _TEST_SHARE)
-            self.notes.append(f"one in {1 / _TEST_SHARE:.0f} images of each class was cut to test")
+            self.notes.append(
+                f"one in {1 / _TEST_SHARE:.0f} images of each class was cut off as the test split"
+            )
         return splits, self.folder_facts(folder)
 
     def _of_archives(self, folder):
@@ -118,7 +120,7 @@ class ImageReader(LabelledReader):
             part = _PART_OF.get(archives.stem(path)) if path.is_file() else None
             if part and paths.setdefault(part, path) != path:
                 raise UserError(
-                    f"Expected one archive to {part} with in {folder}. "
+                    f"Expected one archive for the {part} split in {folder}. "
                     f"Found: {paths[part].name} and {path.name}"
                 )
         found = {}

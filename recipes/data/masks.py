@@ -102,8 +102,8 @@ class MaskReader(dataset.Reader):
             if not any(mask.any() for mask in split.masks):
                 wanted = "above 0" if self.foreground is None else f"of {self.foreground}"
                 raise UserError(
-                    f"{split.origin}: expected a mask with foreground, values {wanted}, to {part} "
-                    f"with. Received: none in {len(split)} masks"
+                    f"{split.origin}: expected foreground (values {wanted}) in the masks of the "
+                    f"{part} split. Received: none in {len(split)} masks"
                 )
             if part == "train" and all(mask.all() for mask in split.masks):
                 raise UserError(
@@ -144,8 +144,8 @@ class MaskReader(dataset.Reader):
                     )
             if image in seen:
                 raise UserError(
-                    f"{where}: expected an image to be named once. Received: "
-                    f"{tables.short(image)}, as in line {seen[image]}"
+                    f"{where}: expected each image once. Received: "
+                    f"{tables.short(image)} again, as in line {seen[image]}"
                 )
             seen[image] = line
             if split in part_of:
@@ -308,8 +308,8 @@ def _pairs(folder, image_files, mask_files):
         found = of_path.get(str(Path(name).with_suffix(""))) or of_name.get(Path(name).stem, [])
         if len(found) != 1:
             raise UserError(
-                f"{folder}: expected a mask of {name} in {mask_files.path.name}, of the same name "
-                f"but for its ending. Received: {' and '.join(found[:2]) or 'none'}"
+                f"{folder}: expected a mask of {name} in {mask_files.path.name}, with the same "
+                f"name but for its ending. Received: {' and '.join(found[:2]) or 'none'}"
             )
         if (other := image_of.setdefault(found[0], name)) != name:
             raise UserError(

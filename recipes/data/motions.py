@@ -151,7 +151,7 @@ class ClipReader(labels.LabelledReader):
             if isinstance(name, list):
                 if len(name) < self.split:
                     raise UserError(
-                        f"{where}: expected {self.split} splits, as --split says. "
+                        f"{where}: expected {self.split} splits or more, for --split {self.split}. "
                         f"Received: {len(name)}"
                     )
                 name = name[self.split - 1]
@@ -165,7 +165,9 @@ class ClipReader(labels.LabelledReader):
             else:
                 unused += 1
         if unused:
-            self.notes.append(f"{unused:,} clips are in none of train, dev and test")
+            self.notes.append(
+                f"{unused:,} clips of other splits than train, dev and test were passed over"
+            )
         for part in ("train", "test"):
             if not rows[part]:
                 raise UserError(f"{path}: expected clips whose split is {part}. Received none")
@@ -255,12 +257,14 @@ def clip_of(frames, where):
     if not np.isfinite(clip).all():
         row, column = np.argwhere(~np.isfinite(clip))[0] + 1
         raise UserError(
-            f"{where}: expected finite numbers in the frames. Received another, number {column} "
-            f"of frame {row}"
+            f"{where}: expected finite numbers in the frames. Received: NaN or infinity as number "
+            f"{column} of frame {row}"
         )
     clip = clip[np.abs(clip).max(axis=1) > 0]  # a frame of zeros is none, for the model
     if not len(clip):
-        raise UserError(f"{where}: expected a frame with a number other than 0. Received none")
+        raise UserError(
+            f"{where}: expected a frame with a number other than 0. Received: only zeros"
+        )
     return clip
 
 

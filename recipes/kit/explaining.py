@@ -34,7 +34,9 @@ class ExplainConfig:
     )
     examples: int = option(100, "test examples on which the attention maps are tested", low=10)
     shown: int = option(10, "examples on the page", low=0)
-    output: Path | None = option(None, "folder to write the pages to (default: FOLDER)")
+    output: Path | None = option(
+        None, "folder to write the pages to (default: the folder of the model)"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +146,7 @@ def write(config, recipe, config_class, maps_of, files=()):
     """
     metrics = run_folder.find_run(config.folder, recipe=recipe, files=["model.keras", *files])
     if "settings" not in metrics:
-        raise UserError(
-            f"{config.folder} was trained before `explain` was there: train it again, please"
-        )
+        raise UserError(f"{config.folder} was trained before there was `explain`: train it again")
     settings = flags.restored(config_class, metrics["settings"])
     settings = dataclasses.replace(
         settings, explained=config.examples, data=config.data or settings.data
@@ -156,7 +156,7 @@ def write(config, recipe, config_class, maps_of, files=()):
         folder.mkdir(parents=True, exist_ok=True)
     maps = maps_of(config.folder, settings)
     if not maps:
-        raise UserError(f"The model in {config.folder} has no weights that this test is for")
+        raise UserError(f"The model in {config.folder} has no attention weights to test")
     is_watched = sys.stdout.isatty()
     reports = measure(maps, folder, title_of(recipe), shown=config.shown, verbose=is_watched)
     for one in maps:

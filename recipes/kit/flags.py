@@ -130,7 +130,7 @@ class TrainConfig:
     epochs: int = option(10, "passes over the training examples, at most", low=1)
     patience: int = option(3, "epochs without improvement in validation before it stops", low=1)
     batch_size: int = option(64, "training examples per step", low=1)
-    learning_rate: float = option(0.001, "step size of Adam, the largest", low=1e-6, high=1.0)
+    learning_rate: float = option(0.001, "highest learning rate of Adam", low=1e-6, high=1.0)
     averaging: float = option(
         0.99, "EMA momentum: the moving average of the weights is what is kept", low=0.0,
         high=0.9999,

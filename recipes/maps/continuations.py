@@ -99,7 +99,7 @@ def maps_of(config, model, documents, known):
             [row[:-1] for row in names],
             [f"{row[-1]} [{name}]" for row, name in zip(names, following, strict=True)],
             {"remove": remove, "mask": mask, "batch_size": _BATCH},
-            f", the next token after at most {min(LENGTH, config.context)}",
+            f", the next token after at most {min(LENGTH, config.context)} tokens",
         )
     ]
 

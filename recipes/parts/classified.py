@@ -1,4 +1,4 @@
-"""A classifier of images in use: its figures, its exports, and an export that answers."""
+"""A classifier of images in use: its figures, its exports, and predictions by an export."""
 
 import dataclasses
 from pathlib import Path
@@ -20,7 +20,7 @@ class PredictConfig:
 
     folder: Path = argument("folder that train wrote")
     images: tuple[Path, ...] = argument("image files to classify", nargs="*")
-    png: Path | None = option(None, "also draw what counted, for a single image")
+    png: Path | None = option(None, "also draw the attention weights, for a single image")
 
 
 def measure(labels, probabilities):
@@ -30,7 +30,7 @@ def measure(labels, probabilities):
 
 
 def described(data, probabilities):
-    """What `metrics.json` and the model card tell of the classes.
+    """What `metrics.json` and the model card say of the classes.
 
     Args:
         data: `recipes.data.labelled_images.LabelledImages`.
@@ -43,8 +43,8 @@ def described(data, probabilities):
     rows = classes.by_class(data.labels, counted, data.test.labels, probabilities.argmax(axis=1))
     few = dict(list(rows.items())[:_SHOWN])
     section = (
-        "`calibration_error` is how far the probability of the answer is from how often it is "
-        "right, the mean over 15 bins (Guo et al., 2017).\n\n" + classes.table(few)
+        "`calibration_error` is the mean difference between the probability of the answer and the "
+        "accuracy, over 15 bins weighted by their size (Guo et al., 2017).\n\n" + classes.table(few)
     )
     return {"classes": rows}, {"Classes": section}
 
@@ -59,27 +59,29 @@ def card(config, data, section):
     """
     shown = ", ".join(data.labels[:10]) + (", ..." if len(data.labels) > 10 else "")
     where = (
-        "the `weights` of the positions of its last block, each between 0 and 1"
+        "the CBAM weights of the positions in its last stage, each between 0 and 1"
         if config.attention == "blocks"
-        else "the `weights` of the positions of a grid, which sum to one"
+        else "the weights of the positions of a grid in the pooling, which sum to one"
     )
     return {
         "What it does": (
-            f"Tells which of {len(data.labels)} classes an image belongs to ({shown}), how "
-            f"probable each is, and where it looked: {where}."
+            f"Classifies an image into one of {len(data.labels)} classes ({shown}). It returns the "
+            f"probability of each class, and as `weights` {where}."
         ),
         "Limits": (
-            "Every image gets one of these classes, also one that shows none of them. It learned "
-            "from images of one kind and size, squashed to a square, and is worse on others. Each "
-            "position has seen its surroundings: the weights are coarse. It must not decide about "
-            "people."
+            "Every image gets one of these classes, even if it shows none of them. The model was "
+            "trained on images of one kind, resized to a square, and is less accurate on others. "
+            "The features of each position depend on its surroundings, so the weights are coarse. "
+            "Do not use it to decide about people."
         ),
         **section,
         "How to use": (
-            "    python -m recipes.image_classification predict FOLDER photo.jpg --png look.png\n\n"
+            "    python -m recipes.image_classification predict FOLDER photo.jpg --png "
+            "look.png\n\n"
             "All forms take `image`, uint8 `(batch, height, width, 3)` of any size, and give "
-            "`probability` `(batch, classes)` and `weights` `(batch, rows, columns)`. The classes "
-            "are `labels.txt`, also in each TFLite file (it is also a zip archive)."
+            "`probability` `(batch, classes)` and `weights` `(batch, rows, columns)`. Line n of "
+            "`labels.txt`, from 0, is class n; the file is also in each TFLite file, which is a "
+            "zip archive too."
         ),
     }
 
@@ -163,7 +165,7 @@ def reader(folder, file):
 
 
 def answer(config, recipe, forms):
-    """Prints the class of each image, and draws what counted.
+    """Prints the class of each image, and draws the attention weights.
 
     Args:
         config: A `PredictConfig`.
@@ -190,7 +192,7 @@ def answer(config, recipe, forms):
 
 
 def draw(image, caption, weights, path):
-    """Draws the image, and beside it where in it the model looked."""
+    """Draws the image, and beside it the image darkened where the weights are small."""
     import keras_attention as ka
 
     ka.plot_image_attention(image, weights, [caption]).savefig(path)

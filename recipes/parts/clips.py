@@ -47,8 +47,8 @@ def check(config, data):
     size = data.train.clips[0].shape[1]
     if config.joints and size % 2:
         raise UserError(
-            "Frames of an odd number of numbers are no x and y of joints: train with --no-joints. "
-            f"Received: {size} numbers in {data.train.where(0)}"
+            "Expected x and y of each joint, an even number of values in a frame (or --no-joints). "
+            f"Received: {size} values in {data.train.where(0)}"
         )
     if config.joints and size == 2:
         raise UserError(
@@ -117,7 +117,7 @@ def see(config, data):
                 name = str(split.clips[row])
                 reason = next((gap.reason for gap in gaps if gap.name == name and gap.reason), "")
                 raise UserError(
-                    "Expected a clip with frames. "
+                    "Expected frames in each clip. "
                     f"Cannot read {name}: {reason or 'none is there, or all are black'}"
                 )
     return Seen(clips, backbone)
@@ -130,7 +130,9 @@ def _pooled(config):
     from recipes.parts import backbones
 
     if config.backbone == backbones.SMALL:
-        raise UserError("--backbone must be a trained network: it is not trained here")
+        raise UserError(
+            f"--backbone must be a network with trained weights. Received: {config.backbone}"
+        )
     backbone = backbones.load(config.backbone, config.image_size)
     pooled = keras.layers.GlobalAveragePooling2D(name="mean")(backbone.output)
     model = keras.Model(backbone.input, pooled, name="backbone")

@@ -1,4 +1,4 @@
-"""A detector in use: what it finds in pictures, its exports, and its pictures.
+"""A detector in use: what it finds in images, its exports, and its drawings.
 
 find = finder(model, most=100, overlap=0.5)
 found = find(images, sizes)                      # for each image boxes, scores, classes
@@ -34,8 +34,8 @@ class PredictConfig:
 
     folder: Path = argument("folder that train wrote")
     images: tuple[Path, ...] = argument("image files to search", nargs="*")
-    score: float = option(SHOWN, "the least score of a box that is told", low=0.0, high=1.0)
-    format: str = option("text", "how boxes are written", choices=("text", "jsonl"))
+    score: float = option(SHOWN, "lowest score of a box that is listed", low=0.0, high=1.0)
+    format: str = option("text", "how boxes are printed", choices=("text", "jsonl"))
     png: Path | None = option(None, "also draw the boxes, for a single image")
 
 
@@ -48,34 +48,38 @@ def card(config, of_class):
     looks = config.attention in ("full", "self")
     return {
         "What it does": (
-            f"Finds things of {len(of_class)} kinds in a picture ({', '.join(of_class)}), each "
+            f"Finds objects of {len(of_class)} classes in an image ({', '.join(of_class)}), each "
             "with a box, a score and a label."
-            + " For each box it gives the `weights` with which the cell in its middle looked at "
-            "the cells of the picture: they sum to one."
+            + " For each box it returns the `weights` with which the cell at its centre attends to "
+            "the cells of the image; they sum to one."
             * looks
-            + "\n\n![What was found in the first test picture](found.png)"
+            + "\n\n![What was found in the first test image](found.png)"
         ),
         "How it was measured": (
             "`mAP50` and `mAP` are COCO's: the mean over the classes of the average precision at "
-            "an intersection over union of 0.5, and over thresholds from 0.5 to 0.95. A box that "
-            "nobody drew counts as wrong, also where a thing is.\n\n"
+            "an intersection over union of 0.5, and over thresholds from 0.5 to 0.95. A box "
+            "around an object that is not annotated counts as wrong.\n\n"
             f"| class | AP50 | AP |\n| --- | --- | --- |\n{rows}\n"
-            "The colours are thresholds learned for each class, and connected pixels within them. "
-            f"`agreement` is the share of boxes with a score of {SHOWN:g} or more that the file "
-            f"and the Keras model have in common: one class, overlap above {_SAME:g}."
+            "`thresholds of colours` are intervals of colours learned for each class, and boxes "
+            "around connected pixels within them. `agreement` is the share of boxes with a score "
+            f"of at least {SHOWN:g} that the file and the Keras model have in common: the same "
+            f"class, and an intersection over union above {_SAME:g}."
         ),
         "Limits": (
-            "It knows the kinds of things, the sizes and the light of its training pictures, and "
-            "misses or doubles things that hide each other. A score is no probability. What "
-            "someone's health or safety depends on must be checked by a person."
+            "It was trained on objects of these classes, in the sizes and the light of its "
+            "training images, and is less accurate on others. Of objects that hide each other it "
+            "may miss some or find one twice. A score is not a calibrated probability. A person "
+            "must check the boxes wherever health or safety depends on them."
         ),
         "How to use": (
             "    python -m recipes.object_detection predict FOLDER photo.jpg --png found.png\n\n"
-            f"`detect` takes a picture squashed to {config.height} x {config.width} pixels as "
-            "`image` (uint8) and its `size` before, height and width. It gives `boxes` (left, top, "
-            "right, bottom in pixels of the picture before), `scores`, `classes` (lines of "
-            "`labels.txt`, from 0, which is also in each TFLite file: it is a zip archive too) and "
-            "their `count`; what stands behind it has the score 0."
+            f"`detect` takes `image`, uint8 `(B, {config.height}, {config.width}, 3)`: images "
+            "resized to this height and width; and `size`, int32 `(B, 2)`: the height and width "
+            "of each before. It returns `boxes` `(B, K, 4)` (left, top, right, bottom in pixels "
+            "of the image before), `scores` and `classes` `(B, K)`, and `count` `(B,)`, the "
+            "number of boxes found; the boxes after these have the score 0. Line n of "
+            "`labels.txt`, from 0, is class n; the file is also in each TFLite file, which is a "
+            "zip archive too."
         ),
     }
 
@@ -305,7 +309,10 @@ def reader(folder, file, least=SHOWN):
         size = np.array([image.shape[:2]], "int32")
         outputs = run(image=squash(image, height, width)[None], size=size)
         if outputs["classes"].max(initial=0) >= len(labels):
-            raise UserError(f"{folder / FILE} names nothing readable: it has too few labels")
+            raise UserError(
+                f"{folder / FILE} names nothing readable: it has fewer labels than the model has "
+                "classes"
+            )
         return _found(outputs, (height, width), labels, least)
 
     return read
@@ -328,7 +335,7 @@ def _found(outputs, size, labels, least):
 
 
 def answer(config, name, forms):
-    """The command `predict`: what is found in images, and a picture of it.
+    """The command `predict`: lists the boxes in images, and draws them.
 
     Args:
         config: A `PredictConfig` with a `form`.
@@ -369,7 +376,7 @@ def _tell(path, found, config):
 
 
 def draw(image, found, path):
-    """Draws a picture with its boxes and, beside it, where the network looked for them."""
+    """Draws an image with its boxes and, beside it, the mean of their attention weights."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
@@ -399,5 +406,5 @@ def draw(image, found, path):
             weights, extent=(0, width, height, 0), cmap="magma", alpha=0.65, vmin=0,
             interpolation="nearest",
         )  # fmt: skip
-        grid[1].set_title("where it looked for them, on average", pad=14)
+        grid[1].set_title("attention weights, mean over the boxes", pad=14)
     figure.savefig(path, dpi=110)

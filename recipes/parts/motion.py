@@ -169,7 +169,10 @@ class EachFrame(layers.Wrapper):
 def _cnn(config, x, mask):
     there = ops.expand_dims(ops.cast(mask, x.dtype), -1)
     for number in range(1, config.blocks + 1):
-        conv = layers.Conv1D(config.units, KERNEL, padding="same", name=f"block_{number}")
+        conv = layers.Conv1D(
+            config.units, KERNEL, padding="same", dilation_rate=2 ** (number - 1),
+            name=f"block_{number}",
+        )  # fmt: skip
         y = layers.LayerNormalization(name=f"norm_{number}")(conv(x * there))
         y = layers.Dropout(config.dropout, seed=config.seed + 1 + number)(ops.relu(y))
         x = x + y

@@ -1,4 +1,4 @@
-"""What a segmentation network marks in images: masks in files, and pictures of its gates.
+"""A segmentation network in use: masks in files, and pictures of its gates.
 
 read = Reading.load(folder / "model.tflite")
 found = read(image)                                # `Found`: probability, gates
@@ -26,12 +26,12 @@ class PredictConfig:
     """What `predict` can be told."""
 
     folder: Path = argument("folder that train wrote")
-    images: tuple[Path, ...] = argument("image files to mark", nargs="*")
+    images: tuple[Path, ...] = argument("image files to segment", nargs="*")
     masks: Path | None = option(
-        None, "folder for the masks: NAME.mask.png of each image, 255 where it is foreground"
+        None, "folder for the masks: NAME.mask.png of each image, 255 for foreground"
     )
     png: Path | None = option(
-        None, "also draw outlines and the gates of each level, for a single image"
+        None, "also draw the outline and the weights of each gate, for a single image"
     )
 
 
@@ -156,7 +156,7 @@ def at_scale(read, image, longest_side):
 
 
 def answer(config, recipe, forms):
-    """Prints what share of each image is foreground; writes masks and a picture where asked."""
+    """Prints which share of each image is foreground; writes masks and a picture if asked."""
     metrics = run_folder.find_run(config.folder, recipe=recipe, files=[forms[config.form]])
     if not config.images:
         raise UserError("Expected one image file or more. Received none")
@@ -212,37 +212,37 @@ def draw(image, found, path):
 def card(config):
     """The words of the model card, for the recipe's `Config`."""
     gates = (
-        "Attention gates weigh each position of a skip connection, from 0 (shut) to 1 (open), by "
-        "the coarser features below it: `gate_1` is the finest.\n\n"
+        "An attention gate weighs each position of a skip connection, from 0 (closed) to 1 (open), "
+        "by the coarser features below it; `gate_1` is the finest.\n\n"
         if config.attention == "gates"
         else "It has no attention gates.\n\n"
     )
     return {
         "What it does": (
-            "Says of each pixel of an image, of any size, the probability that it is foreground: "
-            f"above {THRESHOLD} it is marked. {gates}"
+            "Returns, for each pixel of an image of any size, the probability that it is "
+            f"foreground. Above {THRESHOLD} it belongs to the mask. {gates}"
             "![Outlines in a test image, and the gates](gates.png)"
         ),
         "How it was measured": (
-            "`dice` and `iou` are those of each test image, and their mean. `boundary_f1` is the "
-            "F1 of boundary pixels, which may be off by two pixels (Csurka et al., 2013). Otsu's "
-            "threshold parts the grey values of each image alone; the smaller part is foreground. "
-            "`no attention` is the same network, trained alike, whose skip connections have no "
-            "gates."
+            "`dice` and `iou` are computed for each test image, and averaged. So is `boundary_f1`, "
+            "the F1 of boundary pixels, which count as correct within two pixels of the other "
+            "boundary (Csurka et al., 2013). Otsu's threshold divides the grey values of each "
+            "image into two groups; the smaller group is the foreground. `no attention` is the "
+            "same network without gates, trained in the same way."
         ),
         "Limits": (
-            "It marks what looks like the foreground of its training images, at their scale and in "
-            "their colours, and tells neither one thing from another nor how many there are. "
-            "Nothing tells where it is wrong. It is no medical device: nobody may be diagnosed by "
-            "its masks."
+            "It was trained on images of one kind, scale and colour, and is less accurate on "
+            "others. It neither separates objects that touch nor counts them. It does not show "
+            "where it is wrong. It is not a medical device: do not diagnose anybody by its masks."
         ),
         "How to use": (
             "    python -m recipes.image_segmentation predict FOLDER a.png --masks OUT\n\n"
             "`segment` of the SavedModel takes `image`, uint8 `(B, H, W, 3)` of any size, and "
             "gives `probability` `(B, H, W)` and the gates. The TFLite files have the signature "
-            f"`tile`: an image `(1, {config.tile}, {config.tile}, 3)`, and `mean` and `deviation` "
-            "`(1,)` of all values of the image that it is a part of, the deviation at least 1. "
-            f"Larger images are cut into tiles of which the outer {_MARGIN} pixels are left to "
-            "the neighbour; `recipes/parts/segmented.py` does so."
+            f"`tile`: `image`, uint8 `(1, {config.tile}, {config.tile}, 3)`, and `mean` and "
+            "`deviation`, float32 `(1,)`, of all values of the whole image, the deviation at "
+            "least 1. Larger images are cut into overlapping tiles, whose outer "
+            f"{min(_MARGIN, config.tile // 4)} pixels are dropped where another tile covers them: "
+            "see `recipes/parts/segmented.py`."
         ),
     }

@@ -73,7 +73,7 @@ class Watcher:
             wanted = "a video or a folder of images" if is_pictures else "a json or jsonl file"
             raise UserError(f"Expected {wanted}, as in training. Received: {path}")
         if not path.exists():
-            raise UserError(f"Cannot read {path}: there is none")
+            raise UserError(f"Cannot read {path}: there is no such file or folder")
         if is_pictures:
             try:
                 frames = videos.read(path, most, self.facts.size)
@@ -109,7 +109,7 @@ class Watcher:
 
 
 def answer(config, recipe, forms):
-    """Prints what is done in each clip that is given."""
+    """Prints the action of each clip, and draws the weights of its frames."""
     watch = Watcher.load(config.folder, recipe, forms[config.form], config.frames_column)
     if not config.clips:
         raise UserError("Expected one clip or more. Received none")
@@ -192,30 +192,32 @@ def _draw_frame(axes, frames, row, facts):
 def card(config, data, table):
     """The words of the model card, for the recipe's `Config`, data and a table of classes."""
     pictures = data.is_pictures
-    takes = "pictures `(B, T, size, size, 3)`, 0 to 255" if pictures else "`(B, T, N)`"
+    takes = "`(B, T, size, size, 3)`, from 0 to 255" if pictures else "`(B, T, N)`"
     limits = (
-        "It always tells one of its classes, also of a clip in which nobody does any of them. It "
-        "learned from one kind of camera and of people, and is worse on others. A weight tells "
-        "where the model looked, not why; each frame was read together with its neighbours. It "
-        "must not decide about people, nor watch them without their knowing."
+        "Every clip gets one of these classes, even if it shows none of them. The model was "
+        "trained on one kind of camera and of people, and is less accurate on others. A weight "
+        "shows how much a frame counts in the average, not why; the features of each frame depend "
+        "on its neighbours too. Do not use it to decide about people, or to watch them without "
+        "their knowledge."
     )
     return {
         "What it does": (
-            f"Tells which of {', '.join(data.labels)} is done in a clip, and how much each frame "
-            "counted: weights that sum to one."
+            f"Classifies a clip into one of these actions: {', '.join(data.labels)}. It also "
+            "returns the weight of each frame; the weights of a clip sum to one."
         ),
         "Limits": limits,
         "Classes": (
-            "How many clips there are of each class, and how well it is told in the test split:"
-            f"\n\n{table}"
+            "How many clips of each class there are, and the scores of each class on the test "
+            "split:\n\n"
+            f"{table}"
         ),
         "How to use": (
-            f"    python -m recipes.action_recognition predict FOLDER clip.json --png seen.png\n\n"
-            f"All forms have one signature, `frames`: float32 {takes}, T and B of any size, to "
-            "`probability` `(B, C)` and `weights` `(B, T)`. A frame whose numbers are all 0 is not "
-            f"there: so shorter clips are padded. `{FILE}` has the labels in order, and how many "
-            "frames are read, at most; it is also inside each TFLite file, which is a zip archive "
-            "too."
+            "    python -m recipes.action_recognition predict FOLDER clip.json --png seen.png\n\n"
+            f"All files have one signature, `frames`: it takes float32 {takes}, T and B of any "
+            "size, and returns `probability` `(B, C)` and `weights` `(B, T)`. Frames of zeros are "
+            f"ignored: pad shorter clips with them. `{FILE}` has the labels in order, and the "
+            "largest number of frames in training; it is also inside each TFLite file, which is a "
+            "zip archive too."
         ),
     }
 

@@ -55,7 +55,7 @@ class EncoderConfig(TextConfig):
     fine_tune: bool = option(False, "train the pretrained encoder as well")
     units: int = option(64, "units of a GRU each way; other encoders have twice the size", low=4)
     learning_rate: float | None = option(
-        None, "step size of Adam, the largest; none: 0.001, with a pretrained encoder 0.003, with "
+        None, "highest learning rate of Adam; none: 0.001, with a pretrained encoder 0.003, with "
         "--fine-tune 0.00005", low=1e-6, high=1.0,
     )  # fmt: skip
 

@@ -192,7 +192,7 @@ def test_pictures_are_seen_by_a_frozen_network(videos, capfd, monkeypatch):
     ).split()
     places = ["--data", videos / "data", "--output", videos / "out", "--cache", videos / "cache"]
     assert run(*command, *places, "--backbone", "small") == 2
-    one_line(capfd, "--backbone must be a trained network")
+    one_line(capfd, "--backbone must be a network with trained weights")
     assert run(*command, *places, "--backbone", videos / "see.keras") == 0
     metrics = json.loads((videos / "out" / "metrics.json").read_text())
     assert set(metrics["baselines"]) == {
@@ -216,4 +216,4 @@ def test_pictures_are_seen_by_a_frozen_network(videos, capfd, monkeypatch):
     for file in broken.iterdir():
         file.write_bytes(b"no image")
     assert run(*command, *places, "--backbone", videos / "see.keras", "--seed", "1") == 2
-    one_line(capfd, r"Expected a clip with frames. Cannot read .*clip1: not an image")
+    one_line(capfd, r"Expected frames in each clip. Cannot read .*clip1: not an image")

@@ -60,7 +60,7 @@ class TestContract(RecipeContract):
     card = ("gates.png", "Csurka", "Slides", "(1, 64, 64, 3)")
     bad_data = (
         ({}, "a table"),
-        ({"index.csv": INDEX, **PAIRS, "images/c.mask.png": picture(0)}, "foreground.*to test"),
+        ({"index.csv": INDEX, **PAIRS, "images/c.mask.png": picture(0)}, "foreground.*test split"),
         (
             {"index.csv": INDEX.replace("c.png", "d.png"), **PAIRS},
             r"index\.csv:4: expected an image.*'d\.png'",

@@ -17,7 +17,7 @@ import numpy as np
 
 SIZE = 64
 DESCRIPTION = (
-    "Slides with cells on tissue and dirt beside it, drawn by our own code "
+    "Slides with cells on tissue, and dirt outside it that looks like cells, drawn by our own code "
     "(recipes/data/toy/cells.py)."
 )
 _SIZES = {"train": 160, "validation": 24, "test": 60}

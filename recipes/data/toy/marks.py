@@ -34,7 +34,7 @@ OTHERS = {
 }
 _COLOURS = ((225, 60, 55), (60, 180, 75), (70, 110, 235), (235, 210, 70), (235, 235, 235))
 DESCRIPTION = (
-    "Images with one mark among other things, drawn by our own code (recipes/data/toy/marks.py); "
+    "Images with one mark among other shapes, drawn by our own code (recipes/data/toy/marks.py); "
     "the mark is the class."
 )
 _SIZES = {"train": 1200, "validation": 200, "test": 300}

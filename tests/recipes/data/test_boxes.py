@@ -103,9 +103,9 @@ def test_cocos_json(folder):
         )
     )
     assert found["a.png"] == [("cat", 1, 2, 5, 6), ("dog", 0, 0, 20, 10)] and not found["b.png"]
-    assert "1 boxes around crowds" in str(data) and "that to validate is the test" in str(data)
+    assert "1 boxes around crowds" in str(data) and "validation file is the test" in str(data)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 9, 1, 1, 2, 2)])
-    assert "val2017.json, annotation 1: expected an image and a category" in fails(folder)
+    assert "val2017.json, annotation 1: expected an image_id and a category_id" in fails(folder)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 1, 1, 1, 2)])
     assert "expected a bbox of four numbers" in fails(folder)
     coco(folder, "instances_val2017.json", ["d.png"], [one(7, 1, 15, 1, 9, 2)])
@@ -197,7 +197,7 @@ def test_an_image_that_is_not_of_the_size_that_cocos_json_states(folder):
     (folder / "test.json").write_text(json.dumps(content))
     assert "test.json: expected images of different ids" in fails(folder)
     coco(folder, "test.json", ["d.png"], [one([7], 1, 1, 2, 4, 4)])
-    assert "test.json, annotation 1: expected an image and a category" in fails(folder)
+    assert "test.json, annotation 1: expected an image_id and a category_id" in fails(folder)
     coco(folder, "test.json", [5], [one(7, 1, 1, 2, 4, 4)])
     assert "expected an image that is in images. Received: 5" in fails(folder)
 
@@ -218,7 +218,7 @@ def test_a_box_may_stand_out_by_a_pixel(folder):
         ("train,b.png, ,1,1,9,9", "boxes.csv:8: expected a label of one line. Received: ' '"),
         ("train,z.png,cat,1,1,9,9", "boxes.csv:8: expected an image that is in images. Rec"),
         ("test,a.png,cat,1,1,9,9", "boxes.csv:8: expected an image to be in one split. Received"),
-        ("test,d.png,cow,1,1,9,9", "boxes.csv:8: expected a label that a training image has."),
+        ("test,d.png,cow,1,1,9,9", "boxes.csv:8: expected a label that occurs in the training im"),
     ],
 )
 def test_what_is_wrong_is_one_line(folder, row, message):
@@ -230,11 +230,11 @@ def test_what_is_missing_is_one_line(folder):
     write(folder, [row for row in ROWS[:-1] if not row.startswith("test")])
     assert "expected rows whose split is 'test'. Received the splits: dev, train" in fails(folder)
     write(folder, [*ROWS[3:4], *ROWS[4:6]])
-    assert "expected a box in a training image" in fails(folder)
+    assert "expected at least one box in the training images" in fails(folder)
     write(folder, [*ROWS[:5], "test,d.png,,,,,"])
-    assert "expected a box in a test image" in fails(folder)
+    assert "expected at least one box in the test images" in fails(folder)
     write(folder, [*ROWS[:3], "dev,c.png,,,,,", ROWS[5]])
-    assert "expected a box in a validation image" in fails(folder)
+    assert "expected at least one box in the validation images" in fails(folder)
     (folder / "boxes.csv").unlink()
     assert "Expected a file train.csv" in fails(folder)
 

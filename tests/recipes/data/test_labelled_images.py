@@ -81,7 +81,7 @@ def test_a_validation_split_is_cut_class_by_class(tmp_path):
 def test_folders_of_classes_alone(tmp_path):
     data = load(write(tmp_path))
     assert counts(data) == {"train": [7, 7], "validation": [1, 1], "test": [2, 2]}
-    assert "one in 5 images of each class was cut to test" in data.notes
+    assert "one in 5 images of each class was cut off as the test split" in data.notes
     check_colours(data)
 
 
@@ -116,7 +116,7 @@ def test_an_archive_for_each_split(tmp_path, inner):
     assert set(data.train.names).isdisjoint(data.test.names)
     check_colours(data)
     (folder / "train.zip").touch()
-    assert "one archive to train with in" in fails(folder)
+    assert "one archive for the train split in" in fails(folder)
 
 
 def test_what_is_no_image_of_a_class_is_passed_over(tmp_path):

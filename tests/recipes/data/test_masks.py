@@ -175,7 +175,7 @@ def test_what_is_wrong_is_one_line(folder):
     (place / "1.mask.png").write_bytes(good[:60])
     assert "index.csv:3: 1.mask.png: " in fails(folder)
     (place / "1.mask.png").write_bytes(good)
-    assert "to train with. Received: none in 2 masks" in fails(folder, foreground=7)
+    assert "train split. Received: none in 2 masks" in fails(folder, foreground=7)
     (place / "0.png").write_text("no image")
     assert "index.csv:2: 0.png: not an image" in fails(folder)
     for name in "01":
@@ -187,7 +187,7 @@ def test_what_is_wrong_is_one_line(folder):
     assert "Expected one table" in fails(folder)
     (folder / "more.csv").unlink()
     (folder / "index.csv").write_text("split,image\ntrain,1.png\ntrain,1.png\n")
-    assert "index.csv:3: expected an image to be named once" in fails(folder)
+    assert "index.csv:3: expected each image once" in fails(folder)
     (folder / "index.csv").write_text("split,image\ntrain,1.png\n")
     assert "expected rows whose split is 'test'" in fails(folder)
     (folder / "index.csv").unlink()

@@ -50,7 +50,7 @@ def test_one_table_with_a_name_of_the_split(tmp_path):
     write(tmp_path / "clips.jsonl", rows, ("label", "frames", "split"))
     data = motions.load(tmp_path, seed=0)
     assert [len(split) for split in data.splits.values()] == [10, 4, 4]
-    assert data.notes == ["2 clips are in none of train, dev and test"]
+    assert data.notes == ["2 clips of other splits than train, dev and test were passed over"]
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ class Config(TrainConfig):
 
 
 def test_a_run_of_before_there_were_settings(tmp_path):
-    with pytest.raises(UserError, match="was trained before `explain` was there"):
+    with pytest.raises(UserError, match="was trained before there was `explain`"):
         explain(tmp_path, {})
 
 
 def test_a_model_without_weights(tmp_path):
-    with pytest.raises(UserError, match="has no weights that this test is for"):
+    with pytest.raises(UserError, match="has no attention weights to test"):
         explain(tmp_path, {"settings": {"data": "toy"}})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "model.keras"]
 

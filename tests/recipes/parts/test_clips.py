@@ -14,7 +14,7 @@ from tests.recipes.data.files import write
     ("numbers", "swap", "message"),
     [
         (2, "", "One joint has no posture: train with --no-joints"),
-        (3, "", "Frames of an odd number of numbers"),
+        (3, "", "Expected x and y of each joint, an even number"),
         (6, "0-3", "--swap must name joints from 0 to 2"),
         (6, "0-1,1-2", "--swap must name each joint once"),
         (6, "1-1", "--swap must name each joint once"),
