@@ -60,8 +60,9 @@ class ImageDataset(dataset.Dataset):
     def _contents(self):
         for split in self.splits.values():
             stamps = split.source.stamps(split.names)
-            for stamp, *row in zip(stamps, *split.columns.values(), strict=True):
-                yield "\0".join(map(str, [stamp, *row, "\n"])).encode()
+            for stamp, name, *row in zip(stamps, *split.columns.values(), strict=True):
+                values = (v for x in row for v in (x if isinstance(x, list) else [x]))
+                yield "\0".join(map(str, [name, stamp, *values, "\n"])).encode()
 
     def without(self, broken):
         """The same without the images that cannot be read.
