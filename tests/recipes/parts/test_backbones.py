@@ -194,7 +194,7 @@ class _WithBroken:
 
 
 def test_broken_images_are_known_from_the_cache_too(file, split, tmp_path):
-    split = captions.Split(split.names, split.captions, _WithBroken(split))
+    split = captions.Split(split.names, split.captions, source=_WithBroken(split))
     backbone = backbones.load(file)
     for _ in range(2):
         features, broken = backbones.cached_features(backbone, split, tmp_path, "a")
