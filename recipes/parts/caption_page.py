@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recipes.data import captions
+from recipes.data.images import decode
 from recipes.kit import run_folder, web
 from recipes.kit.errors import UserError
 from recipes.text.words import END, PAD
@@ -57,7 +57,7 @@ def _read(path):
 
 def _decoded(path, content, size):
     try:
-        return captions.decode(content, size)
+        return decode(content, size)
     except ValueError as error:
         raise UserError(f"Expected an image in {path}: {error}") from error
 
@@ -65,4 +65,4 @@ def _decoded(path, content, size):
 def _random_images(size):
     """Patches of colour that run into each other."""
     coarse = np.random.default_rng(0).integers(0, 256, (_SAMPLES, 5, 5, 3), dtype="uint8")
-    return [captions.decode(image, size) for image in coarse]
+    return [decode(image, size) for image in coarse]

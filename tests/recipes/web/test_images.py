@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recipes.data import captions
+from recipes.data.images import decode
 from tests.recipes.web.node import in_node
 
 RESIZE = """
@@ -22,7 +22,7 @@ def test_a_square_is_that_of_pillow(tmp_path):
         rgba = rng.integers(0, 256, (height, width, 4), dtype="uint8")
         image = {"height": height, "width": width, "pixels": rgba.ravel().tolist()}
         given.append({"image": image, "size": size})
-        expected.append(captions.decode(rgba[..., :3], size).astype(int))
+        expected.append(decode(rgba[..., :3], size).astype(int))
     made = [
         np.reshape(row, x.shape)
         for row, x in zip(in_node(tmp_path, RESIZE, given), expected, strict=True)
