@@ -11,7 +11,7 @@ from recipes.kit import flags
 from recipes.maps import questions
 from recipes.text import offsets
 
-TOKENS = offsets.Pieces("[PAD] [UNK] ida leo bui ##lt a boat who it ? .".split())
+TOKENS = offsets.Pieces("[PAD] [UNK] ida leo b ##uilt a boat who it ? .".split())
 SPLIT = Split(
     questions=["Who built a boat?", "Leo built?"],
     contexts=["Ida built a boat. Leo built it.", "Leo built a boat."],
@@ -70,8 +70,8 @@ def test_weights_are_those_of_the_step_where_the_answer_begins(models, maps):
     inputs = [TOKENS.encode(text)[0][None] for text in (SPLIT.questions[0], SPLIT.contexts[0])]
     outputs = models[1](dict(zip(("question", "context"), inputs, strict=True)))
     start = starts(models[0], *(ids[0] for ids in inputs)).argmax()
-    who, bui, lt, *others = np.array(outputs["weights"])[0, start]
-    np.testing.assert_allclose(maps.weights[0], [who, bui + lt, *others], atol=1e-5)
+    who, start_of, end_of, *others = np.array(outputs["weights"])[0, start]
+    np.testing.assert_allclose(maps.weights[0], [who, start_of + end_of, *others], atol=1e-5)
     assert maps.options["mask"].tolist() == [[True] * 5, [True] * 3 + [False] * 2]
 
 

@@ -16,8 +16,8 @@ from recipes.text.copyable import START, Copyable
 PIECES = "[PAD] [UNK] [START] [END] . saw A ##d ##n ##o".split()
 KNOWN = Copyable(PIECES, detokenize.Spacing.learn(["Ado saw."]), max_words=9)
 SPLIT = Split(
-    documents=["Ado saw Adn. Adn saw. ", "", "Aon saw Ado."],
-    summaries=[("Adn saw.", "Ado saw."), ("A.",), ("Ado saw Aon.",)],
+    documents=["Ado saw Ann. Ann saw. ", "", "Aon saw Ado."],
+    summaries=[("Ann saw.", "Ado saw."), ("A.",), ("Ado saw Aon.",)],
 )
 
 
@@ -61,7 +61,7 @@ def test_probabilities_are_those_of_the_known_words_and_of_the_copied(maps):
         expected = likelihoods(model, one.source, one.written)[: len(row)]
         np.testing.assert_allclose(row, expected, atol=1e-5)
         assert row.sum() == pytest.approx(1, abs=1e-4)
-        assert row[KNOWN.known :].max() > 0  # of "Ado" and "Adn", which no vocabulary has
+        assert row[KNOWN.known :].max() > 0  # of "Ado" and "Ann", which no vocabulary has
 
 
 def test_without_words_the_rest_is_the_document(maps):
@@ -91,7 +91,7 @@ def test_weights_are_those_that_copy(maps):
 def test_words_are_shown_and_what_is_written_next(maps):
     _, maps = maps
     shown = [[text[start:end] for start, end in spans] for text, spans in maps.shown]
-    assert shown == ["Ado saw Adn . Adn saw .".split(), "Aon saw Ado .".split()]  # not the empty
+    assert shown == ["Ado saw Ann . Ann saw .".split(), "Aon saw Ado .".split()]  # not the empty
     for heading, one in zip(maps.headings, maps.inputs, strict=True):
         written = KNOWN.names(one.written, one.names)
         assert heading.startswith(f"{' '.join(written)} [") and heading.endswith("]")
