@@ -457,7 +457,7 @@ def _size(content):
 
 def _tfds_split(dataset, labels, version, origin):
     names, boxes = [], []
-    for name, row in _named(dataset):
+    for name, row in images.named_rows(dataset):
         height, width = _size(row["image"]) or (1, 1)
         names.append(name)
         boxes.append(
@@ -468,27 +468,4 @@ def _tfds_split(dataset, labels, version, origin):
                 )
             ]
         )
-    return Split(names, boxes, source=_TfdsImages(dataset, version), origin=origin)
-
-
-def _named(dataset):
-    """Pairs of a name, that of the file or the number of the row, and the row."""
-    for number, row in enumerate(dataset.as_numpy_iterator()):
-        name = row["image/filename"].decode() if "image/filename" in row else f"{number:08d}"
-        yield name, row
-
-
-class _TfdsImages:
-    """Images of a split: read in one pass, in the order of the data set."""
-
-    def __init__(self, dataset, version):
-        self._dataset, self._version = dataset, version
-
-    def read(self, names):
-        wanted = set(names)  # they stand in the order of the data set: nothing here reorders
-        for name, row in _named(self._dataset):
-            if name in wanted:
-                yield name, row["image"]
-
-    def stamps(self, names):
-        return [self._version] * len(names)
+    return Split(names, boxes, source=images.TfdsImages(dataset, version), origin=origin)

@@ -173,7 +173,7 @@ def _tfds_split(dataset, version, origin):
         if texts:
             names.append(name.decode())
             captions.append(texts)
-    return Split(names, captions, source=_TfdsImages(dataset, version), origin=origin)
+    return Split(names, captions, source=images.TfdsImages(dataset, version), origin=origin)
 
 
 # -------------------------------------------------------------------- where images lie
@@ -189,20 +189,3 @@ class _ToyImages:
 
     def stamps(self, names):
         return [self._scenes[name].seed for name in names]
-
-
-class _TfdsImages:
-    """Images of a TFDS split: read in one pass, in the order of the data set."""
-
-    def __init__(self, dataset, version):
-        self._dataset, self._version = dataset, version
-
-    def read(self, names):
-        wanted = set(names)  # they stand in the order of the data set: nothing here reorders
-        for row in self._dataset.as_numpy_iterator():
-            name = row["image/filename"].decode()
-            if name in wanted:
-                yield name, row["image"]
-
-    def stamps(self, names):
-        return [self._version] * len(names)

@@ -133,6 +133,29 @@ class Arrays:
         return [self._stamp] * len(names)
 
 
+def named_rows(dataset):
+    """Pairs of a name, that of the file or the number of the row, and the row of a TFDS split."""
+    for number, row in enumerate(dataset.as_numpy_iterator()):
+        name = row["image/filename"].decode() if "image/filename" in row else f"{number:08d}"
+        yield name, row
+
+
+class TfdsImages:
+    """Images of a TFDS split, as a source of a `Split`: read in one pass, in its order."""
+
+    def __init__(self, dataset, version):
+        self._dataset, self._version = dataset, version
+
+    def read(self, names):
+        wanted = set(names)  # they stand in the order of the data set: nothing here reorders
+        for name, row in named_rows(self._dataset):
+            if name in wanted:
+                yield name, row["image"]
+
+    def stamps(self, names):
+        return [self._version] * len(names)
+
+
 def prepared(split, size):
     """All images of a split, of one size, in memory.
 

@@ -15,6 +15,8 @@ import dataclasses
 
 import numpy as np
 
+from recipes.data.toy import parted
+
 SIZE = 64
 DESCRIPTION = (
     "Slides with cells on tissue, and dirt outside it that looks like cells, drawn by our own code "
@@ -46,9 +48,7 @@ class Slide:
 
 def splits():
     """Returns the slides to train, validate and test: always the same."""
-    slides = generate(sum(_SIZES.values()), seed=0)
-    ends = np.cumsum(list(_SIZES.values()))
-    return [slides[end - size : end] for end, size in zip(ends, _SIZES.values(), strict=True)]
+    return parted(generate, _SIZES)
 
 
 def generate(count, seed):

@@ -6,7 +6,7 @@ a grid, in any of the same colours, on a noisy ground: only the look of one plac
 
 >>> row = generate(1, seed=3)[0]
 >>> row.label, row.cell
-('square', (0, 3))
+('cross', (1, 0))
 >>> row.image.shape, row.image.dtype
 ((32, 32, 3), dtype('uint8'))
 """
@@ -16,6 +16,8 @@ import functools
 import random
 
 import numpy as np
+
+from recipes.data.toy import parted
 
 CELLS, CELL = 4, 8  # cells along each side, and pixels along each side of a cell
 SIZE = CELLS * CELL
@@ -70,9 +72,7 @@ class Row:
 
 def splits():
     """Returns the rows to train, validate and test: always the same."""
-    rows = generate(sum(_SIZES.values()), seed=0)
-    ends = np.cumsum(list(_SIZES.values()))
-    return [rows[end - size : end] for end, size in zip(ends, _SIZES.values(), strict=True)]
+    return parted(generate, _SIZES)
 
 
 def generate(count, seed):

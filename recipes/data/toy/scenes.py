@@ -19,6 +19,8 @@ import random
 
 import numpy as np
 
+from recipes.data.toy import parted
+
 CELLS, CELL = 5, 12  # cells along each side, and pixels along each side of a cell
 SIZE = CELLS * CELL
 COLOURS = {
@@ -87,9 +89,7 @@ class Scene:
 
 def splits():
     """Returns the scenes to train, validate and test: always the same."""
-    scenes = generate(sum(_SIZES.values()), seed=0)
-    ends = np.cumsum(list(_SIZES.values()))
-    return [scenes[end - size : end] for end, size in zip(ends, _SIZES.values(), strict=True)]
+    return parted(generate, _SIZES)
 
 
 def generate(count, seed):

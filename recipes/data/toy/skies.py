@@ -15,6 +15,8 @@ import functools
 
 import numpy as np
 
+from recipes.data.toy import parted
+
 HEIGHT, WIDTH = 64, 96
 VERSION = 1
 DESCRIPTION = (
@@ -70,9 +72,7 @@ class Sky:
 
 def splits():
     """Returns the skies to train, validate and test: always the same."""
-    rows = generate(sum(_SIZES.values()), seed=0)
-    ends = np.cumsum(list(_SIZES.values()))
-    return [rows[end - size : end] for end, size in zip(ends, _SIZES.values(), strict=True)]
+    return parted(generate, _SIZES)
 
 
 def generate(count, seed):
