@@ -203,8 +203,6 @@ def compile_model(config, model, batches):
         metrics=[ka.TokenAccuracy(ignore_class=PAD, name="accuracy")],
         jit_compile=False,  # XLA would compile each width anew
     )
-    # Now, as within the first step it would make that step be traced twice.
-    model.optimizer.build(model.trainable_variables)
 
 
 def train(config):

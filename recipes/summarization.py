@@ -225,8 +225,6 @@ def compile_model(config, model, batches):
         rate, beta_2=0.98, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum
     )
     model.compile(adam, negative_log_likelihood, metrics=[LikelihoodPerplexity(name="perplexity")])
-    # Now, as within the first step it would make that step be traced twice.
-    model.optimizer.build(model.trainable_variables)
 
 
 def train(config):

@@ -279,8 +279,6 @@ def compile_model(config, model, steps):
         ka.SequenceCrossentropy(config.label_smoothing, ignore_class=PAD, from_logits=True),
         metrics=[ka.Perplexity(ignore_class=PAD, from_logits=True)],
     )
-    # Now, as within the first step it would make that step be traced twice.
-    model.optimizer.build(model.trainable_variables)
 
 
 def train(config):

@@ -197,6 +197,7 @@ class LayerContract:
         assert names[-len(flags) :] == flags == list(last[-len(flags) :])
 
     def test_1_a_mask_by_hand_equals_an_implicit_mask(self, case):
+        self._one_case_on_jax(case)
         layer, tensors, masks = case.built(), case.inputs(), case.padding()
         by_hand = layer(**tensors, **masks, return_attention_scores=True)
         implicit = dict(tensors)
@@ -279,6 +280,7 @@ class LayerContract:
         layer = case.built()
         if "segment_ids" not in inspect.signature(layer.call).parameters:
             pytest.skip("takes no segments")
+        self._one_case_on_jax(case)
         rng = np.random.default_rng(4)
         packed = {  # sequences of six steps, but for a memory, which all of them read
             k: rng.normal(size=(2, SIZES["S"] if k == "memory" else 6, SIZES[a[-1]]))
@@ -483,6 +485,7 @@ class LayerContract:
             head = keras.layers.Dense(2, dtype="float64" if is_double else "float32")
             model = keras.Model(model.inputs, head(model.output))
             model.compile("sgd", "mse", jit_compile=HAS_XLA and not is_double)
+            model.optimizer.build(model.trainable_variables)  # or a step is traced twice
             target = np.ones(to_numpy(model(tensors)).shape)
             history = model.fit(tensors, target, epochs=3, batch_size=2, verbose=0)
             assert np.isfinite(history.history["loss"]).all()
@@ -545,6 +548,7 @@ class LayerContract:
             model = case.model(layer=case.make())
             model = keras.Model(model.inputs, keras.layers.Dense(2)(model.output))
             model.compile("sgd", "mse", **settings)
+            model.optimizer.build(model.trainable_variables)  # or a step is traced twice
             assert model.jit_compile is settings["jit_compile"]
             target = np.ones(model(tensors).shape, "float32")
             losses.append([float(model.train_on_batch(tensors, target)) for _ in range(2)])

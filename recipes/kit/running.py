@@ -145,6 +145,7 @@ class Run(RunFolder):
         self._fit(model, train, validation, [*callbacks, *stop])
 
     def _fit(self, model, train, validation, callbacks, initial_epoch=0):
+        fitting.build(model, train)
         model.fit(
             train,
             validation_data=validation,

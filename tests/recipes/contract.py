@@ -223,8 +223,9 @@ class RecipeContract:
 
     # ------------------------------------------------------------------------- cut short, disk
 
+    @pytest.mark.filterwarnings("ignore:Even though the `tf.config")
     def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(
-        self, tmp_path, capfd, monkeypatch
+        self, tmp_path, capfd, monkeypatch, eagerly
     ):
         def full(*args, **kwargs):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -76,14 +76,6 @@ class TestContract(RecipeContract):
     broken = ("model.tflite", "metrics.json", "vocabulary.txt")
     toy = {"scores": {"exact_match": 1.0, "f1": 1.0}}
 
-    @pytest.mark.filterwarnings("ignore:Even though the `tf.config")
-    def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(
-        self, tmp_path, capfd, monkeypatch, eagerly
-    ):
-        super().test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(
-            tmp_path, capfd, monkeypatch
-        )
-
 
 def test_scores_are_above_those_of_simple_models(toy_run):
     scores = json.loads((toy_run / "metrics.json").read_text())["scores"]
