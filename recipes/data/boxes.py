@@ -13,14 +13,11 @@ Whatever is wrong with the data is a `UserError` that names the file and the lin
 import collections
 import dataclasses
 import io
-import json
-import math
-import re
 from typing import NamedTuple
 
 import numpy as np
 
-from recipes.data import archives, dataset, images, labels, tables, tfds
+from recipes.data import archives, coco, dataset, images, labels, tables, tfds
 from recipes.data.toy import skies
 from recipes.kit.errors import UserError
 
@@ -29,7 +26,6 @@ _WANTED = (
     "boxes.csv (columns split, image, label, xmin, ymin, xmax, ymax), or train.csv and test.csv, "
     "or COCO's json files, beside images/ or images.zip"
 )
-_JSON = re.compile(r"(?:instances_)?([a-z]+?)\d*\.json")
 _BEYOND = 1.0  # pixels by which a box may stand out of its picture: some count from 1
 
 
@@ -206,16 +202,14 @@ class BoxReader(dataset.Reader):
         single = tables.find_file(folder, ("boxes",))
         if single is not None:
             splits = self._read_single(single, archives.find(folder, "images"))
-        elif files := self._json_files(folder):
+        elif files := coco.find(folder, self.notes):
             source = archives.find(folder, "images")
             splits = {part: self._read_json(path, source) for part, path in files.items()}
         else:
             files = tables.find_splits(folder)
             source = archives.find(folder, "images")
             splits = {
-                part: self._split(
-                    path, source, ((line, *row) for line, *row in tables.read(path, self.columns))
-                )
+                part: _split(path, source, tables.read(path, self.columns))
                 for part, path in files.items()
             }
         return splits, self.folder_facts(folder)
@@ -245,101 +239,16 @@ class BoxReader(dataset.Reader):
             for split, names in unused.items()
         ]
         order = [part for part in dataset.PARTS if part in rows]
-        return {part: self._split(path, source, rows[part]) for part in order}
-
-    def _split(self, path, source, rows):
-        """The split of rows: line, image, label and four sides, as strings."""
-        boxes, lines = {}, {}
-        for line, image, label, *sides in rows:
-            where = f"{path}:{line}"
-            _require(source, image, where)
-            boxes.setdefault(image, [])
-            if not (label.strip() or any(side.strip() for side in sides)):
-                continue  # an image without boxes
-            boxes[image].append(
-                Box(
-                    _label(label, where),
-                    *(
-                        _number(text, f"{name!r}", where)
-                        for name, text in zip(_SIDES, sides, strict=True)
-                    ),
-                )
-            )
-            lines.setdefault(image, []).append(where)
-        return Split(
-            list(boxes), list(boxes.values()), source=source, origin=str(path), box_lines=lines
-        )
-
-    def _json_files(self, folder):
-        """Dict from the name of a split to its file in COCO's form; empty if there is none."""
-        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
-        files = {}
-        for path in sorted(folder.iterdir()):
-            match = _JSON.fullmatch(path.name)
-            part = part_of.get(match[1]) if match else None
-            if part in files:
-                raise UserError(
-                    f"Expected one file for the {part} split in {folder}. "
-                    f"Received: {files[part].name} and {path.name}"
-                )
-            if part:
-                files[part] = path
-        if files and "test" not in files and "validation" in files:
-            files["test"] = files.pop("validation")
-            self.notes.append("there is no test file; the validation file is the test here")
-        for part in ("train", "test") if files else ():
-            if part not in files:
-                raise UserError(
-                    f"Expected {part}.json in {folder}. Found: {tables.listing(folder)}"
-                )
-        return {part: files[part] for part in dataset.PARTS if part in files}
+        return {part: _split(path, source, rows[part]) for part in order}
 
     def _read_json(self, path, source):
-        try:
-            content = json.loads(tables.read_text(path))
-            names = {image["id"]: image["file_name"] for image in content["images"]}
-            sizes = {
-                image["file_name"]: (image.get("height"), image.get("width"))
-                for image in content["images"]
-            }
-            labels = {kind["id"]: kind["name"] for kind in content["categories"]}
-            rows = [
-                (one["image_id"], one["category_id"], one["bbox"], one.get("iscrowd", 0))
-                for one in content["annotations"]
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else error
-            raise UserError(
-                f"{path}: expected COCO's json (images, categories, annotations): {reason}"
-            ) from None
-        if len(names) < len(content["images"]):
-            raise UserError(f"{path}: expected images of different ids. Received: an id twice")
-        boxes, lines, crowds = {name: [] for name in names.values()}, {}, 0
-        for name in boxes:
+        names, sizes, rows = coco.read(path, self.notes)
+        for name in names:
             _require(source, name, str(path))
-        for number, (image, kind, sides, crowd) in enumerate(rows):
-            where = f"{path}, annotation {number + 1}"
-            try:
-                is_known = image in names and kind in labels
-            except TypeError:  # a list is none
-                is_known = False
-            if not is_known:
-                raise UserError(f"{where}: expected an image_id and a category_id of this file")
-            if not (isinstance(sides, list) and len(sides) == 4):
-                raise UserError(f"{where}: expected a bbox of four numbers. Received: {sides!r}")
-            if crowd:  # a box around many, which is none of one thing
-                crowds += 1
-                continue
-            left, top, width, height = (_number(side, "bbox", where) for side in sides)
-            box = Box(_label(str(labels[kind]), where), left, top, left + width, top + height)
-            boxes[names[image]].append(box)
-            lines.setdefault(names[image], []).append(where)
-        if crowds:
-            self.notes.append(f"{crowds:,} boxes around crowds in {path.name} were passed over")
-        return Split(
-            list(boxes), list(boxes.values()), source=source, origin=str(path), box_lines=lines,
-            stated=sizes,
-        )  # fmt: skip
+        boxes, lines = {name: [] for name in names}, {}
+        for where, name, label, *sides in rows:
+            _add(boxes, lines, name, Box(_label(label, where), *sides), where)
+        return _of_boxes(path, source, boxes, lines, stated=sizes)
 
     # ------------------------------------------------------------------- TensorFlow Datasets
 
@@ -368,6 +277,34 @@ class BoxReader(dataset.Reader):
         # Competitions keep the boxes of their test split.
         splits = {part: split for part, split in splits.items() if any(split.boxes)}
         return self.require_tfds(splits, name, datasets), tfds.about(builder)
+
+
+def _split(path, source, rows):
+    """The split of a table's rows: line, image, label and four sides, as strings."""
+    boxes, lines = {}, {}
+    for line, image, label, *sides in rows:
+        where = f"{path}:{line}"
+        _require(source, image, where)
+        boxes.setdefault(image, [])
+        if not (label.strip() or any(side.strip() for side in sides)):
+            continue  # an image without boxes
+        numbers = (
+            tables.number(text, f"{name!r}", where)
+            for name, text in zip(_SIDES, sides, strict=True)
+        )
+        _add(boxes, lines, image, Box(_label(label, where), *numbers), where)
+    return _of_boxes(path, source, boxes, lines)
+
+
+def _add(boxes, lines, image, box, where):
+    boxes[image].append(box)
+    lines.setdefault(image, []).append(where)
+
+
+def _of_boxes(path, source, boxes, lines, **facts):
+    return Split(
+        list(boxes), list(boxes.values()), source=source, origin=str(path), box_lines=lines, **facts
+    )
 
 
 def _require(source, image, where):
@@ -400,16 +337,6 @@ def _label(text, where):
     if not label or len(label.splitlines()) > 1:  # a file with a label per line could not hold it
         raise UserError(f"{where}: expected a label of one line. Received: {tables.short(text)}")
     return label
-
-
-def _number(value, name, where):
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{where}: expected a number as {name}. Received: {tables.short(value)}")
-    return number
 
 
 def _within(box, height, width, name, where):

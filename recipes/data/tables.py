@@ -14,6 +14,7 @@ import csv
 import gzip
 import itertools
 import json
+import math
 import zlib
 
 from recipes.kit.errors import UserError
@@ -159,6 +160,25 @@ def short(value):
     """`value` as a message can show it."""
     shown = repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def number(value, name, where):
+    """A value of a file as a float.
+
+    Raises:
+        UserError: If it is none, or none that is finite; `name` is what it should have been, and
+            `where` the place it stands at.
+
+    >>> number(" 2.5", "'xmin'", "boxes.csv:2")
+    2.5
+    """
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise UserError(f"{where}: expected a number as {name}. Received: {short(value)}")
+    return found
 
 
 @contextlib.contextmanager
