@@ -46,7 +46,7 @@ from recipes.kit.errors import UserError
 from recipes.kit.exports import FORMS
 from recipes.kit.flags import TrainConfig, default, option
 from recipes.kit.running import Run
-from recipes.parts import average_precision, detected
+from recipes.parts import average_precision, detected, squashed
 
 NAME = "object_detection"
 ATTENTIONS = ("full", "self", "cbam", "none")
@@ -216,7 +216,7 @@ def train(config):
 
     with Run(config, NAME) as run:
         config = run.begin(config, data)
-        pictures, whole = detected.prepare(data, config.height, config.width)
+        pictures, whole = squashed.prepare(data, config.height, config.width)
         for note in whole.notes[len(data.notes) :]:
             print(f"  Note: {note}")
         data = whole

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from recipes.data import images as image_data
-from recipes.data.images import BrokenImage
 from recipes.kit import exports, run_folder
 from recipes.kit.errors import UserError, writing
 from recipes.kit.flags import argument, option
 from recipes.parts.average_precision import overlaps
+from recipes.parts.squashed import squash
 
 FILE = "labels.txt"
 SHOWN = 0.3  # the score from which a box is drawn, and compared
 _BATCH = 16
-_MOST_BYTES = 4 * 2**30  # of all pictures together in memory
 _SAME = 0.9  # intersection over union from which two boxes are one
 _EXACT = 0.98  # share of equal boxes, below which an export in float32 is wrong
 _IN_FLOAT32 = (exports.FORMS["saved_model"], exports.FORMS["tflite"])
@@ -84,78 +83,6 @@ def card(config, of_class):
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """The pictures of a split as the network takes them.
-
-    Attributes:
-        images: uint8 `(N, H, W, 3)`.
-        sizes: int32 `(N, 2)`, height and width of each before it was squashed.
-        truths: List of pairs, boxes `(n, 4)` in pixels of the picture before, and classes `(n,)`.
-    """
-
-    images: np.ndarray
-    sizes: np.ndarray
-    truths: list
-
-    @property
-    def squashed(self):
-        """`truths` in pixels of `images`."""
-        height, width = self.images.shape[1:3]
-        return [
-            (boxes * (np.array([width, height] * 2) / [size[1], size[0], size[1], size[0]]), kinds)
-            for (boxes, kinds), size in zip(self.truths, self.sizes, strict=True)
-        ]
-
-
-def prepare(data, height, width):
-    """All pictures of a data set, squashed.
-
-    Returns:
-        Dict from the name of each split to its `Pictures`, and the data without the images that
-        cannot be read.
-
-    Raises:
-        UserError: If they take too much memory, or too many are broken.
-    """
-    count = sum(data.sizes.values())
-    if (needed := count * height * width * 3) > _MOST_BYTES:
-        raise UserError(
-            f"{count:,} images of {width} x {height} pixels take {needed / 2**30:.1f} GiB of "
-            f"memory, more than {_MOST_BYTES // 2**30}: give a smaller --height and --width, or "
-            "--limit"
-        )
-    pictures, sizes, broken = {}, {}, []
-    for part, split in data.splits.items():
-        pictures[part], sizes[part] = np.empty((len(split), height, width, 3), "uint8"), []
-        for image in split.images():
-            if isinstance(image, BrokenImage):
-                broken.append(image)
-            else:
-                pictures[part][len(sizes[part])] = squash(image, height, width)
-                sizes[part].append(image.shape[:2])
-    pictures = {part: pictures[part][: len(rows)] for part, rows in sizes.items()}
-    data = image_data.with_copies_noted(data.without(broken), pictures)
-    return {
-        part: Pictures(
-            pictures[part],
-            np.array(rows, "int32"),
-            data.splits[part].truths(data.labels),
-        )
-        for part, rows in sizes.items()
-    }, data
-
-
-def squash(image, height, width):
-    """An image uint8 `(h, w, 3)` as `(height, width, 3)`."""
-    from PIL import Image
-
-    if image.shape[:2] == (height, width):
-        return image
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
-
-
 def search(model, image, size, *, most, overlap):
     """`detector.detect` of the outputs of a model for uint8 images."""
     from recipes.parts import detector
@@ -207,7 +134,7 @@ def export(model, folder, images, sizes, labels, *, first, most, overlap):
     Args:
         model: The model to use, as `recipes.object_detection.build_model` returns it.
         folder: Path.
-        images, sizes: As of `Pictures`, on which the forms are compared.
+        images, sizes: As of `squashed.Pictures`, on which the forms are compared.
         labels: List of the names of the classes.
         first: uint8 `(h, w, 3)`, the first of the pictures before it was squashed, to draw.
         most, overlap: As for `detector.detect`.
