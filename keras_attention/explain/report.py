@@ -11,24 +11,20 @@ import numpy.typing as npt
 from keras_attention import checks
 from keras_attention.explain import removal
 from keras_attention.explain.faithfulness import FRACTIONS
-from keras_attention.explain.gradients import gradient_times_input, integrated_gradients
-from keras_attention.explain.maps import attention_maps
-from keras_attention.explain.permutation import permutation_test
-from keras_attention.explain.probabilities import entry
+from keras_attention.explain.of_model import OfModel
+from keras_attention.explain.rank_correlation import agreement
 from keras_attention.explain.trials import Trials
+from keras_attention.explain.verdict import ATTENTION, RANDOM, SMALL, UNIFORM, error, judged, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ATTENTION, RANDOM, UNIFORM, LEAVE_ONE_OUT = "attention", "random", "uniform", "leave-one-out"
+LEAVE_ONE_OUT = "leave-one-out"
 _TENTHS = tuple(tenth / 10 for tenth in range(11))
 _FRACTIONS = np.array(sorted({*FRACTIONS, *_TENTHS}))
 _AT_DEYOUNG = np.searchsorted(_FRACTIONS, FRACTIONS)
 _AT_TENTHS = np.searchsorted(_FRACTIONS, _TENTHS)
 _DRAWS = 3  # of random weights, whose figures are averaged
-_LEAST = 10  # examples for a verdict
-_SMALL = 0.01  # of the mean probability: a smaller fall changes no answer
-_CLOSE = 0.5  # share of the way from random weights to the best other explanation
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -234,7 +230,7 @@ def explanation_report(
         gradients by rank correlation. The verdict and its bounds are this library's own.
     """
     if isinstance(predict, keras.Model):
-        of_model = _OfModel(predict, inputs, output, batch_size)
+        of_model = OfModel(predict, inputs, output, batch_size)
         if weights is None or isinstance(weights, str):
             layer, weights = of_model.weights(weights)
             permutation = permutation or of_model.permutation(layer, seed)
@@ -285,18 +281,18 @@ def _measured(trials, given, permutation, parts, unit, seed):
         for name in order
     }  # each (B, 2, F)
     aopc = {name: x[:, 0, _AT_TENTHS].mean(axis=-1) for name, x in drops.items()}  # (B,) each
-    verdict, sentence, difference = _judged(aopc, trials.chosen.mean(), unit)
+    verdict, sentence, difference = judged(aopc, trials.chosen.mean(), unit)
     if permutation is not None:
         permutation = {name: float(np.mean(x)) for name, x in permutation.items()}
-        if permutation["distance"] < _SMALL:
-            moved = _short(permutation["distance"])
+        if permutation["distance"] < SMALL:
+            moved = short(permutation["distance"])
             sentence += f" The model hardly needs its weights: shuffled, they move it by {moved}."
     return ExplanationReport(
         verdict=verdict,
         sentence=sentence,
         figures={name: _figures(aopc[name], drops[name], trials.chosen) for name in order},
         difference=difference,
-        agreement=_agreement(attributions, parts.mask),
+        agreement=agreement(attributions, parts.mask),
         permutation=permutation,
         curves={
             name: dict(
@@ -343,97 +339,11 @@ def _figures(aopc, drops, chosen):
     deletion, insertion = drops[:, 0], drops[:, 1]  # (B, F)
     return {
         "aopc": float(aopc.mean()),
-        "error": _error(aopc),
+        "error": error(aopc),
         "comprehensiveness": float(deletion[:, _AT_DEYOUNG].mean()),
         "sufficiency": float(insertion[:, _AT_DEYOUNG].mean()),
         "insertion": float(chosen.mean() - insertion[:, _AT_TENTHS].mean()),
     }
-
-
-def _error(x):
-    """The standard error of a mean; of a single number it is not known."""
-    return float(x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else float("inf")
-
-
-def _judged(aopc, probability, unit):
-    """Verdict, sentence, and the mean difference from random weights with its standard error."""
-    differences = {name: x - aopc[RANDOM] for name, x in aopc.items()}
-    means = {name: float(x.mean()) for name, x in differences.items()}
-    # Student's t for few examples, nearly.
-    spread = 1.96 + 3.0 / len(aopc[ATTENTION])
-    margins = {name: spread * _error(x) for name, x in differences.items()}
-    least = _SMALL * probability
-    is_above = {name: x > margins[name] and x >= least for name, x in means.items()}
-    rivals = [name for name in aopc if name not in (ATTENTION, RANDOM, UNIFORM)]
-    best = max(rivals, key=means.get)
-    own, of_random, of_best = (_short(aopc[name].mean()) for name in (ATTENTION, RANDOM, best))
-    beside = (
-        f"when the {unit}s with the largest weights are removed, the probability of the predicted "
-        f"class, {_short(probability)}, falls by {own} on average; it falls by {of_random} for "
-        f"random {unit}s, and by {of_best} for those that {best} chooses."
-    )
-    if len(aopc[ATTENTION]) < _LEAST:
-        count = len(aopc[ATTENTION])
-        verdict = "unclear"
-        sentence = f"Too few examples for a verdict: {count}, where {_LEAST} are needed."
-    elif not is_above[ATTENTION] and not is_above[best]:
-        verdict = "unclear"
-        sentence = (
-            f"The maps cannot be judged: no way to choose {unit}s, by attention or otherwise, "
-            f"changes the answer more than random {unit}s do."
-        )
-    elif is_above[ATTENTION]:
-        if means[ATTENTION] >= _CLOSE * means[best]:
-            verdict, sentence = "yes", f"The maps can be believed: {beside}"
-            if not is_above[best]:
-                sentence += f" So {best} is no better than chance here, and a weak rival."
-        else:
-            verdict, sentence = "partly", f"The maps can be believed in part: {beside}"
-    elif means[ATTENTION] + margins[ATTENTION] < _CLOSE * means[best]:
-        verdict, sentence = "no", f"The maps cannot be believed: {beside}"
-    else:
-        verdict = "unclear"
-        sentence = f"Too few examples for a verdict: they differ too much. Here, {beside}"
-    return verdict, sentence, (means[ATTENTION], _error(differences[ATTENTION]))
-
-
-def _short(number):
-    """The number with two decimals, or with two significant digits if it is small."""
-    return f"{number:.2f}" if abs(number) >= 0.1 else f"{number:.2g}"
-
-
-def _agreement(attributions, mask):
-    """Means of the rank correlations of each pair of methods, over examples where both order."""
-    found = {name: {} for name in attributions}
-    names = list(attributions)
-    for place, name in enumerate(names):
-        for other in names[place + 1 :]:
-            values = [
-                _rank_correlation(x[is_part], y[is_part])
-                for x, y, is_part in zip(attributions[name], attributions[other], mask, strict=True)
-            ]
-            values = [value for value in values if value is not None]
-            found[name][other] = found[other][name] = (
-                float(np.mean(values)) if values else float("nan")
-            )
-    return found
-
-
-def _rank_correlation(x, y):
-    """Spearman's rank correlation, `None` where one of both is the same everywhere."""
-    if not len(x):
-        return None
-    x, y = (_mean_ranks(values) for values in (x, y))
-    x, y = x - x.mean(), y - y.mean()
-    size = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / size) if size > 0 else None
-
-
-def _mean_ranks(x):
-    """Ranks from 0 by rising value; equal values share the mean of theirs."""
-    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts + 1) / 2)[place.reshape(-1)]
 
 
 def _rounded(figures):
@@ -441,55 +351,3 @@ def _rounded(figures):
     if isinstance(figures, dict):
         return {name: _rounded(value) for name, value in figures.items()}
     return round(float(figures), 6) if np.isfinite(figures) else None
-
-
-class _OfModel:
-    """What a Keras model says of itself: probabilities, weights, gradients, in batches."""
-
-    def __init__(self, model, inputs, output, batch_size):
-        self._model, self._inputs, self._output = model, np.asarray(inputs), output
-        self._batch_size = batch_size
-
-    def probabilities(self, inputs):
-        return entry(self._model.predict_on_batch(inputs), self._output)
-
-    def weights(self, name):
-        """The name of an attention layer and its weights, of which the last axis stays."""
-        starts = range(0, len(self._inputs), self._batch_size)
-        batches = [
-            attention_maps(self._model, self._inputs[start : start + self._batch_size])
-            for start in starts
-        ]
-        maps = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
-        if name is None and len(maps) == 1:
-            (name,) = maps
-        if name not in maps:
-            raise ValueError(
-                "`weights` must be an array or name one of the model's attention layers. Received: "
-                f"weights={name!r}, layers {list(maps)}"
-            )
-        weights = maps[name]
-        is_grid = self._inputs.ndim == 4
-        axes = tuple(range(1, weights.ndim - (2 if is_grid else 1)))
-        return name, weights.mean(axis=axes) if axes else weights
-
-    def permutation(self, layer, seed):
-        try:
-            return permutation_test(
-                self._model, self._inputs, layer=layer, output=self._output, seed=seed,
-                batch_size=self._batch_size,
-            )  # fmt: skip
-        except ValueError:  # a layer of Keras, or one in a loop: its weights cannot be changed
-            return None
-
-    def gradients(self, embedding):
-        methods = {
-            "gradient x input": gradient_times_input, "integrated gradients": integrated_gradients
-        }  # fmt: skip
-        return {
-            name: method(
-                self._model, self._inputs, layer=embedding, output=self._output,
-                batch_size=self._batch_size,
-            )
-            for name, method in methods.items()
-        }  # fmt: skip

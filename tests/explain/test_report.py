@@ -1,16 +1,15 @@
-"""explanation_report: figures from their equations, and models of which the truth is known."""
+"""explanation_report: figures from their equations, how it runs, and what it refuses."""
 
-import html.parser
 import itertools
 import json
 import threading
 
-import keras
 import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.backend import BACKEND, of_no_backend
+from tests.backend import of_no_backend
+from tests.explain.texts import judge, judge_steps, make_texts
 
 TENTHS = range(0, 101, 10)  # per cent, the steps of AOPC
 FRACTIONS = (1, 5, 10, 20, 50)  # per cent, as in `faithfulness`
@@ -83,46 +82,24 @@ def _check(report, ps, units, said):
             np.testing.assert_allclose(report.curves[name][curve], mean, atol=1e-6)
 
 
-def _of_sequences(x, seen):
-    """Probabilities of three classes that change with what the steps hold, and where it stands."""
-    place = 1 / (1 + np.arange(x.shape[1]))
-    score = np.where(seen, np.sin(x) * place, 0).sum(1) + 0.1 * seen.sum(1)
-    return keras.ops.convert_to_numpy(
-        keras.ops.softmax(np.stack([score, 0.3 - score, 0 * score], axis=1), axis=-1)
-    )
-
-
-def _predict(ids):
-    return _of_sequences(ids, ids != 0)
-
-
-def _texts(rows=9, steps=13, seed=0):
-    """Ids of different lengths, among them one and none."""
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(1, 20, size=(rows, steps))
-    for row, length in zip(ids, [steps, 1, 0, *rng.integers(2, steps, rows - 3)], strict=True):
-        row[length:] = 0
-    return ids
-
-
 def _of_ids(row):
     """`p` of `_expected`: the ids of the kept steps alone, then padding."""
 
     def p(kept):
         left = [token for step, token in enumerate(row) if step in kept]
-        return _predict(np.array([left + [0] * (len(row) - len(left))]))[0]
+        return judge(np.array([left + [0] * (len(row) - len(left))]))[0]
 
     return p
 
 
 def test_figures_of_ids_of_different_lengths():
-    ids = _texts()
+    ids = make_texts()
     weights, rival = np.random.default_rng(1).normal(size=(2, *ids.shape))
-    report = ka.explanation_report(_predict, ids, weights, rivals={"other": rival}, batch_size=4)
+    report = ka.explanation_report(judge, ids, weights, rivals={"other": rival}, batch_size=4)
     units = [[step for step, token in enumerate(row) if token] for row in ids]
     _check(report, [_of_ids(row) for row in ids], units, {"attention": weights, "other": rival})
-    np.testing.assert_allclose(report.probabilities, _predict(ids))
-    figures = ka.faithfulness(_predict, ids, weights)
+    np.testing.assert_allclose(report.probabilities, judge(ids))
+    figures = ka.faithfulness(judge, ids, weights)
     for name in ("comprehensiveness", "sufficiency"):
         assert report.figures["attention"][name] == pytest.approx(figures[name].mean())
 
@@ -130,7 +107,7 @@ def test_figures_of_ids_of_different_lengths():
 def test_parts_of_equal_weight_are_removed_in_random_order():
     row, weights = [3, 14, 9, 2, 17, 6], [0.2, 0.5, 0.2, 0.1, 0.2, 0.1]
     weights = np.array(weights)
-    report = ka.explanation_report(_predict, np.tile(row, (300, 1)), np.tile(weights, (300, 1)))
+    report = ka.explanation_report(judge, np.tile(row, (300, 1)), np.tile(weights, (300, 1)))
     orders = [  # the places of the 0.5, of the three 0.2 and of the two 0.1
         dict(zip([1, *middle, *last], range(6, 0, -1), strict=True))
         for middle in itertools.permutations([0, 2, 4])
@@ -154,7 +131,7 @@ def test_figures_of_features_with_a_mask():
         """Of the steps that are not -1, moved to the start."""
         order = np.argsort((x == -1).all(-1), axis=1, kind="stable")
         x = np.take_along_axis(x, order[:, :, None], axis=1)
-        return _of_sequences(x.sum(-1), (x != -1).any(-1))
+        return judge_steps(x.sum(-1), (x != -1).any(-1))
 
     def of_row(row):
         def p(kept):
@@ -183,12 +160,12 @@ WORDS = np.array(
 
 def test_figures_of_words_of_pieces():
     weights = np.random.default_rng(0).random(PIECES.shape)
-    report = ka.explanation_report(_predict, PIECES, weights, groups=WORDS, unit="word")
+    report = ka.explanation_report(judge, PIECES, weights, groups=WORDS, unit="word")
 
     def of_row(ids, groups):
         def p(kept):
             left = [i for i, g in zip(ids, groups, strict=True) if i and (g in kept or g == -1)]
-            return _predict(np.array([left + [0] * (8 - len(left))]))[0]
+            return judge(np.array([left + [0] * (8 - len(left))]))[0]
 
         return p
 
@@ -208,12 +185,12 @@ def test_figures_of_sentences():
     ids = np.array([[5, 6, 1, 7, 8, 9, 1, 2, 1, 0], [2, 3, 4, 1, 5, 1, 0, 0, 0, 0]])
     sentences = np.cumsum(ids == 1, axis=1) - (ids == 1)  # 1 is the full stop
     weights = np.random.default_rng(0).random(ids.shape)
-    report = ka.explanation_report(_predict, ids, weights, groups=sentences, unit="sentence")
+    report = ka.explanation_report(judge, ids, weights, groups=sentences, unit="sentence")
 
     def of_row(ids, groups):
         def p(kept):
             left = [i for i, g in zip(ids, groups, strict=True) if i and g in kept]
-            return _predict(np.array([left + [0] * (10 - len(left))]))[0]
+            return judge(np.array([left + [0] * (10 - len(left))]))[0]
 
         return p
 
@@ -333,24 +310,6 @@ def test_figures_of_images_with_a_grid(dtype):
     assert report.grid == (3, 2)
 
 
-def test_agreement_is_spearmans_rank_correlation():
-    stats = pytest.importorskip("scipy.stats")
-    ids = _texts(12)
-    rng = np.random.default_rng(1)
-    said = {name: rng.integers(0, 5, ids.shape) / 4 for name in ("attention", "first", "second")}
-    said["second"][4] = 1.0  # orders nothing, so does not count
-    rivals = {name: said[name] for name in ("first", "second")}
-    report = ka.explanation_report(_predict, ids, said["attention"], rivals=rivals)
-    said["leave-one-out"] = report.attributions["leave-one-out"]
-    for one, other in itertools.permutations(said, 2):
-        found = []
-        for b, row in enumerate(ids):
-            x, y = said[one][b, row > 0], said[other][b, row > 0]
-            if len(set(x)) > 1 and len(set(y)) > 1:
-                found.append(stats.spearmanr(x, y).statistic)
-        assert report.agreement[one][other] == pytest.approx(np.mean(found))
-
-
 def _additive(values):
     """A model whose probability is the sum of the values of the ids."""
     return lambda ids: values[ids].sum(1)
@@ -373,186 +332,12 @@ def test_random_weights_remove_each_part_as_often():
 def test_the_difference_is_that_of_the_means_and_its_error_of_pairs():
     ids = np.arange(1, 201).reshape(20, 10)
     weights = -ids  # equal to the order of no weights at all
-    report = ka.explanation_report(_predict, ids, weights)
+    report = ka.explanation_report(judge, ids, weights)
     mean, error = report.difference
     of = report.figures
     assert mean == pytest.approx(of["attention"]["aopc"] - of["random"]["aopc"])
     low = abs(of["attention"]["error"] - of["random"]["error"])
     assert low <= error <= of["attention"]["error"] + of["random"]["error"]
-
-
-# --- Models of which the truth is known.
-
-
-def _planted(rows, steps=10, seed=0, late=False):
-    """Texts in which a 1 or a 2 decides, and the place of that word; late: in the second half."""
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(3, 12, size=(rows, steps))
-    labels, lengths = rng.integers(0, 2, rows), rng.integers(5, steps + 1, rows)
-    places = rng.integers(lengths // 2 if late else 0, lengths - late)  # nor last, if late
-    ids[np.arange(steps) >= lengths[:, None]] = 0
-    ids[np.arange(rows), places] = 1 + labels
-    return ids, labels, places
-
-
-def _shuffled(weights, mask, seed=0):
-    """The weights of each text in another order among its steps."""
-    rng, weights = np.random.default_rng(seed), weights.copy()
-    for row, steps in zip(weights, mask, strict=True):
-        row[steps] = rng.permutation(row[steps])
-    return weights
-
-
-def test_a_trained_model_and_its_own_weights():
-    keras.utils.set_random_seed(0)
-    ids, labels, places = _planted(400)
-    inputs = keras.Input((None,), dtype="int32")
-    x = keras.layers.Embedding(12, 4, mask_zero=True)(inputs)
-    x = ka.AttentionPooling(name="pool")(x)
-    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x))
-    model.compile(keras.optimizers.Adam(0.1), "binary_crossentropy", jit_compile=BACKEND == "jax")
-    model.fit(ids, labels, batch_size=100, epochs=20, verbose=0)
-    tested = ids[:60]
-    weights = ka.attention_maps(model, tested)["pool"]
-    predict = model.predict_on_batch
-    report = ka.explanation_report(predict, tested, weights, unit="word")
-    assert np.mean((report.probabilities[:, 1] > 0.5) == labels[:60]) > 0.9
-    assert report.verdict == "yes", report.sentence
-    assert np.mean(weights.argmax(1) == places[:60]) > 0.5
-    wrong = ka.explanation_report(predict, tested, _shuffled(weights, tested > 0), unit="word")
-    assert wrong.verdict == "no", wrong.sentence
-    assert report.difference[0] > 2 * report.difference[1]
-
-
-def test_a_model_that_carries_the_word_to_where_it_attends():
-    """A known-false map: the recurrent layer brings the word to the first and last steps."""
-    keras.utils.set_random_seed(0)
-    ids, labels, places = _planted(400, steps=8, late=True)
-    without = np.where(ids < 3, 3, ids)[:100]  # of which the model shall say one half
-    without[ids[:100] == 0] = 0
-    inputs = keras.Input((8,), dtype="int32")
-    x = keras.layers.Embedding(12, 8, mask_zero=True)(inputs)
-    x = keras.layers.Bidirectional(keras.layers.GRU(8, return_sequences=True))(x)
-    at = np.exp(-4.0 * np.arange(8))  # softmax of a score of the position
-    at = (at / at.sum()).astype("float32")
-    x = keras.ops.sum(x * at[:, None], axis=1)
-    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x))
-    model.compile(keras.optimizers.Adam(0.05), "binary_crossentropy", jit_compile=BACKEND == "jax")
-    texts, targets = np.concatenate([ids, without]), np.r_[labels, np.full(100, 0.5)]
-    model.fit(texts, targets, batch_size=100, epochs=12, verbose=0)
-    tested = ids[:60]
-    report = ka.explanation_report(
-        model.predict_on_batch, tested, np.tile(at, (60, 1)), unit="word"
-    )
-    assert np.mean((report.probabilities[:, 1] > 0.5) == labels[:60]) > 0.9
-    found = np.where(report.mask, report.attributions["leave-one-out"], -1).argmax(1)
-    assert np.mean(found == places[:60]) > 0.9
-    assert report.verdict == "no", report.sentence
-    assert report.figures["leave-one-out"]["aopc"] > report.figures["random"]["aopc"] + 0.1
-
-
-def _looks_for_the_planted(ids):
-    score = 3.0 * (ids == 2).sum(1) - 3.0 * (ids == 1).sum(1)
-    return 1 / (1 + np.exp(-score))
-
-
-def test_a_model_that_always_says_the_same():
-    ids, _, _ = _planted(30)
-    report = ka.explanation_report(lambda ids: np.full(len(ids), 0.8), ids, ids == 1)
-    assert report.verdict == "unclear"
-    assert report.difference == pytest.approx((0, 0))
-
-
-@pytest.mark.parametrize(("rows", "verdict"), [(1, "unclear"), (9, "unclear"), (10, "yes")])
-def test_few_examples(rows, verdict):
-    ids, _, _ = _planted(rows)
-    report = ka.explanation_report(_looks_for_the_planted, ids, ids < 3)
-    assert report.verdict == verdict, report.sentence
-    json.dumps(report.to_dict(), allow_nan=False)  # no error is known of one example
-    assert "<table" in report.to_html()
-
-
-@pytest.mark.parametrize(
-    ("right", "verdict"), [(1.0, "yes"), (0.8, "yes"), (0.35, "partly"), (0.0, "no")]
-)
-def test_weights_that_are_right_for_some_of_the_texts(right, verdict):
-    ids, _, places = _planted(200)
-    rng = np.random.default_rng(1)
-    weights = rng.random(ids.shape)
-    if right == 0:
-        weights[np.arange(200), places] = 0.3  # a little less than at random
-    rows = np.arange(200)[: int(200 * right)]
-    weights[rows, places[rows]] = 2
-    report = ka.explanation_report(_looks_for_the_planted, ids, weights)
-    assert report.verdict == verdict, report.sentence
-    assert report.best_rival == "leave-one-out"
-
-
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_the_bright_cell_of_an_image(dtype):
-    rng = np.random.default_rng(0)
-    cells = rng.integers(0, 12, 24)
-    cells = np.stack([cells // 4, cells % 4], axis=1)
-    images = rng.random((24, 12, 16, 1)) * 0.3
-    for image, (row, column) in zip(images, cells, strict=True):
-        image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 1
-    scale = 255 if dtype == "uint8" else 1
-    images = (images * scale).astype(dtype)
-    right = np.zeros((24, 3, 4))
-    right[np.arange(24), cells[:, 0], cells[:, 1]] = 1
-
-    def predict(images):  # by the brightest row
-        return 1 / (1 + np.exp(5 - 10 * (images / scale).max((1, 2, 3))))
-
-    report = ka.explanation_report(predict, images, right, unit="cell")
-    assert report.verdict == "yes", report.sentence
-    wrong = np.roll(right, 1, axis=2)
-    assert ka.explanation_report(predict, images, wrong).verdict == "no"
-
-
-def _says_what_is_first(ids):
-    return np.where(ids[:, 0] > 7, 0.95, 0.05)
-
-
-@pytest.mark.parametrize("place", [None, 6])
-def test_equal_weights_do_not_find_what_stands_first(place):
-    """A map that is flat but for the wrong step, of a model that looks at the first step."""
-    ids = np.random.default_rng(0).integers(3, 12, (100, 10))
-    weights = np.zeros(ids.shape)
-    if place is not None:
-        weights[:, place] = 1
-    report = ka.explanation_report(_says_what_is_first, ids, weights)
-    assert report.verdict == "no", report.sentence
-    assert report.figures["uniform"]["aopc"] > report.figures["random"]["aopc"] + 0.1
-
-
-def test_a_fall_that_changes_no_answer():
-    ids, _, _ = _planted(30)
-    report = ka.explanation_report(lambda ids: 0.9 + 0.004 * (ids < 3).sum(1), ids, ids < 3)
-    assert report.verdict == "unclear", report.sentence
-    report = ka.explanation_report(lambda ids: 0.9 - 0.004 * (ids < 3).sum(1), ids, ids < 3)
-    assert report.verdict == "unclear", report.sentence
-
-
-def test_too_few_examples_to_tell_no_from_yes():
-    ids, _, places = _planted(12, seed=3)
-    weights = np.random.default_rng(0).random(ids.shape)
-    weights[np.arange(12), places] = [2, -1] * 6  # right for a half, and wrong for the other
-    report = ka.explanation_report(_looks_for_the_planted, ids, weights)
-    mean, error = report.difference
-    assert mean - 1.96 * error < 0
-    half = report.figures["leave-one-out"]["aopc"] - report.figures["random"]["aopc"]
-    assert mean + 1.96 * error > half / 2
-    assert report.verdict == "unclear", report.sentence
-    assert "few examples" in report.sentence
-
-
-def test_two_words_of_which_each_is_enough():
-    """Leave-one-out sees neither; the map that names both is above random weights all the same."""
-    ids = np.random.default_rng(0).permuted(np.tile(np.r_[1, 1, 3:11], (40, 1)), axis=1)
-    report = ka.explanation_report(lambda ids: np.where((ids == 1).any(1), 0.9, 0.2), ids, ids == 1)
-    assert not report.attributions["leave-one-out"].any()
-    assert report.verdict == "yes", report.sentence
 
 
 # --- How it runs.
@@ -563,41 +348,41 @@ def _numbers(report):
 
 
 def test_same_seed_same_report():
-    ids = _texts()
+    ids = make_texts()
     weights = np.random.default_rng(1).random(ids.shape)
-    one, same, other = (
-        ka.explanation_report(_predict, ids, weights, seed=seed) for seed in (3, 3, 4)
-    )
+    one, same, other = (ka.explanation_report(judge, ids, weights, seed=seed) for seed in (3, 3, 4))
     assert _numbers(one) == _numbers(same) != _numbers(other)
     assert one.figures["attention"] == other.figures["attention"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50])
 def test_no_batch_is_larger_than_asked_for(batch_size):
-    ids = _texts()
+    ids = make_texts()
     weights = np.random.default_rng(1).random(ids.shape)
     seen = []
 
     def predict(ids):
         seen.append(len(ids))
-        return _predict(ids)
+        return judge(ids)
 
     report = ka.explanation_report(predict, ids, weights, batch_size=batch_size)
     assert max(seen) <= batch_size
-    expected = ka.explanation_report(_predict, ids, weights)
+    expected = ka.explanation_report(judge, ids, weights)
     assert report.figures["attention"] == pytest.approx(expected.figures["attention"])
     assert report.figures["random"] == pytest.approx(expected.figures["random"])
 
 
 @of_no_backend
 def test_two_threads_at_once():
-    jobs = [(_texts(9, 13, seed), np.random.default_rng(seed).random((9, 13))) for seed in (0, 1)]
-    alone = [_numbers(ka.explanation_report(_predict, *job)) for job in jobs]
+    jobs = [
+        (make_texts(9, 13, seed), np.random.default_rng(seed).random((9, 13))) for seed in (0, 1)
+    ]
+    alone = [_numbers(ka.explanation_report(judge, *job)) for job in jobs]
     start, found = threading.Barrier(2), {}
 
     def run(number):
         start.wait()
-        found[number] = [_numbers(ka.explanation_report(_predict, *jobs[number])) for _ in range(3)]
+        found[number] = [_numbers(ka.explanation_report(judge, *jobs[number])) for _ in range(3)]
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -614,30 +399,30 @@ def test_the_whole_input_is_predicted_as_it_is():
 
     def predict(x):
         seen.append(x.tolist())
-        return _predict(x)
+        return judge(x)
 
     report = ka.explanation_report(predict, x, np.ones((2, 3)), mask)
     assert seen.count(x.tolist()) == 1
     assert [[5, 9, 0]] * 2 not in seen
     for curves in report.curves.values():
-        assert curves["deletion"][0] == pytest.approx(_predict(x).max(1).mean())
+        assert curves["deletion"][0] == pytest.approx(judge(x).max(1).mean())
 
 
 def test_the_inputs_stay_as_they_are():
-    ids, weights = _texts(), np.random.default_rng(1).random((9, 13))
+    ids, weights = make_texts(), np.random.default_rng(1).random((9, 13))
     before = ids.copy(), weights.copy()
-    ka.explanation_report(_predict, ids, weights)
+    ka.explanation_report(judge, ids, weights)
     np.testing.assert_array_equal(ids, before[0])
     np.testing.assert_array_equal(weights, before[1])
 
 
 def test_verbose_shows_a_bar_that_ends(capfd):
-    ids, weights = _texts(), np.random.default_rng(1).random((9, 13))
-    ka.explanation_report(_predict, ids, weights)
+    ids, weights = make_texts(), np.random.default_rng(1).random((9, 13))
+    ka.explanation_report(judge, ids, weights)
     out, err = capfd.readouterr()
     assert not out
     assert not err
-    ka.explanation_report(_predict, ids, weights, verbose=True, batch_size=4)
+    ka.explanation_report(judge, ids, weights, verbose=True, batch_size=4)
     out, err = capfd.readouterr()
     last = [
         line
@@ -648,151 +433,10 @@ def test_verbose_shows_a_bar_that_ends(capfd):
     assert int(done.split("m")[-1]) == int(total.split("\x1b")[0])
 
 
-# --- What it is shown as.
-
-
-@pytest.fixture(scope="module")
-def report():
-    ids, _, places = _planted(20)
-    weights = np.random.default_rng(1).random(ids.shape)
-    weights[np.arange(20), places] = 2
-    return ka.explanation_report(
-        _looks_for_the_planted, ids, weights, rivals={"my <rival> & co": weights**2}, unit="word"
-    )
-
-
-def _words(report, b):
-    return [f"w{number}" for number in range(int(report.mask[b].sum()))]
-
-
-class _Page(html.parser.HTMLParser):
-    """The tags of a page and its text; fails where tags do not close."""
-
-    VOID = {"meta", "img", "br", "link", "hr", "input", "col"}
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.tags, self.text = [], [], []
-        self.feed(page)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not {"style", "title"} & set(self.open):
-            self.text.append(data)
-
-
-def test_to_dict_is_json(report):
-    found = report.to_dict()
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["verdict"] == report.verdict
-    assert found["sentence"] == report.sentence
-    assert found["figures"]["attention"]["aopc"] == pytest.approx(
-        report.figures["attention"]["aopc"], abs=1e-5
-    )
-
-
-def test_to_html_stands_alone_and_escapes(report):
-    pytest.importorskip("matplotlib")
-    words = _words(report, 0)
-    words[0], words[1] = "<b>&amp;", 'a"b<script>'
-    source = report.to_html(
-        title="Is <it> true & fair?", examples=[words], headings=["<i>Class</i> & co"]
-    )
-    page = _Page(source)
-    text = "".join(page.text)
-    assert report.sentence in text
-    assert "Is <it> true & fair?" in text
-    assert "<i>Class</i> & co" in text
-    assert "my <rival> & co" in text
-    assert text.count("<b>&amp;") == text.count('a"b<script>') == 2  # by attention and by a rival
-    names = [tag for tag, _ in page.tags]
-    assert not {"script", "link", "iframe", "i"} & set(names)
-    assert names.count("table") == 2
-    for _, attributes in page.tags:
-        for value in (attributes.get("src"), attributes.get("href")):
-            assert value is None or value.startswith("data:")
-        assert not any(name.startswith("on") for name in attributes)
-    assert "url(" not in source
-    assert "@import" not in source
-
-
-def test_to_html_shades_by_attention_and_by_the_best_rival(report):
-    pytest.importorskip("matplotlib")
-    texts = ["".join(_words(report, 0)), " ".join(_words(report, 1))]
-    spans = [[(2 * n, 2 * n + 2) for n in range(len(_words(report, 0)))]]
-    plain = report.to_html()
-    source = report.to_html(examples=[(texts[0], spans[0]), _words(report, 1)])
-    text = "".join(_Page(source).text)
-    assert text.count(texts[0]) == 2
-    assert text.count(texts[1]) == 2
-    assert source.count("<mark") - plain.count("<mark") > 2
-    assert "attention" in text
-    assert "leave-one-out" in text
-
-
-def test_to_html_embeds_images():
-    pytest.importorskip("matplotlib")
-    rng = np.random.default_rng(0)
-    images, weights = rng.random((12, 8, 8, 3)), rng.random((12, 2, 2))
-    report = ka.explanation_report(lambda x: x.mean((1, 2, 3)), images, weights, unit="cell")
-    plain = [tag for tag, _ in _Page(report.to_html()).tags].count("img")
-    page = _Page(report.to_html(examples=images[:2]))
-    found = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(found) >= plain + 2
-    for attributes in found:
-        assert attributes["src"].startswith("data:image/png;base64,")
-        assert attributes["alt"]
-
-
-def test_to_html_rejects_examples_with_too_few_parts(report):
-    pytest.importorskip("matplotlib")
-    few = _words(report, 0)[:-1]
-    with pytest.raises(ValueError, match=r"`examples` must have .* Received: .*of example 0"):
-        report.to_html(examples=[few])
-    with pytest.raises(ValueError, match=r"`examples` must have .* Received: .*of example 1"):
-        report.to_html(examples=[_words(report, 0), ("a b", [(0, 1), (2, 3)])])
-
-
-def test_to_html_rejects_other_numbers_of_examples_and_headings(report):
-    with pytest.raises(ValueError, match=r"`examples` must be the first .* Received: 21 of 20"):
-        report.to_html(examples=[["a"]] * 21)
-    with pytest.raises(ValueError, match=r"`headings` must have .* Received: 1 for 2"):
-        report.to_html(examples=[_words(report, 0), _words(report, 1)], headings=["one"])
-
-
-def test_agreement_of_what_orders_nothing_is_not_known():
-    ids = _texts()
-    report = ka.explanation_report(_predict, ids, np.ones(ids.shape))
-    assert np.isnan(report.agreement["attention"]["leave-one-out"])
-    assert report.to_dict()["agreement"]["attention"]["leave-one-out"] is None
-
-
-def test_plot_has_a_curve_of_each_method_in_both_panels(report):
-    pytest.importorskip("matplotlib")
-    figure = report.plot()
-    assert len(figure.axes) == 2
-    for axes, curve in zip(figure.axes, ("deletion", "insertion"), strict=True):
-        drawn = [line.get_ydata() for line in axes.lines]
-        for of_method in report.curves.values():
-            assert any(
-                np.allclose(y, of_method[curve]) for y in drawn if len(y) == len(report.fractions)
-            )
-        assert "word" in axes.get_xlabel()
-
-
 # --- What it refuses.
 
 
-def _report(inputs=None, weights=None, predict=_predict, **kwargs):
+def _report(inputs=None, weights=None, predict=judge, **kwargs):
     inputs = np.ones((2, 5), int) if inputs is None else inputs
     weights = np.ones((2, 5)) if weights is None else weights
     return ka.explanation_report(predict, inputs, weights, **kwargs)
@@ -887,7 +531,7 @@ def test_rejects_of_images(kwargs, message):
 
 
 def test_weights_of_padding_may_be_anything():
-    ids = _texts()
+    ids = make_texts()
     weights = np.where(ids > 0, 1.0, np.nan)
     assert np.isfinite(_report(ids, weights).figures["attention"]["aopc"])
 
@@ -913,60 +557,3 @@ def test_a_grid_with_a_function_that_removes_is_one_of_images():
         lambda inputs: predict(inputs["image"]), {"image": images}, weights, remove=remove
     )
     assert got.figures == expected.figures and got.grid == (2, 3)
-
-
-def _model(*, heads=0):
-    ids = keras.Input((6,), dtype="int32")
-    x = keras.layers.Embedding(20, 8, mask_zero=True, name="words")(ids)
-    if heads:
-        x = ka.MultiHeadAttention(heads, 4, name="heads")(x, x)
-    x = ka.AttentionPooling(name="pool")(x)
-    label = keras.layers.Dense(2, activation="softmax", name="label")(x)
-    return keras.Model(ids, {"label": label})
-
-
-def test_a_model_is_asked_for_all_that_it_knows():
-    ids = np.random.default_rng(0).integers(1, 20, (12, 6))
-    model = _model(heads=2)
-    report = ka.explanation_report(model, ids, "pool", output="label", batch_size=5)
-    weights = ka.attention_maps(model, ids)["pool"]
-    gradients = ka.gradient_times_input(model, ids, output="label")
-    moved = ka.permutation_test(model, ids, layer="pool", output="label")
-    np.testing.assert_allclose(report.attributions["attention"], weights, atol=1e-5)
-    np.testing.assert_allclose(report.attributions["gradient x input"], gradients, atol=1e-5)
-    assert {"leave-one-out", "integrated gradients"} <= set(report.figures)
-    assert report.permutation["distance"] == pytest.approx(moved["distance"].mean(), abs=1e-5)
-    assert f"{report.permutation['distance']:.3f}" in report.to_html()
-    assert "permutation" in report.to_dict()
-
-
-def test_heads_and_queries_are_averaged():
-    ids = np.random.default_rng(0).integers(1, 20, (12, 6))
-    model = _model(heads=2)
-    report = ka.explanation_report(model, ids, "heads", output="label")
-    weights = ka.attention_maps(model, ids)["heads"]  # (B, H, T, S)
-    np.testing.assert_allclose(
-        report.attributions["attention"], weights.mean(axis=(1, 2)), atol=1e-5
-    )
-
-
-def test_own_weights_of_a_model_are_beside_its_gradients():
-    ids = np.random.default_rng(0).integers(1, 20, (12, 6))
-    report = ka.explanation_report(_model(), ids, np.ones((12, 6)), output="label")
-    assert "gradient x input" in report.figures and report.permutation is None
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({"weights": "pooling"}, r"`weights` must be an array or name one .*'pooling'.*'pool'"),
-        ({"weights": None}, r"`weights` must be an array or name one .*None.*'heads', 'pool'"),
-        ({"output": None}, r"`output` must be one of 'label'"),
-        ({"embedding": "pieces"}, r"'pieces', of \['words'\]|'pieces'"),
-    ],
-)
-def test_rejects_of_models(kwargs, message):
-    ids = np.ones((12, 6), int)
-    kwargs = {"weights": "pool", "output": "label", **kwargs}
-    with pytest.raises(ValueError, match=message):
-        ka.explanation_report(_model(heads=2), ids, **kwargs)
