@@ -243,8 +243,11 @@ def train(config):
             baselines[name] = classes.measure(*classifier.answers(alike, test))
         records.show_scores(scores, baselines)
 
-        vocabulary, ids, count = texts.vocabulary, texts.ids["test"], config.parity_texts
-        forms = classifier.export(model, run.path, data, vocabulary, ids, count=count)
+        vocabulary = texts.vocabulary
+        forms = classifier.export(
+            model, run.path, data, vocabulary, texts.ids["test"], count=config.parity_texts,
+            text_signature=config.text_signature,
+        )  # fmt: skip
         details, section = classifier.described(data, *answers)
         run.publish(
             model, data, title=classifier.title_of(config, data), scores=scores,

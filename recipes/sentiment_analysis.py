@@ -218,7 +218,7 @@ def train(config):
 
         forms = classifier.export(
             model, run.path, data, texts.vocabulary, texts.ids["test"],
-            count=config.parity_texts,
+            count=config.parity_texts, text_signature=config.text_signature,
             formats=[form for form in FORMS if form != "tflite_full_int8" or config.full_int8],
         )  # fmt: skip
         details, section = classifier.described(data, *answers)
@@ -231,7 +231,7 @@ def train(config):
 
 def card(config, data, section):
     """The words of the model card, with a section of its own for the classes."""
-    use = classifier.how_to_use(f'python -m recipes.{NAME} predict FOLDER "A text"')
+    use = classifier.how_to_use(config, f'python -m recipes.{NAME} predict FOLDER "A text"')
     if config.encoder != "ngrams":
         return {**classifier.words_of_encoder(config, data), **section, "How to use": use}
     runs = f" and runs of up to {config.order} word pieces" if config.order > 1 else ""

@@ -45,7 +45,7 @@ from recipes.data import candidates
 from recipes.kit import explaining, fitting, flags, processes, records
 from recipes.kit.errors import UserError
 from recipes.kit.explaining import ExplainConfig
-from recipes.kit.exports import FORMS
+from recipes.kit.exports import FORMS, TEXT_SIGNATURE
 from recipes.kit.flags import TrainConfig, argument, default, option, size_dependent
 from recipes.kit.running import Run
 from recipes.maps import pairs
@@ -109,6 +109,7 @@ class Config(TrainConfig):
     baselines: bool = option(True, "train the same model without attention too, to compare")
     # What is written.
     parity_queries: int = option(100, "test queries on which the exports are compared", low=1)
+    text_signature: bool = option(True, TEXT_SIGNATURE)
     explained: int = option(100, explaining.HELP, low=0)
 
 
@@ -270,7 +271,7 @@ def train(config):
             baselines["the same without attention"] = texts.measure(config, alike, "test")
         records.show_scores(scores, baselines)
         parts = searched if config.architecture == "encoder" else ranked
-        forms = parts.export(model, run.path, texts, count=config.parity_queries)
+        forms = parts.export(model, run.path, texts, config)
         run.publish(
             model, data, title="Text matching", scores=scores, baselines=baselines, exports=forms,
             card=card(config), plot="map", details={"architecture": config.architecture},

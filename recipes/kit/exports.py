@@ -18,17 +18,32 @@ FORMS = {
 }
 
 
-def export(model, folder, *, signatures, files=None, timed=None, adds=False, **kwargs):
+TEXT_SIGNATURE = (
+    "let TFLite files take raw text, too: 0.7 MB more, and operators that few phones have"
+)
+OF_IDS_ALONE = (  # for a model card
+    " Here the TFLite files have no signatures of raw text (`--no-text-signature`), and any "
+    "interpreter runs them."
+)
+
+
+def export(
+    model, folder, *, formats, signatures, files=None, timed=None, adds=False, text_signature=True,
+    **kwargs,
+):  # fmt: skip
     """`ka.export_model` with files beside the forms, which are also attached to each TFLite file.
 
     Args:
         model, signatures: As for `ka.export_model`.
         folder: Path.
+        formats: List of forms, of `FORMS` or others of `ka.export_model`.
         files: Dict from the name of a file to its lines, a list of strings.
         timed: Dict from a figure's name to the signature whose time it is; by default
             `milliseconds` of the first.
         adds: Whether other forms have been exported to the folder, whose part of `parity.json`
             stays.
+        text_signature: Whether TFLite files have the signatures of raw texts, too. Tokenizers
+            take some 700 KB, and operators that few phones have.
         kwargs: Further arguments of `ka.export_model`.
 
     Returns:
@@ -40,6 +55,20 @@ def export(model, folder, *, signatures, files=None, timed=None, adds=False, **k
     """
     import keras_attention as ka
 
+    of_ids = [signature for signature in signatures if text_signature or not signature.text]
+    if len(of_ids) < len(signatures):
+        both = (
+            [form for form in formats if form == "saved_model"],
+            [form for form in formats if form != "saved_model"],
+        )
+        figures = {}
+        for part, taken in zip(both, (signatures, of_ids), strict=True):
+            if part:
+                figures |= export(
+                    model, folder, formats=part, signatures=taken, files=files,
+                    adds=adds or bool(figures), **kwargs,
+                )  # fmt: skip
+        return figures
     timed = timed or {"milliseconds": signatures[0].name}
     parity = folder / "parity.json"
     before = json.loads(parity.read_text()) if adds else {"forms": {}}
@@ -48,6 +77,7 @@ def export(model, folder, *, signatures, files=None, timed=None, adds=False, **k
         report = ka.export_model(
             model,
             folder,
+            formats=formats,
             signatures=signatures,
             attach={name: content.encode() for name, content in contents.items()},
             **kwargs,
@@ -116,48 +146,57 @@ def one_by_one(rows):
     )
 
 
-def runner(path, signature, *, operators=()):
+def runner(path, signature, *, otherwise=None, operators=()):
     """An exported model, to be called.
 
     Args:
         path: Path of a TFLite file or of the folder of a SavedModel.
         signature: String, which of its signatures to run.
+        otherwise: String, which to run if it has no such signature.
         operators: Registrars of the operators that it needs beyond TFLite's own.
 
     Returns:
-        Function from inputs, by name, to a dict of arrays; its `shapes` are those of the inputs.
+        Function from inputs, by name, to a dict of arrays. Its `shapes` are those of the inputs,
+        its `signature` is the one that it runs.
 
     Raises:
         UserError: If it cannot be loaded.
     """
     try:
         load = _of_saved_model if path.is_dir() else _of_tflite
-        return load(path, signature, operators)
+        return load(path, [signature, otherwise], operators)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise cannot_load(path, error) from error
 
 
-def _of_saved_model(path, signature, operators):
+def _first(wanted, has):
+    """The first wanted signature that a model has; else the first, of which an error will tell."""
+    return next((name for name in wanted if name in has), wanted[0])
+
+
+def _of_saved_model(path, wanted, operators):
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
+    signature = _first(wanted, loaded.signatures)
     function = loaded.signatures[signature]
 
     def run(**inputs):
         tensors = {name: tf.constant(x) for name, x in inputs.items()}
         return {name: x.numpy() for name, x in function(**tensors).items()}
 
-    run.loaded = loaded  # what it holds is freed with it
+    run.loaded, run.signature = loaded, signature  # what it holds is freed with it
     run.shapes = {name: spec.shape for name, spec in function.structured_input_signature[1].items()}
     return run
 
 
-def _of_tflite(path, signature, operators):
+def _of_tflite(path, wanted, operators):
     from ai_edge_litert import interpreter as litert
 
     interpreter = litert.InterpreterWithCustomOps(
         model_path=str(path), custom_op_registerers=list(operators)
     )
+    signature = _first(wanted, interpreter.get_signature_list())
     call = interpreter.get_signature_runner(signature)
 
     def run(**inputs):
@@ -165,4 +204,5 @@ def _of_tflite(path, signature, operators):
             return call(**inputs)
 
     run.shapes = {name: x["shape"] for name, x in call.get_input_details().items()}
+    run.signature = signature
     return run

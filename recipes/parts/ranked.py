@@ -1,6 +1,6 @@
 """Exporting what ranks texts for a query, and what it answers: the best lines of a file.
 
-figures = export(model, folder, texts, count=100)
+figures = export(model, folder, texts, config)
 rank = Ranker.load(folder, "model.tflite")
 for row in rank(query, documents)[:10]: ...
 """
@@ -63,18 +63,20 @@ def card(config):
             "tensorflow-text's operators; `ids` takes their word pieces and runs in any "
             "interpreter, with `vocabulary.txt` in the file itself (a TFLite file is also a zip "
             "archive). `saved_model` loads after `import tensorflow_text`."
+            + exports.OF_IDS_ALONE
+            * (not config.text_signature)
         ),
     }
 
 
-def export(model, folder, texts, *, count):
+def export(model, folder, texts, config):
     """Writes all forms of a model of pairs: of raw texts, and of ids.
 
     Args:
         model: Keras model of `query`, `document` and perhaps `position` to a dict with `score`.
         folder: Path.
         texts: `recipes.parts.pair_texts.Texts`, on whose test part the forms are compared.
-        count: Integer, the number of queries that are compared, at most.
+        config: The recipe's `Config`, which tells how many queries are compared.
 
     Returns:
         As `kit.exports.export`; the forms agree where the best candidate of a query is the same.
@@ -102,7 +104,7 @@ def export(model, folder, texts, *, count):
         return {**outputs, **shown}
 
     def samples(as_text):
-        for group in rows.groups()[:count]:
+        for group in rows.groups()[: config.parity_queries]:
             group = group[:32]
             if as_text:
                 query, document = (
@@ -143,6 +145,7 @@ def export(model, folder, texts, *, count):
         ],
         bounds=BOUNDS,
         files={"vocabulary.txt": texts.vocabulary},
+        text_signature=config.text_signature,
     )  # fmt: skip
 
 
@@ -213,7 +216,9 @@ class Ranker:
     def load(cls, folder, file):
         """Loads the form in `file` of a run folder, or raises `UserError`."""
         words = Words.load(folder)
-        return cls(words, exports.runner(folder / file, "text", operators=wordpiece.operators()))
+        names = {"query": "query", "document": "document"}
+        run = wordpiece.runner(folder / file, words.tokenizer, ("text", "ids"), names)
+        return cls(words, run)
 
     def __call__(self, query, documents, top=None):
         """The `Match`es of the best texts, the best first; of equal ones the first."""

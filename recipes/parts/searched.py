@@ -1,6 +1,6 @@
 """Exporting two towers, and what they find: the best of many texts, by one matrix product.
 
-figures = export(model, folder, texts, count=100)
+figures = export(model, folder, texts, config)
 search = Searcher.load(folder, "model.tflite")
 for match in search(query, documents, 10): ...
 """
@@ -38,17 +38,17 @@ def card(config):
             "operators; `query_ids` and `document_ids` take its word pieces and run in any "
             "interpreter, with `vocabulary.txt` in the file itself (a TFLite file is also a zip "
             "archive). All return `vector` and `weights`. `saved_model` loads after `import "
-            "tensorflow_text`."
+            "tensorflow_text`." + exports.OF_IDS_ALONE * (not config.text_signature)
         ),
     }
 
 
-def export(model, folder, texts, *, count):
+def export(model, folder, texts, config):
     """Writes all forms of the encoders of queries and of documents: of raw text, and of ids.
 
     Args:
         model, folder, texts: As for `ranked.export`, of two towers.
-        count: Integer, the number of test queries, and of documents, that are compared, at most.
+        config: The recipe's `Config`, which tells how many texts of each kind are compared.
 
     Returns:
         As `kit.exports.export`; the forms agree where the text that is nearest to another is the
@@ -71,7 +71,7 @@ def export(model, folder, texts, *, count):
             ids = tokenizer.tokenize(text).to_tensor()
             return {**read_ids(model, ids), "pieces": tf.gather(pieces, with_two_steps(ids))}
 
-        different = [column.index(text) for text in dict.fromkeys(column)][:count]
+        different = [column.index(text) for text in dict.fromkeys(column)][: config.parity_queries]
         text = {"text": strings(column[row] for row in different)}
         ids = {
             "ids": pad(
@@ -103,6 +103,7 @@ def export(model, folder, texts, *, count):
         ],
         bounds=BOUNDS,
         files={FILES[0]: texts.vocabulary},
+        text_signature=config.text_signature,
     )
 
 
@@ -120,10 +121,12 @@ class Searcher:
     @classmethod
     def load(cls, folder, file):
         """Loads the form in `file` of a run folder, or raises `UserError`."""
+        words = Words.load(folder)
         encoders = [
-            exports.runner(folder / file, side, operators=wordpiece.operators()) for side in SIDES
+            wordpiece.runner(folder / file, words.tokenizer, (side, f"{side}_ids"), {"text": "ids"})
+            for side in SIDES
         ]
-        return cls(Words.load(folder), *encoders)
+        return cls(words, *encoders)
 
     def __call__(self, query, documents, top=None):
         """The `Match`es of the `top` best texts, the best first; of equal ones the first."""

@@ -44,6 +44,7 @@ class TextConfig(TrainConfig):
         None, "title of the model card: the task, such as Kinds of questions"
     )
     parity_texts: int = option(200, "test texts on which the exports are compared", low=1)
+    text_signature: bool = option(True, exports.TEXT_SIGNATURE)
     explained: int = option(100, explaining.HELP, low=0)
 
 
@@ -75,7 +76,7 @@ class PredictConfig:
     html: Path | None = option(None, "also write a page with the shaded texts")
 
 
-def how_to_use(command):
+def how_to_use(config, command):
     """The words of a model card on how to use the files, after a command to copy."""
     return (
         f"    {command}\n\n"
@@ -83,7 +84,7 @@ def how_to_use(command):
         "operators; `ids` runs in any interpreter, with `vocabulary.txt` and `labels.txt` in the "
         "file itself (it is also a zip archive). `saved_model` takes raw text and loads after "
         "`import tensorflow_text`."
-    )
+    ) + exports.OF_IDS_ALONE * (not config.text_signature)
 
 
 def words_of_encoder(config, data):
@@ -198,7 +199,9 @@ def described(data, labels, probabilities):
     return {"classes": rows}, {"Classes": f"{words}\n\n{classes.table(rows)}"}
 
 
-def export(model, folder, data, vocabulary, ids, *, count, formats=None):
+def export(
+    model, folder, data, vocabulary, ids, *, count, text_signature=True, formats=None
+):  # fmt: skip
     """Exports a classifier of ids to forms that read raw text or ids, one text at a time.
 
     Args:
@@ -208,6 +211,7 @@ def export(model, folder, data, vocabulary, ids, *, count, formats=None):
         vocabulary: List of word pieces.
         ids: The test texts as ids.
         count: Integer, how many of them are used, at most.
+        text_signature: Whether TFLite files read raw text, too.
         formats: The forms, as `ka.export_model` takes them; `None` for all of `exports.FORMS`.
 
     Returns:
@@ -253,6 +257,7 @@ def export(model, folder, data, vocabulary, ids, *, count, formats=None):
             ),
         ],
         files={"vocabulary.txt": vocabulary, "labels.txt": data.labels},
+        text_signature=text_signature,
     )  # fmt: skip
 
 
@@ -285,13 +290,14 @@ class Reader:
             tokenizer = wordpiece.tokenizer_of(vocabulary)
         except (ValueError, RuntimeError) as error:
             raise cannot_load(folder / FILES[0], error) from error
-        run = exports.runner(path, "text", operators=wordpiece.operators())
+        run = wordpiece.runner(path, tokenizer, ("text", "ids"), {"text": "ids"})
         return cls(vocabulary, labels, tokenizer, run)
 
     def __call__(self, text):
         """The outputs for a text: its label, the label's probability, and a dict of arrays."""
         outputs = {name: x[0] for name, x in self.run(text=np.array([text.encode()])).items()}
-        return outputs.pop("label").decode(), float(outputs["probability"].max()), outputs
+        label = self.labels[int(outputs["probability"].argmax())]
+        return label, float(outputs["probability"].max()), outputs
 
     def words(self, text, weights):
         """Spans of the words of a text, and each word's sum of the weights of its pieces."""

@@ -95,7 +95,7 @@ def card(config, data, section, recipe):
         recipe: String, the recipe's name.
     """
     use = (
-        classifier.how_to_use(f"python -m recipes.{recipe} predict FOLDER --file DOCUMENT")
+        classifier.how_to_use(config, f"python -m recipes.{recipe} predict FOLDER --file DOCUMENT")
         + f" The model splits sentences itself; tokenizers do not see empty lines, so first put a "
         f"{PARAGRAPH} where one ends, as `recipes.text.sentences.mark_paragraphs` does. `grid` "
         "holds the ids in sentences, one per row, in step with `words`."

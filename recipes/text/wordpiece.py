@@ -9,6 +9,7 @@ import unicodedata
 
 import numpy as np
 
+from recipes.kit import exports
 from recipes.kit.errors import UserError
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
@@ -82,6 +83,39 @@ def tensorflow_text():
 def operators():
     """The registrars of tensorflow-text's operators, for TFLite's interpreter."""
     return tensorflow_text().tflite_registrar.SELECT_TFTEXT_OPS
+
+
+def runner(path, tokenizer, signatures, inputs):
+    """An exported model, to be called with raw texts.
+
+    Of a TFLite file without a signature of texts (`--no-text-signature`) the ids are made here.
+
+    Args:
+        path: Path of a TFLite file or of the folder of a SavedModel.
+        tokenizer: What `fast_tokenizer` returns.
+        signatures: Pair of strings, the signature of texts and that of ids.
+        inputs: Dict from the name of each input of texts to the name of its ids.
+
+    Returns:
+        As `exports.runner`.
+    """
+    of_texts, of_ids = signatures
+    run = exports.runner(path, of_texts, otherwise=of_ids, operators=operators())
+    if run.signature == of_texts:
+        return run
+
+    def read(**given):
+        texts = {inputs[name]: given.pop(name) for name in inputs}
+        return run(**{name: _padded_ids(tokenizer, x) for name, x in texts.items()}, **given)
+
+    read.shapes, read.signature = run.shapes, of_ids
+    return read
+
+
+def _padded_ids(tokenizer, texts):
+    """Ids `(B, T)` of an array of bytes, of one step at least."""
+    ids = tokenizer.tokenize(texts).to_tensor().numpy()
+    return ids if ids.shape[1] else np.zeros((len(ids), 1), "int32")
 
 
 def tokenize(tokenizer, texts, batch=2000):

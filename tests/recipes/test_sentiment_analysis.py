@@ -120,18 +120,28 @@ def test_other_encoders_are_trained_exported_and_read(encoder, tmp_path, capfd):
         encoder = tmp_path / "tiny"
     folder = tmp_path / "out"
     flags = [*TestContract.quick, "--encoder", encoder, "--explained", 10, "--output", folder]
+    of_ids_alone = encoder == "gru"
+    flags += ["--no-text-signature"] * of_ids_alone
     assert run("train", *flags) == 0
     assert "word pieces" in capfd.readouterr().out
     card = (folder / "README.md").read_text()
     assert "a bidirectional GRU" in card or "a pretrained transformer" in card
     assert ("| integrated gradients |" in card) == ("a bidirectional GRU" in card)
     assert "| leave-one-out |" in card
+    forms = json.loads((folder / "parity.json").read_text())["forms"]
+    for form in ("saved_model", "tflite"):
+        has_text = form == "saved_model" or not of_ids_alone
+        assert ("text" in forms[form]["signatures"]) == has_text and "ids" in forms[form][
+            "signatures"
+        ]
+    assert ("no signatures of raw text" in card) == of_ids_alone
     for form in recipe.FORMS:
         if (folder / recipe.FORMS[form]).exists():
             assert run("predict", folder, "--form", form, "--format", "jsonl", "It was good.") == 0
             answer = json.loads(capfd.readouterr().out)
             assert [word for word, _ in answer["words"]] == ["It", "was", "good", "."]
             assert sum(weight for _, weight in answer["words"]) == pytest.approx(1, abs=1e-4)
+    assert run("predict", folder, "") == 0  # an empty text is one, too
 
 
 # ------------------------------------------------------------------------------- in a browser

@@ -174,13 +174,13 @@ def test_a_long_text_is_cut_and_an_empty_one_is_read(toy_run):
 
 def test_abcnn_and_its_convolution_alone(tmp_path, lines, capfd, monkeypatch):
     monkeypatch.setattr(exports, "FORMS", {"tflite": "model.tflite"})
-    options = "--architecture abcnn --no-overlap --baselines".split()
+    options = "--architecture abcnn --no-overlap --baselines --no-text-signature".split()
     assert run("train", *TestContract.quick, *options, "--output", tmp_path / "out") == 0
     assert run("predict", tmp_path / "out", QUESTION, "--file", lines) == 0
     assert len(capfd.readouterr().out.splitlines()[-3:]) == 3
     card = (tmp_path / "out" / "README.md").read_text()
     assert "The model does not know a candidate's position" in card
-    assert "the same without attention" in card
+    assert "the same without attention" in card and "no signatures of raw text" in card
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config")
@@ -195,7 +195,7 @@ def test_a_model_may_know_positions(tmp_path, monkeypatch, eagerly):
 
 def test_an_encoder_finds_the_best_of_many_texts(tmp_path, lines, capfd, monkeypatch):
     monkeypatch.setattr(exports, "FORMS", {"tflite": "model.tflite"})
-    options = ["--architecture", "encoder", "--output", tmp_path / "out"]
+    options = ["--architecture", "encoder", "--no-text-signature", "--output", tmp_path / "out"]
     assert run("train", *TestContract.quick, *options) == 0
     capfd.readouterr()
     assert run("predict", tmp_path / "out", QUESTION, "--file", lines, "--format", "jsonl") == 0
