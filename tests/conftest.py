@@ -40,9 +40,7 @@ settings.load_profile("ci")
 
 def pytest_collection_modifyitems(items):
     """What takes long comes first, so that no process waits for the other one's last file."""
-    items.sort(
-        key=lambda item: item.path.parent.name != "recipes" and item.path.name != "test_export.py"
-    )
+    items.sort(key=lambda item: item.path.parent.name not in ("recipes", "export"))
     if keras.backend.backend() == "torch":
         for item in filter(_is_about_compiled_code, items):
             item.add_marker(pytest.mark.skip(reason="XLA compiles for TensorFlow and JAX alone"))
