@@ -2,11 +2,7 @@
 
 import keras
 import numpy as np
-import pytest
 from keras import ops
-
-from keras_attention.export import ExportError, export_model
-from tests.backend import BACKEND
 
 WORDS = 50
 
@@ -99,11 +95,3 @@ def tree_of(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-@pytest.mark.skipif(BACKEND == "tensorflow", reason="about other backends")
-def test_other_backends_are_told_what_to_do(tmp_path):
-    install = r'pip install "keras-attention-layers\[export\]"'
-    with pytest.raises(ExportError, match=f"KERAS_BACKEND=tensorflow.*compile=False.*{install}"):
-        export_model(small_model(), tmp_path / "out", numbers())
-    assert not (tmp_path / "out").exists()

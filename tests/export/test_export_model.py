@@ -20,6 +20,14 @@ from tests.backend import BACKEND, needs_tensorflow
 from tests.export.models import WORDS, classifier, numbers, run_tflite, small_model, texts, tree_of
 
 
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="about other backends")
+def test_other_backends_are_told_what_to_do(tmp_path):
+    install = r'pip install "keras-attention-layers\[export\]"'
+    with pytest.raises(ExportError, match=f"KERAS_BACKEND=tensorflow.*compile=False.*{install}"):
+        export_model(small_model(), tmp_path / "out", numbers())
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_backends_need_no_tensorflow():
     """With TensorFlow out of reach the package is imported, and an export says what it needs."""
     other = "jax" if BACKEND == "tensorflow" else BACKEND
