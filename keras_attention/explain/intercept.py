@@ -19,9 +19,10 @@ _handlers: contextvars.ContextVar[Mapping[Any, Any] | None] = contextvars.Contex
 _lock = threading.Lock()
 _users: dict[Any, int] = {}  # the same keys: how many contexts of any thread run with it now
 
+IN_A_LOOP = "the model runs it in a compiled function or a loop, or does not run it"
 UNREADABLE = (
-    "{what} of {name!r} can't be read: the model runs it in a compiled function or a loop, or "
-    "does not run it. Call the model without `tf.function` or `jax.jit`."
+    f"{{what}} of {{name!r}} can't be read: {IN_A_LOOP}. Call the model without `tf.function` or "
+    "`jax.jit`."
 )
 
 
@@ -119,7 +120,7 @@ def name_of(layer, layers, paths):
     return layer.name if is_unique else paths[layer].partition("/")[2]
 
 
-def find_layer(name, layers, paths, what):
+def find_layer(name, layers, paths, what, error=ValueError):
     """The one of some layers that has a name, or a path within the model.
 
     Args:
@@ -127,6 +128,7 @@ def find_layer(name, layers, paths, what):
         layers: List of layers.
         paths: From `paths_of_layers`.
         what: String, what the layers are, for the error.
+        error: Class of the error.
 
     Raises:
         ValueError: If there is none or more than one, with the names of all.
@@ -135,7 +137,7 @@ def find_layer(name, layers, paths, what):
     if len(found) == 1:
         return found[0]
     names = [name_of(layer, layers, paths) for layer in layers]
-    raise ValueError(
+    raise error(
         f"`layer` must be the name or path of one of the model's {what}. Received: layer={name!r}, "
         f"of {names}"
     )

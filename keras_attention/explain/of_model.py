@@ -3,8 +3,9 @@
 import numpy as np
 
 from keras_attention.explain.gradients import gradient_times_input, integrated_gradients
+from keras_attention.explain.intercept import IN_A_LOOP
 from keras_attention.explain.maps import attention_maps
-from keras_attention.explain.permutation import permutation_test
+from keras_attention.explain.permutation import CannotShuffle, permutation_test
 from keras_attention.explain.probabilities import entry
 
 
@@ -44,8 +45,12 @@ class OfModel:
                 self._model, self._inputs, layer=layer, output=self._output, seed=seed,
                 batch_size=self._batch_size,
             )  # fmt: skip
-        except ValueError:  # a layer of Keras, or one in a loop: its weights cannot be changed
+        except CannotShuffle:  # a layer of Keras
             return None
+        except ValueError as error:  # TensorFlow hands no other class on from a traced function
+            if IN_A_LOOP in str(error):
+                return None
+            raise
 
     def gradients(self, embedding):
         methods = {

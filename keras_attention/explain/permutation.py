@@ -27,6 +27,10 @@ from keras_attention.layers.hierarchical_attention import HierarchicalAttention
 LEVELS = ("words", "sentences")  # in the order in which `HierarchicalAttention` computes them
 
 
+class CannotShuffle(ValueError):
+    """Why the weights of a layer cannot be changed."""
+
+
 def permutation_test(
     model: keras.layers.Layer,
     inputs: npt.ArrayLike,
@@ -186,24 +190,25 @@ def _find(model, name):
     stem, _, level = (name or "").rpartition("/")
     if stem and level in LEVELS and not named:
         hierarchical = [layer for layer in layers if isinstance(layer, HierarchicalAttention)]
-        return find_layer(stem, hierarchical, paths, "`HierarchicalAttention` layers"), level
+        what = "`HierarchicalAttention` layers"
+        return find_layer(stem, hierarchical, paths, what, CannotShuffle), level
     if len(named) == 1 and named[0] not in layers and returns_weights(named[0]):
         inside = [below for _, below in layers_below(named[0]) if has_normalizer(below)]
         if len(inside) == 1:  # a block speaks for the layer in it
             return inside[0], None
         if not inside:
-            raise ValueError(
+            raise CannotShuffle(
                 "`layer` must be an attention layer of `keras_attention` with a normalizer. "
                 f"Received: layer={name!r}, a `{type(named[0]).__name__}`" + instead_of(named[0])
             )
     if not layers:
         others = [x for x in paths if returns_weights(x)]
-        raise ValueError(
+        raise CannotShuffle(
             "`model` must have an attention layer of `keras_attention` with a normalizer. "
             f"Received: model={model.name!r} with {[type(x).__name__ for x in others]}"
             + "".join(map(instead_of, others[:1]))
         )
-    return find_layer(name, layers, paths, "attention layers"), None
+    return find_layer(name, layers, paths, "attention layers", CannotShuffle), None
 
 
 def has_normalizer(layer):
@@ -231,7 +236,7 @@ def _by_example(weights, count):
     """
     rows, rest = divmod(math.prod(weights.shape[:-1]), count)
     if rest:
-        raise ValueError(
+        raise CannotShuffle(
             "`layer` must run on the batch of the inputs. Received: a layer with weights of shape "
             f"{weights.shape} for {count} inputs"
         )

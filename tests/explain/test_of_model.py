@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from keras_attention.explain.of_model import OfModel
 
 
 def _model(*, heads=0):
@@ -62,3 +63,25 @@ def test_rejects_of_models(kwargs, message):
     kwargs = {"weights": "pool", "output": "label", **kwargs}
     with pytest.raises(ValueError, match=message):
         ka.explanation_report(_model(heads=2), ids, **kwargs)
+
+
+def test_what_goes_wrong_in_the_model_itself_is_told():
+    """A layer of Keras has no weights to shuffle, which is no error; one of the model is one."""
+    ids = np.random.default_rng(0).integers(1, 20, (12, 6))
+    inputs = keras.Input((6,), dtype="int32")
+    x = keras.layers.Embedding(20, 8)(inputs)
+    x = keras.layers.MultiHeadAttention(2, 4, name="theirs")(x, x)
+    x = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling1D()(x))
+    model = keras.Model(inputs, x)
+    report = ka.explanation_report(model, ids, np.ones((12, 6)))
+    assert report.permutation is None
+    of_model = OfModel(model, ids, None, 4)
+    assert of_model.permutation("theirs", seed=0) is None
+    own = OfModel(_model(), ids, "label", 4)
+    own._model.get_layer("words").call = _fail
+    with pytest.raises(ValueError, match="the model's own"):
+        own.permutation("pool", seed=0)
+
+
+def _fail(*args):
+    raise ValueError("the model's own")
