@@ -154,7 +154,37 @@ def heads(runs):
     return ka.plot_alignment(maps[over_memory[-2]][0], *pieces)
 
 
-DRAWN = (rollout, sentiment, documents, recommendation, tagging, matching, reading, heads)
+def classification(runs):
+    """Which part of a picture its class was read from."""
+    from recipes.data.toy import marks as toy
+    from recipes.parts import classified
+
+    image = toy.splits()[2][1].image
+    label, probability, weights = classified.reader(
+        runs / "image_classification", "model.tflite"
+    )(image)
+    return ka.plot_image_attention(image, weights, [f"{label} {probability:.3f}"])
+
+
+def action(runs):
+    """Which frames of a clip an action was read from."""
+    from recipes.data.toy import figures as toy
+    from recipes.parts import watched
+
+    name = "action_recognition"
+    watch = watched.Watcher.load(runs / name, name, "model.tflite")
+    frames = toy.splits()[2][0].frames
+    outputs = {key: x[0] for key, x in watch.run(frames=frames[None]).items()}
+    found = watched.Watched("clip", frames, outputs["probability"], outputs["weights"])
+    best = outputs["probability"].argmax()
+    title = f"{watch.facts.labels[best]} {outputs['probability'][best]:.3f}"
+    return watched.figure(found, watch.facts, title)
+
+
+DRAWN = (
+    rollout, sentiment, documents, recommendation, tagging, matching, reading, heads,
+    classification, action,
+)  # fmt: skip
 # What the runs drew themselves.
 COPIED = {
     "translation": "translation/alignment.png",
@@ -162,6 +192,8 @@ COPIED = {
     "language": "language_modeling/attention.png",
     "speech": "speech_recognition/alignment.png",
     "summary": "summarization/copied.png",
+    "detection": "object_detection/found.png",
+    "segmentation": "image_segmentation/gates.png",
 }
 
 
