@@ -91,7 +91,7 @@ def _read_video(path, most, size):
             for number, frame in enumerate(container.decode(video=0)):
                 if number % step:
                     continue
-                kept.append(images.decode(frame.to_ndarray(format="rgb24"), size))
+                kept.append(images.decode(_upright(frame), size))
                 if len(kept) > 4 * most:
                     kept, step = kept[::2], 2 * step
     except (av.error.FFmpegError, OSError, IndexError) as error:
@@ -99,6 +99,12 @@ def _read_video(path, most, size):
     if not kept:
         raise ValueError("no frame")
     return [kept[row] for row in evenly(len(kept), most)]
+
+
+def _upright(frame):
+    """The picture of a frame, turned as the file says: phones store what they film on its side."""
+    quarters = round(getattr(frame, "rotation", 0) / 90)  # counterclockwise
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarters))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Clips of pictures: frames evenly sampled, from folders and from video files."""
 
+import struct
 import sys
 
 import numpy as np
@@ -67,14 +68,40 @@ def test_without_its_package_a_video_is_one_line(tmp_path, monkeypatch):
         videos.read(tmp_path / "a.mp4", 3, 4)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "bright"),
+    [((1, 0, 0, 1), "left"), ((0, 1, -1, 0), "top"), ((-1, 0, 0, -1), "right"),
+     ((0, -1, 1, 0), "bottom")],
+)  # fmt: skip
+def test_videos_are_turned_as_their_file_says(tmp_path, matrix, bright):
+    """By the matrix of ISO 14496-12, 8.3.2, in the track's header: a phone films on its side."""
+    path = tmp_path / "a.mp4"
+    picture = np.zeros((32, 32, 3), "uint8")
+    picture[:, :16] = 200
+    write_video(path, [picture] * 3)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44
+    (a, b, c, d), one = matrix, 1 << 16
+    content[start : start + 36] = struct.pack(
+        ">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30
+    )
+    path.write_bytes(content)
+    frame = videos.read(path, most=1, size=16)[0].mean(-1)
+    means = {
+        "left": frame[:, :8], "right": frame[:, 8:], "top": frame[:8], "bottom": frame[8:]
+    }  # fmt: skip
+    assert max(means, key=lambda side: means[side].mean()) == bright
+
+
 def write_video(path, greys):
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
-        for grey in greys:
-            picture = np.full((32, 32, 3), grey, "uint8")
+        for grey in greys:  # or whole pictures
+            picture = np.broadcast_to(np.asarray(grey, "uint8"), (32, 32, 3))
+            picture = np.ascontiguousarray(picture)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
