@@ -199,14 +199,12 @@ def bones_of(clips):
     >>> bones_of([x])
     [[0, 1], [1, 2]]
     """
+    from scipy.sparse import csgraph
+
     x = np.concatenate(clips).reshape(-1, clips[0].shape[1] // 2, 2)
     apart = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)  # (frames, J, J)
     apart = apart / (apart.mean((1, 2), keepdims=True) + 1e-9)
-    cost = apart.mean(0) + 3 * apart.std(0)
-    joined, bones = [0], []
-    while len(joined) < len(cost):  # Prim's algorithm
-        left = [joint for joint in range(len(cost)) if joint not in joined]
-        start, end = np.unravel_index(cost[np.ix_(joined, left)].argmin(), (len(joined), len(left)))
-        bones.append(sorted([joined[start], left[end]]))
-        joined.append(left[end])
-    return bones
+    # A cost of 0 would be no edge for SciPy: joints may lie at the same place.
+    cost = np.triu(apart.mean(0) + 3 * apart.std(0) + 1e-9, k=1)
+    ends = csgraph.minimum_spanning_tree(cost).nonzero()
+    return sorted([int(first), int(second)] for first, second in zip(*ends, strict=True))
