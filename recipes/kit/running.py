@@ -123,6 +123,7 @@ class Run(RunFolder):
         raise _TrainedAlong
 
     def _fit_together(self, model, train, validation, callbacks):
+        fitting.build(model, train)
         group = processes.group()
         if group is None:
             self._fit(model, train, validation, callbacks)
@@ -141,11 +142,11 @@ class Run(RunFolder):
             model, train, validation, callbacks: As for `fit`.
         """
         print(f"{name}:")
+        fitting.build(model, train)
         stop = fitting.baseline_callbacks(*self._goal, self._config.patience)
         self._fit(model, train, validation, [*callbacks, *stop])
 
     def _fit(self, model, train, validation, callbacks, initial_epoch=0):
-        fitting.build(model, train)
         model.fit(
             train,
             validation_data=validation,

@@ -27,8 +27,6 @@ def share(model, batches, group):
     """
     model.train_step = train_step(model, group)
     model.jit_compile = False  # XLA has no collective operations between processes
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     return Part(batches, group), Alike(group)
 
 

@@ -130,3 +130,43 @@ def test_by_time_the_step_size_rises_and_falls_and_training_ends(monkeypatch):
     assert model.stop_training
     expected = {0: 0.05, 7.5: 0.075, 15: 0.1, 60: 0.05, 105: 0.0}
     assert rates == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_step_is_traced_once_and_nothing_is_counted_before():
+    """TensorFlow traces a step again where the first time made variables, as of a metric."""
+    import keras
+
+    class Data(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            x = np.random.default_rng(index).random((4, 2), "float32")
+            return x, {"sum": x.sum(1), "first": x[:, 0]}
+
+    class Counting(keras.Model):
+        traced = 0
+
+        def train_step(self, data):
+            self.traced += 1
+            return super().train_step(data)
+
+    def compiled():
+        keras.utils.set_random_seed(0)
+        x = keras.Input((2,))
+        y = keras.layers.Dropout(0.5, seed=0)(keras.layers.BatchNormalization()(x))
+        outputs = {name: keras.layers.Dense(1, name=name)(y) for name in ("sum", "first")}
+        model = Counting(x, outputs)
+        model.compile("adam", {"sum": "mse", "first": "mae"}, metrics={"sum": ["mae"]})
+        return model
+
+    plain, built = compiled(), compiled()
+    before = [np.array(weight) for weight in built.weights]
+    fitting.build(built, Data())
+    for weight, old in zip(built.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    histories = [model.fit(Data(), verbose=0, shuffle=False).history for model in (plain, built)]
+    assert (plain.traced, built.traced) == (2, 1)
+    assert set(histories[0]) == set(histories[1])
+    for name, values in histories[0].items():
+        assert values == pytest.approx(histories[1][name], rel=1e-5)
