@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recipes.data import archives, coco, dataset, images, labels, tables, tfds
+from recipes.data import archives, coco, dataset, images, labels, split_column, tables, tfds
 from recipes.data.toy import skies
 from recipes.kit.errors import UserError
 
@@ -215,31 +215,9 @@ class BoxReader(dataset.Reader):
         return splits, self.folder_facts(folder)
 
     def _read_single(self, path, source):
-        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
-        rows, split_of, unused = {}, {}, {}
-        for line, split, image, *rest in tables.read(path, {"split": "value", **self.columns}):
-            if split_of.setdefault(image, split) != split:
-                raise UserError(
-                    f"{path}:{line}: expected an image to be in one split. "
-                    f"Received: {tables.short(image)} in {split_of[image]!r} before and in "
-                    f"{split!r} here"
-                )
-            if split in part_of:
-                rows.setdefault(part_of[split], []).append((line, image, *rest))
-            else:
-                unused.setdefault(split, set()).add(image)
-        for part in ("train", "test"):
-            if part not in rows:
-                present = ", ".join(sorted(set(split_of.values()))[:8])
-                raise UserError(
-                    f"{path}: expected rows whose split is {part!r}. Received the splits: {present}"
-                )
-        self.notes += [
-            f"{len(names):,} images of the split {split!r} were passed over"
-            for split, names in unused.items()
-        ]
-        order = [part for part in dataset.PARTS if part in rows]
-        return {part: _split(path, source, rows[part]) for part in order}
+        rows = tables.read(path, {"split": "value", **self.columns})
+        parts = split_column.by_part(path, rows, self.notes, "images", is_named=True)
+        return {part: _split(path, source, found) for part, found in parts.items()}
 
     def _read_json(self, path, source):
         names, sizes, rows = coco.read(path, self.notes)

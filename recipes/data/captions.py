@@ -9,11 +9,10 @@
 Whatever is wrong with the data is a `UserError` that names the file and the line.
 """
 
-import collections
 import dataclasses
 import re
 
-from recipes.data import archives, dataset, images, tables, tfds
+from recipes.data import archives, dataset, images, split_column, tables, tfds
 from recipes.data.toy import scenes as toy_scenes
 from recipes.kit.errors import UserError
 
@@ -99,7 +98,20 @@ class CaptionReader(dataset.Reader):
         if path is None:
             raise UserError(f"Expected {_WANTED} in {folder}. Found: {tables.listing(folder)}")
         files = archives.find(folder, "images")
-        captions, split_of = {}, {}  # of each image
+        rows = self._checked(path, files)
+        parts = split_column.by_part(path, rows, self.notes, "images", is_named=True)
+        splits = {}
+        for part, found in parts.items():
+            captions = {}  # of each image
+            for _, image, caption in found:
+                captions.setdefault(image, []).append(caption)
+            splits[part] = Split(
+                list(captions), list(captions.values()), source=files, origin=str(path)
+            )
+        return splits, self.folder_facts(folder)
+
+    def _checked(self, path, files):
+        """Yields line, split, image and caption of each row."""
         for line, split, image, caption in tables.read(path, self.columns):
             where = f"{path}:{line}"
             if not files.has(image):
@@ -107,46 +119,11 @@ class CaptionReader(dataset.Reader):
                     f"{where}: expected an image that is in {files.path.name}. "
                     f"Received: {tables.short(image)}"
                 )
-            if split_of.setdefault(image, split) != split:
-                raise UserError(
-                    f"{where}: expected an image to be in one split. "
-                    f"Received: {tables.short(image)} in {split_of[image]!r} before and in "
-                    f"{split!r} here"
-                )
             if not words(caption):
                 raise UserError(
                     f"{where}: expected a caption with a word. Received: {tables.short(caption)}"
                 )
-            captions.setdefault(image, []).append(caption)
-        names = {part: [] for part in dataset.PARTS}
-        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
-        unused = collections.Counter()
-        for image, split in split_of.items():
-            if split in part_of:
-                names[part_of[split]].append(image)
-            else:
-                unused[split] += 1
-        for part in ("train", "test"):
-            if not names[part]:
-                present = ", ".join(sorted(set(split_of.values()))[:8])
-                raise UserError(
-                    f"{path}: expected rows whose split is {part!r}. Received the splits: {present}"
-                )
-        self.notes += [
-            f"{count:,} images of the split {split!r} were passed over"
-            for split, count in unused.items()
-        ]
-        splits = {
-            part: Split(
-                names_of,
-                [captions[name] for name in names_of],
-                source=files,
-                origin=str(path),
-            )
-            for part, names_of in names.items()
-            if names_of
-        }
-        return splits, self.folder_facts(folder)
+            yield line, split, image, caption
 
     def read_tfds(self, name):
         builder = tfds.open_builder(name, self.data_dir)

@@ -19,11 +19,10 @@ def find(folder, notes):
     Raises:
         UserError: If there are two files for a split, or none to train with or to test.
     """
-    part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
     files = {}
     for path in sorted(folder.iterdir()):
         match = _NAME.fullmatch(path.name)
-        part = part_of.get(match[1]) if match else None
+        part = tables.PART_OF.get(match[1]) if match else None
         if part in files:
             raise UserError(
                 f"Expected one file for the {part} split in {folder}. "

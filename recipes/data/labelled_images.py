@@ -30,7 +30,6 @@ _MOST_BYTES = 4 * 2**30  # of all images together in memory
 _SMALLEST = 8  # side of an image that the networks take
 _LARGEST = 1024  # side of an image, as `--image-size` has it
 _MEASURED = 200  # training images whose size decides
-_PART_OF = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +116,7 @@ class ImageReader(LabelledReader):
             return {}
         paths = {}
         for path in sorted(folder.iterdir()):
-            part = _PART_OF.get(archives.stem(path)) if path.is_file() else None
+            part = tables.PART_OF.get(archives.stem(path)) if path.is_file() else None
             if part and paths.setdefault(part, path) != path:
                 raise UserError(
                     f"Expected one archive for the {part} split in {folder}. "
@@ -164,9 +163,9 @@ class ImageReader(LabelledReader):
                 without["images without a folder"] += 1
             else:
                 label = unicodedata.normalize("NFC", label)  # macOS parts letters and their accents
-                rows.append((name, label, _PART_OF.get(above[-1].lower()) if above else None))
+                rows.append((name, label, tables.PART_OF.get(above[-1].lower()) if above else None))
         if any(part for _, _, part in rows):  # an image in test/ itself has no class
-            kept = [row for row in rows if row[2] or row[1].lower() not in _PART_OF]
+            kept = [row for row in rows if row[2] or row[1].lower() not in tables.PART_OF]
             without["images without a class"] += len(rows) - len(kept)
             rows = kept
         _check_places(rows, path)
@@ -238,7 +237,7 @@ def _check_places(rows, path):
             wrong = wrong or (place_of[other] != place_of[name] and f"{other} and {name}")
         elif of_splits & {*place_of[name].parents}:  # else it stands beside the splits
             wrong = wrong or name
-    if not of_splits and rows and {label.lower() for _, label, _ in rows} <= _PART_OF.keys():
+    if not of_splits and rows and {label.lower() for _, label, _ in rows} <= tables.PART_OF.keys():
         wrong = rows[0][0]
     if wrong:
         raise UserError(

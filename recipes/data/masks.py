@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.data import archives, dataset, images, tables, tfds
+from recipes.data import archives, dataset, images, split_column, tables, tfds
 from recipes.data.toy import cells
 from recipes.kit.errors import UserError
 
@@ -130,9 +130,15 @@ class MaskReader(dataset.Reader):
 
     def _of_table(self, folder, path):
         files = archives.find(folder, "images")
-        rows, seen = {part: [] for part in dataset.PARTS}, {}
-        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
-        unused = 0
+        parts = split_column.by_part(path, self._checked(path, files), self.notes, "images")
+        return {
+            part: self._read(files, files, [row[1:] for row in found], str(path))
+            for part, found in parts.items()
+        }
+
+    def _checked(self, path, files):
+        """Yields line and split of each row, its image, the image's mask and where it stands."""
+        seen = {}
         for line, split, image in tables.read(path, self.columns):
             where = f"{path}:{line}"
             mask = f"{Path(image).with_suffix('')}.mask.png"
@@ -148,18 +154,7 @@ class MaskReader(dataset.Reader):
                     f"{tables.short(image)} again, as in line {seen[image]}"
                 )
             seen[image] = line
-            if split in part_of:
-                rows[part_of[split]].append((image, mask, where))
-            else:
-                unused += 1
-        if unused:
-            self.notes.append(f"{unused:,} images of other splits were passed over")
-        for part in ("train", "test"):
-            if not rows[part]:
-                raise UserError(f"{path}: expected rows whose split is {part!r}. Received: none")
-        return {
-            part: self._read(files, files, some, str(path)) for part, some in rows.items() if some
-        }
+            yield line, split, image, mask, where
 
     def _of_folders(self, folder):
         splits = {}

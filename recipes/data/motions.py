@@ -16,7 +16,7 @@ import itertools
 
 import numpy as np
 
-from recipes.data import dataset, images, labels, tables, tfds, videos
+from recipes.data import dataset, images, labels, split_column, tables, tfds, videos
 from recipes.data.toy import figures
 from recipes.kit.errors import UserError
 
@@ -143,9 +143,11 @@ class ClipReader(labels.LabelledReader):
     def _read_parts(self, path):
         """The splits of one table, of which a column names the split of each clip."""
         column = "splits" if "splits" in tables.column_names(path) else "split"
-        rows = {part: [] for part in dataset.PARTS}
-        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
-        unused = 0
+        parts = split_column.by_part(path, self._named(path, column), self.notes, "clips")
+        return {part: self._split(path, found) for part, found in parts.items()}
+
+    def _named(self, path, column):
+        """Yields line, split, label and frames of each row of a table."""
         for line, label, frames, name in tables.read(path, {**self.columns, column: "json"}):
             where = f"{path}:{line}"
             if isinstance(name, list):
@@ -160,18 +162,7 @@ class ClipReader(labels.LabelledReader):
                     f"{where}: expected the name of a split, or a list of them, as {column}. "
                     f"Received: {tables.short(name)}"
                 )
-            if name in part_of:
-                rows[part_of[name]].append((line, label, frames))
-            else:
-                unused += 1
-        if unused:
-            self.notes.append(
-                f"{unused:,} clips of other splits than train, dev and test were passed over"
-            )
-        for part in ("train", "test"):
-            if not rows[part]:
-                raise UserError(f"{path}: expected clips whose split is {part}. Received none")
-        return {part: self._split(path, found) for part, found in rows.items() if found}
+            yield line, name, label, frames
 
     def read_file(self, path):
         return self._split(path, tables.read(path, self.columns))

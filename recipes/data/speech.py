@@ -158,8 +158,7 @@ class SpeechReader(dataset.Reader):
             *([self.speaker_column] if self.unseen_speaker is not None else []),
             *([] if part else ["split"]),
         ]
-        part_of = {name: part for part, names in tables.SPLIT_NAMES.items() for name in names}
-        part_of[LONG] = LONG
+        part_of = {**tables.PART_OF, LONG: LONG}
         unused = collections.Counter()
         for line, name, text, *others in tables.read(path, dict.fromkeys(columns, "value")):
             own = part or part_of.get(others[-1])

@@ -26,6 +26,7 @@ SPLIT_NAMES = {
     "validation": ("dev", "validation", "valid", "val"),
     "test": ("test",),
 }
+PART_OF = {name: part for part, names in SPLIT_NAMES.items() for name in names}
 
 
 def find_splits(folder, formats=FORMATS):

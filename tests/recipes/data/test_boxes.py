@@ -242,7 +242,7 @@ def test_what_is_missing_is_one_line(folder):
 def test_other_splits_are_passed_over(folder):
     write(folder, [*ROWS[:3], *ROWS[4:]])
     data = boxes.load(folder, seed=0)
-    assert "1 images of the split 'extra' were passed over" in str(data)
+    assert "1 image of the split 'extra' was passed over" in str(data)
 
 
 def test_fingerprint_changes_with_boxes(folder):

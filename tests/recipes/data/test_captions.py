@@ -66,7 +66,7 @@ def test_folder(folder):
     assert data.validation.names == ["c.png"] and data.test.names == ["d.png"]
     shown = str(data)
     assert "2 / 1 / 1 images" in shown and "3 captions" in shown
-    assert "1 images of the split 'unused' were passed over" in shown
+    assert "1 image of the split 'unused' was passed over" in shown
     images = list(data.train.images(5))
     assert [image.shape for image in images] == [(5, 5, 3)] * 2
     assert images[0].dtype == np.uint8 and images[0][0, 0].tolist() == [255, 0, 0]

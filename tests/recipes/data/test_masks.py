@@ -61,7 +61,7 @@ def test_a_table_beside_images_and_masks(folder, kind):
     for mask in data.train.masks + data.validation.masks:
         assert mask.dtype == bool and mask.tolist() == HALF.tolist()
     assert "2 / 1 / 1 images" in str(data) and "50.0% of the pixels" in str(data)
-    assert "1 images of other splits were passed over" in str(data)
+    assert "1 image of the split 'more' was passed over" in str(data)
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])

@@ -50,7 +50,7 @@ def test_one_table_with_a_name_of_the_split(tmp_path):
     write(tmp_path / "clips.jsonl", rows, ("label", "frames", "split"))
     data = motions.load(tmp_path, seed=0)
     assert [len(split) for split in data.splits.values()] == [10, 4, 4]
-    assert data.notes == ["2 clips of other splits than train, dev and test were passed over"]
+    assert data.notes == ["2 clips of the split 'other' were passed over"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_frames_of_zeros_are_none():
 def test_a_split_that_is_missing_or_no_name(tmp_path):
     rows = [(*row, "train") for row in ROWS]
     write(tmp_path / "clips.jsonl", rows, ("label", "frames", "split"))
-    with pytest.raises(UserError, match="whose split is test"):
+    with pytest.raises(UserError, match="whose split is 'test'"):
         motions.load(tmp_path, seed=0)
     write(tmp_path / "clips.jsonl", [(*ROWS[0], 3)], ("label", "frames", "split"))
     with pytest.raises(UserError, match=r"clips\.jsonl:1: expected the name of a split"):
