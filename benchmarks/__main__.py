@@ -118,6 +118,13 @@ def _run(arguments, argv, measure_memory, done):
     backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
     if backend not in BACKENDS:
         raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {backend}")
+    import keras
+
+    if keras.config.backend() not in BACKENDS:  # which keras.json may choose as well
+        raise UserError(
+            f"The backend of keras.json must be one of {', '.join(BACKENDS)}, or set "
+            f"KERAS_BACKEND. Received: {keras.config.backend()}"
+        )
     from benchmarks import compiled, memory, report
     from benchmarks.compare import compare
     from benchmarks.entries import Options, Skipped

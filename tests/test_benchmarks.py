@@ -276,6 +276,18 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("chosen_by", ["KERAS_BACKEND", "keras.json"])
+def test_other_backends_are_one_line(chosen_by, monkeypatch, capsys):
+    if chosen_by == "KERAS_BACKEND":
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
+    else:
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        monkeypatch.setattr(keras.config, "backend", lambda: "torch")
+    code, _, error = run("mha", capsys=capsys)
+    assert code == 2 and error.count("\n") == 1
+    assert chosen_by in error and error.endswith("Received: torch\n")
+
+
 def test_the_list_names_every_case(capsys):
     code, out, _ = run("--list", capsys=capsys)
     assert code == 0
