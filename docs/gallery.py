@@ -160,9 +160,9 @@ def classification(runs):
     from recipes.parts import classified
 
     image = toy.splits()[2][1].image
-    label, probability, weights = classified.reader(
-        runs / "image_classification", "model.tflite"
-    )(image)
+    label, probability, weights = classified.reader(runs / "image_classification", "model.tflite")(
+        image
+    )
     return ka.plot_image_attention(image, weights, [f"{label} {probability:.3f}"])
 
 
