@@ -18,6 +18,13 @@ FORMS = {
 }
 
 
+# What is rounded may differ from the model: the card tells how far. An error at the end of a long
+# training would leave its user with nothing.
+_ROUNDED = {
+    form: {"difference": None, "agreement": None}
+    for form in ("tflite_float16", "tflite_int8", "tflite_full_int8")
+}
+_ALIKE = 0.98  # share of equal decisions below which a note is printed
 TEXT_SIGNATURE = (
     "let TFLite files take raw text, too: 0.7 MB more, and operators that few phones have"
 )
@@ -28,8 +35,8 @@ OF_IDS_ALONE = (  # for a model card
 
 
 def export(
-    model, folder, *, formats, signatures, files=None, timed=None, adds=False, text_signature=True,
-    **kwargs,
+    model, folder, *, formats, signatures, bounds=None, files=None, timed=None, adds=False,
+    text_signature=True, **kwargs,
 ):  # fmt: skip
     """`ka.export_model` with files beside the forms, which are also attached to each TFLite file.
 
@@ -37,6 +44,7 @@ def export(
         model, signatures: As for `ka.export_model`.
         folder: Path.
         formats: List of forms, of `FORMS` or others of `ka.export_model`.
+        bounds: As for `ka.export_model`; by default none for forms of rounded weights.
         files: Dict from the name of a file to its lines, a list of strings.
         timed: Dict from a figure's name to the signature whose time it is; by default
             `milliseconds` of the first.
@@ -65,7 +73,7 @@ def export(
         for part, taken in zip(both, (signatures, of_ids), strict=True):
             if part:
                 figures |= export(
-                    model, folder, formats=part, signatures=taken, files=files,
+                    model, folder, formats=part, signatures=taken, bounds=bounds, files=files,
                     adds=adds or bool(figures), **kwargs,
                 )  # fmt: skip
         return figures
@@ -79,6 +87,7 @@ def export(
             folder,
             formats=formats,
             signatures=signatures,
+            bounds={**_ROUNDED, **(bounds or {})},
             attach={name: content.encode() for name, content in contents.items()},
             **kwargs,
         )
@@ -89,7 +98,7 @@ def export(
         parity.write_text(json.dumps(merged, indent=2) + "\n")
     for name, content in contents.items():
         (folder / name).write_text(content + "\n" if content else "", encoding="utf-8")
-    return {
+    figures = {
         form["file"]: {
             "bytes": form["bytes"],
             **{
@@ -101,6 +110,11 @@ def export(
         for form in report["forms"].values()
         if "file" in form
     }
+    for file, figure in figures.items():
+        share = figure["agreement"]
+        if share is not None and share < _ALIKE:
+            print(f"  Note: {file} decides as the model does for {share:.1%} of the examples")
+    return figures
 
 
 def compiled(function, inputs=None):
