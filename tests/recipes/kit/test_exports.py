@@ -6,6 +6,7 @@ import pytest
 import keras_attention as ka
 from recipes import document_classification, sentiment_analysis
 from recipes.kit import exports
+from recipes.kit.errors import UserError
 from recipes.parts import ngram_documents, ngram_texts, ngrams
 from recipes.text import sentences
 
@@ -100,3 +101,39 @@ def test_a_compiled_function_is_traced_once_here_and_anew_where_it_is_exported()
     for size in (1, 2, 3):
         assert run(2, x=tf.range(size))["y"].numpy().tolist() == [2 * n for n in range(size)]
     assert traced == [True] * 4  # once for all sizes
+
+
+def _exported(tmp_path, formats):
+    """Of a model whose decision is any digit of its output."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((64,))
+    model = keras.Model(x, {"y": keras.layers.Dense(32)(x)})
+    rows = np.random.default_rng(0).normal(size=(8, 64)).astype("float32")
+    signature = ka.Signature(
+        "numbers", lambda model, x: model(x), {"x": ((None, 64), "float32")}, {"x": rows},
+        decision=lambda outputs: np.round(outputs["y"] * 1e4),
+    )  # fmt: skip
+    return exports.export(model, tmp_path / "out", formats=formats, signatures=[signature])
+
+
+def test_what_is_rounded_is_measured_and_no_run_ends_by_it(tmp_path, capsys):
+    figures = _exported(tmp_path, ["tflite_float16", "tflite_int8"])
+    shown = capsys.readouterr().out
+    assert list(figures) == ["model_float16.tflite", "model_int8.tflite"]
+    for file, figure in figures.items():
+        share = figure["agreement"]
+        assert share < 0.9
+        assert f"Note: {file} decides as the model does for {share:.1%} of the examples" in shown
+
+
+def test_what_is_exact_must_agree(tmp_path, capsys, monkeypatch):
+    figures = _exported(tmp_path, ["saved_model"])
+    assert figures["saved_model"]["agreement"] == 1.0 and "Note" not in capsys.readouterr().out
+    monkeypatch.setattr(
+        "keras_attention.export.parity.saved_model_runner",
+        lambda signature, loaded: lambda batch: {"y": np.zeros((8, 32), "float32")},
+    )
+    with pytest.raises(UserError, match="does not compute what the model does.*`saved_model`"):
+        _exported(tmp_path, ["saved_model"])
