@@ -20,7 +20,7 @@ test.tar.xz; or a set of TensorFlow Datasets, such as "tfds:cifar10".
     python -m recipes.image_classification predict saved_models/image_classification a.jpg
     python -m recipes.image_classification explain saved_models/image_classification
 
-Score: not measured yet.
+Score: accuracy 0.8681 on CIFAR-10 as JPEG of quality 75, where published figures are of PNG.
 
 Reference: Woo et al., 2018 (CBAM), https://arxiv.org/abs/1807.06521; He et al., 2016 (residual
 branches), https://arxiv.org/abs/1512.03385; Hassani et al., 2021 (the transformer and its pooling),
