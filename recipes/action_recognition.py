@@ -24,7 +24,7 @@ such as "tfds:ucf101". Video files need the extra `video`.
     python -m recipes.action_recognition predict saved_models/action_recognition a.json
     python -m recipes.action_recognition explain saved_models/action_recognition
 
-Score: not measured yet.
+Score: accuracy 0.767 on poses of 14 actions of J-HMDB, mean of three splits, one seed.
 
 References: Yang et al., 2019 (DD-Net, features of poses), https://arxiv.org/abs/1907.09658; Yang et
 al., 2016 (attention pooling), https://aclanthology.org/N16-1174. DD-Net reads distances and
