@@ -19,10 +19,10 @@ FORMS = {
 
 
 # What is rounded may differ from the model: the card tells how far. An error at the end of a long
-# training would leave its user with nothing.
+# training would leave its user with nothing; below these shares of equal decisions, a broken file.
 _ROUNDED = {
-    form: {"difference": None, "agreement": None}
-    for form in ("tflite_float16", "tflite_int8", "tflite_full_int8")
+    form: {"difference": None, "agreement": least}
+    for form, least in (("tflite_float16", 0.9), ("tflite_int8", 0.5), ("tflite_full_int8", 0.5))
 }
 _ALIKE = 0.98  # share of equal decisions below which a note is printed
 TEXT_SIGNATURE = (
@@ -44,14 +44,15 @@ def export(
         model, signatures: As for `ka.export_model`.
         folder: Path.
         formats: List of forms, of `FORMS` or others of `ka.export_model`.
-        bounds: As for `ka.export_model`; by default none for forms of rounded weights.
+        bounds: As for `ka.export_model`; by default loose for forms of rounded weights.
         files: Dict from the name of a file to its lines, a list of strings.
         timed: Dict from a figure's name to the signature whose time it is; by default
             `milliseconds` of the first.
         adds: Whether other forms have been exported to the folder, whose part of `parity.json`
             stays.
         text_signature: Whether TFLite files have the signatures of raw texts, too. Tokenizers
-            take some 700 KB, and operators that few phones have.
+            take some 700 KB, and operators that few phones have. Without, times are of the first
+            signature of each form.
         kwargs: Further arguments of `ka.export_model`.
 
     Returns:

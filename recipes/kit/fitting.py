@@ -198,8 +198,8 @@ def with_averaged_weights(callback):
 def build(model, batches):
     """Makes what a compiled model's optimizer, loss and metrics remember.
 
-    `fit` would make it within the first step, and TensorFlow then traces that step twice: half of
-    the time of a short training.
+    `fit` would make it within the first step, and TensorFlow then traces that step twice: some
+    40 % of the time of a short training.
 
     Args:
         model: A compiled Keras model.
